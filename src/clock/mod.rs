@@ -1,0 +1,117 @@
+//! What time it is: the wall clock corrected by the skew that servers' `Date` headers showed, for expiry and signing,
+//! and the boot-time clock, which counts suspend, for intervals. Not for sleeping: that is tokio's.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use jiff::{SignedDuration, Timestamp};
+
+/// Below this, a difference is the header's one-second resolution plus the network, not skew.
+const SKEW_NOISE: SignedDuration = SignedDuration::from_secs(2);
+
+/// The corrected wall clock; clones share the correction.
+#[derive(Clone, Debug, Default)]
+pub struct Clock {
+    skew_millis: Arc<AtomicI64>,
+    /// Where a test has stopped the clock, in milliseconds since the epoch; 0 = it runs.
+    stopped_at: Option<Arc<AtomicI64>>,
+}
+
+impl Clock {
+    /// The machine's clock, not corrected yet.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::default()
+    }
+
+    /// A clock that stands still until [`Clock::advance`] moves it; for tests of what depends on time.
+    #[must_use]
+    pub fn stopped(at: Timestamp) -> Self {
+        Self { skew_millis: Arc::default(), stopped_at: Some(Arc::new(AtomicI64::new(at.as_millisecond()))) }
+    }
+
+    /// Moves a stopped clock.
+    pub fn advance(&self, by: Duration) {
+        if let Some(stopped) = &self.stopped_at {
+            stopped.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// The corrected time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        let now = self.machine_now();
+        now.checked_add(self.skew()).unwrap_or(now)
+    }
+
+    /// The corrected time as the SDKs want it.
+    #[must_use]
+    pub fn system_time(&self) -> SystemTime {
+        self.now().into()
+    }
+
+    /// How far the machine's clock is behind the servers'; negative when it is ahead.
+    #[must_use]
+    pub fn skew(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.skew_millis.load(Ordering::Relaxed))
+    }
+
+    /// Learns from an HTTP `Date` header (RFC 9110 §5.6.7, e.g. `Sun, 22 Nov 2026 02:01:06 GMT`); an unreadable one is ignored.
+    pub fn observe_date(&self, date: &str) {
+        let Ok(server) = jiff::fmt::rfc2822::parse(date) else {
+            return;
+        };
+        // The header has whole seconds: on average the server's clock was half a second further.
+        let server = server.timestamp() + SignedDuration::from_millis(500);
+        let difference = server.duration_since(self.machine_now());
+        let skew = if difference.abs() < SKEW_NOISE { SignedDuration::ZERO } else { difference };
+        self.skew_millis.store(i64::try_from(skew.as_millis()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    fn machine_now(&self) -> Timestamp {
+        match &self.stopped_at {
+            Some(stopped) => Timestamp::from_millisecond(stopped.load(Ordering::Relaxed)).unwrap_or_default(),
+            None => Timestamp::now(),
+        }
+    }
+}
+
+/// Time since boot, suspend included (`CLOCK_BOOTTIME`).
+#[must_use]
+pub fn boot_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noon() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().expect("a timestamp")
+    }
+
+    #[test]
+    fn a_date_that_agrees_changes_nothing() {
+        let clock = Clock::stopped(noon());
+        clock.observe_date("Sun, 22 Nov 2026 12:00:01 GMT");
+        assert_eq!(clock.skew(), SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn a_date_that_differs_corrects_the_clock_both_ways() {
+        let clock = Clock::stopped(noon());
+        clock.observe_date("Sun, 22 Nov 2026 12:10:00 GMT");
+        assert_eq!(clock.now().duration_since(noon()), SignedDuration::from_millis(600_500));
+        clock.observe_date("Sun, 22 Nov 2026 11:50:00 GMT");
+        assert_eq!(clock.now().duration_since(noon()), SignedDuration::from_millis(-599_500));
+    }
+
+    #[test]
+    fn an_unreadable_date_is_ignored() {
+        let clock = Clock::stopped(noon());
+        clock.observe_date("yesterday");
+        assert_eq!(clock.skew(), SignedDuration::ZERO);
+    }
+}

@@ -1,0 +1,118 @@
+//! Role credentials: fetched, kept fresh before they expire, handed out from one cache that never waits for the
+//! network while it holds valid ones. Not the place for who may have them (endpoints) nor for IMDS's protocol.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+
+/// Where the base credentials come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// The best there is on this host.
+    #[default]
+    Auto,
+    /// The instance's role, from IMDS.
+    Instance,
+}
+
+/// The `[credentials]` table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where the base credentials come from.
+    pub source: SourceKind,
+}
+
+/// In which state a role's credentials are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// There have been none yet.
+    #[default]
+    Absent,
+    /// Valid, and not due for refresh.
+    Fresh,
+    /// A fetch is under way.
+    Refreshing,
+    /// Valid, but the last refresh failed.
+    Stale,
+    /// No longer valid, and no others could be had.
+    Expired,
+}
+
+/// What `status` shows of one role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The role's name: the instance role's, once known, for the base role.
+    pub role: String,
+    /// Its state.
+    pub state: State,
+    /// Where the credentials come from, and why there: `instance (…)`.
+    pub source: String,
+    /// Who they are, as STS confirmed.
+    pub arn: Option<String>,
+    /// The access key id's last four characters.
+    pub key_id_suffix: Option<String>,
+    /// When they expire, exactly as issued.
+    pub expiration: Option<Timestamp>,
+    /// When the next fetch is due.
+    pub next_refresh: Option<Timestamp>,
+    /// Fetches that brought credentials.
+    pub refreshes: u64,
+    /// Fetches that failed.
+    pub failures: u64,
+    /// How often they were handed out, to ourselves included.
+    pub served: u64,
+    /// How often they were refused.
+    pub denied: u64,
+    /// The last failure, while it lasts.
+    pub last_error: Option<Fault>,
+}
+
+/// The one cache of a role's credentials; clones share it.
+#[derive(Clone, Debug)]
+pub struct CredentialCache {}
+
+impl CredentialCache {
+    /// A cache of the instance's own role, empty until [`CredentialCache::run`] fetches.
+    #[must_use]
+    pub fn instance(_imds: crate::imds::ImdsClient, _clock: crate::clock::Clock) -> Self {
+        unimplemented!("skeleton")
+    }
+
+    /// Keeps the credentials fresh until `stop`.
+    pub async fn run(&self, _stop: tokio_util::sync::CancellationToken, _heartbeat: crate::heartbeat::Heartbeat) {
+        unimplemented!("skeleton")
+    }
+
+    /// An AWS call was told that these credentials are expired or invalid: fetch others soon.
+    pub fn rejected(&self, _access_key_id: &str) {
+        unimplemented!("skeleton")
+    }
+
+    /// Asks STS once per role who the credentials are, until `stop`; STS being unreachable is a warning in the snapshot.
+    pub async fn confirm_identity(
+        &self,
+        _sdk: aws_types::SdkConfig,
+        _stop: tokio_util::sync::CancellationToken,
+        _heartbeat: crate::heartbeat::Heartbeat,
+    ) {
+        unimplemented!("skeleton")
+    }
+
+    /// What `status` shows.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        unimplemented!("skeleton")
+    }
+}
+
+impl aws_credential_types::provider::ProvideCredentials for CredentialCache {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        unimplemented!("skeleton")
+    }
+}

@@ -1,0 +1,41 @@
+//! imds-agent, by room. Each room is a capability with a door (`mod.rs`) that says what it is for and what it is not.
+//!
+//! Imports go one way, and `tests/integration/house.rs` holds them to it:
+//!
+//! ```text
+//! cli → agent → {config, status} → logs → credentials → imds → leaves
+//! ```
+//!
+//! * [`cli`]: one file per subcommand; the only place that prints or exits.
+//! * [`agent`]: composes the rooms into the daemon: supervisor, signals, phased shutdown, `sd_notify`.
+//! * [`config`]: a file becomes the validated settings of each room, or errors that cite the place.
+//! * [`status`]: the report, its socket, and how it is drawn for a person.
+//! * [`logs`]: lines of files become events in CloudWatch Logs, once; the source is the buffer.
+//! * [`credentials`]: role credentials, fresh before they expire, from one cache.
+//! * [`imds`]: the instance metadata service, version 2: tokens, requests, documents.
+//! * [`telemetry`]: what the daemon says of itself, to the journal or to stderr.
+//! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.
+//!
+//! The leaves import nothing of ours: [`aws`] (how every SDK client is built), [`backoff`], [`clock`], [`fault`] (how
+//! a failure is reported), [`heartbeat`] (proof of progress for the watchdog), [`template`] (`{instance_id}` and its kind).
+//!
+//! Two more rules: `logs` never imports `credentials` (the agent hands it an SDK configuration that carries a
+//! provider), and `emulator` is imported only by `cli` and by tests, so that one misreading of a protocol can't pass
+//! on both sides.
+
+pub mod agent;
+pub mod aws;
+pub mod backoff;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod credentials;
+#[cfg(feature = "emulator")]
+pub mod emulator;
+pub mod fault;
+pub mod heartbeat;
+pub mod imds;
+pub mod logs;
+pub mod status;
+pub mod telemetry;
+pub mod template;

@@ -1,0 +1,134 @@
+//! What `status` shows of the logs: the ledger, each source, each destination. Plain data, handed out by the shipper.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Fault, Warning};
+
+/// Why a record was not delivered. The words are those of `status`.
+pub type Reason = String;
+
+/// One side of the ledger: **read = delivered + pending + dropped**, always.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// What was read from the source.
+    pub read: u64,
+    /// What CloudWatch accepted.
+    pub delivered: u64,
+    /// What is on its way.
+    pub pending: u64,
+    /// What was given up, by reason.
+    pub dropped: BTreeMap<Reason, u64>,
+}
+
+/// The ledger in records and in the source's bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    /// Framed records: a line is one, however many parts it was split into.
+    pub events: Tally,
+    /// The source's bytes, line ends included.
+    pub bytes: Tally,
+}
+
+/// How a source is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Read as it grows.
+    Running,
+    /// Its stream's name needs something of IMDS that is not known yet.
+    Waiting,
+    /// It can't be read; `last_error` says why.
+    Failed,
+    /// It is gone from its place, and read to its end.
+    Finished,
+}
+
+/// One source.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceSnapshot {
+    /// `file`, for now.
+    pub kind: String,
+    /// The file's path.
+    pub name: String,
+    /// How it is doing.
+    pub state: SourceState,
+    /// Where it goes, once the names are known: `GROUP` and `STREAM`.
+    pub log_group: Option<String>,
+    /// See `log_group`.
+    pub log_stream: Option<String>,
+    /// Everything before this byte is delivered or dropped.
+    pub position: u64,
+    /// The file's size, when it was last looked at.
+    pub size: u64,
+    /// For how long undelivered data has been standing there.
+    pub lag_seconds: f64,
+    /// Lines that held bytes that are not UTF-8, and were delivered with replacement characters.
+    pub invalid_utf8: u64,
+    /// Its ledger.
+    pub ledger: Ledger,
+    /// The last failure, while it lasts.
+    pub last_error: Option<Fault>,
+}
+
+/// How a destination is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DestinationState {
+    /// It accepts what we send.
+    Running,
+    /// CloudWatch asks us to slow down.
+    Throttled,
+    /// A permission is missing; `last_error` says which.
+    Denied,
+    /// No connection, or no answer.
+    Unreachable,
+    /// There are no credentials to sign with.
+    NoCredentials,
+    /// It fails in another way, and is tried again.
+    BackingOff,
+}
+
+/// One log stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestinationSnapshot {
+    /// Its group.
+    pub log_group: String,
+    /// Its name.
+    pub log_stream: String,
+    /// How it is doing.
+    pub state: DestinationState,
+    /// Requests on their way.
+    pub in_flight: u64,
+    /// The time of the newest event that was accepted.
+    pub delivered_until: Option<Timestamp>,
+    /// The time of the oldest event that was read and not accepted yet.
+    pub oldest_pending_at: Option<Timestamp>,
+    /// `PutLogEvents` calls, retries included.
+    pub put_calls: u64,
+    /// How many of them were throttled.
+    pub throttles: u64,
+    /// How many of them were a second or later try.
+    pub retries: u64,
+    /// The last failure, while it lasts.
+    pub last_error: Option<Fault>,
+}
+
+/// What `status` shows of the logs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The sum over all sources.
+    pub ledger: Ledger,
+    /// Each source.
+    pub sources: Vec<SourceSnapshot>,
+    /// Each destination.
+    pub destinations: Vec<DestinationSnapshot>,
+    /// Bytes in buffers.
+    #[serde(default, skip_serializing)]
+    pub buffers_bytes: u64,
+    /// Things a person should know.
+    #[serde(default, skip_serializing)]
+    pub warnings: Vec<Warning>,
+}
