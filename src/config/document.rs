@@ -1,6 +1,7 @@
 //! TOML text becomes a tree in which everything knows its place, and the trees of the main file and its drop-ins
 //! become one: lists append, tables merge, anything else that is set twice is an error. Not what keys mean.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -8,6 +9,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::report::{Place, Problem, Report};
+
+/// Said of what is set in two files.
+const ADDS_ONLY: &str =
+    "a drop-in adds to lists and tables, but can't change what another file sets; remove one of the two";
 
 /// A value and where it stands.
 #[derive(Debug)]
@@ -37,7 +42,8 @@ impl Value {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::String(_) => "a string",
-            Self::Integer(_) => "an integer",
+            Self::Integer(Some(_)) => "an integer",
+            Self::Integer(None) => "a number that is too large",
             Self::Boolean(_) => "a boolean",
             Self::Array(_) => "a list",
             Self::Table(_) => "a table",
@@ -60,18 +66,50 @@ pub(super) fn read(report: &Report) -> Table {
     whole
 }
 
+/// Where the parser gives up on the rest of the file instead of going on in the next line.
+const STOPS_THE_PARSER: &str = "key with no value";
+
+/// How often reading goes on behind a line at which the parser gave up; each time costs another pass over the file.
+const MOST_PASSES: usize = 20;
+
 fn parse(report: &Report, file: usize, text: &str) -> Table {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        let cited = text.get(span.clone()).unwrap_or_default();
-        let message = match error.message() {
-            "duplicate key" => format!("`{cited}` is set twice in this file"),
-            message => message.to_owned(),
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..MOST_PASSES {
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        let Some(stop) = errors.iter().find(|error| error.message().starts_with(STOPS_THE_PARSER)) else {
+            break;
         };
-        report.add(Problem::new(place(file, &span), message).syntax());
+        let span = stop.span().unwrap_or(0..0);
+        report_syntax(report, file, &text, stop);
+        let blanked = blank_line(&text, span.start);
+        text = Cow::Owned(blanked);
+    }
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    for error in &errors {
+        report_syntax(report, file, &text, error);
     }
     convert_table(file, table.into_inner())
+}
+
+/// The text with spaces in place of the line around `at`, so that all places stay what they are.
+fn blank_line(text: &str, at: usize) -> String {
+    let (before, behind) = text.split_at(at);
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = behind.find('\n').map_or(text.len(), |newline| at + newline);
+    format!("{}{}{}", &text[..start], " ".repeat(end - start), &text[end..])
+}
+
+fn report_syntax(report: &Report, file: usize, text: &str, error: &toml::de::Error) {
+    let span = error.span().unwrap_or(0..0);
+    let cited = text.get(span.clone()).unwrap_or_default();
+    let message = match error.message() {
+        "duplicate key" => format!("`{cited}` is set twice in this file"),
+        message if message.starts_with("string values must be quoted") && cited.is_empty() => {
+            "a value is missing here".to_owned()
+        }
+        message => message.to_owned(),
+    };
+    report.add(Problem::new(place(file, &span), message).syntax());
 }
 
 fn place(file: usize, span: &Range<usize>) -> Place {
@@ -105,9 +143,9 @@ fn convert(file: usize, value: Spanned<DeValue<'_>>) -> Node {
 }
 
 fn merge(whole: &mut Table, part: Table, path: &str, report: &Report) {
-    for (key, (key_place, node)) in part {
+    for (key, (place, node)) in part {
         let Some((first_place, first)) = whole.get_mut(&key) else {
-            whole.insert(key, (key_place, node));
+            whole.insert(key, (place, node));
             continue;
         };
         let path = format!("{path}{key}");
@@ -115,10 +153,8 @@ fn merge(whole: &mut Table, part: Table, path: &str, report: &Report) {
             (Value::Array(first), Value::Array(more)) => first.extend(more),
             (Value::Table(first), Value::Table(more)) => merge(first, more, &format!("{path}."), report),
             _ => {
-                report
-                    .add(Problem::new(key_place, format!("`{path}` is set twice")).also("first set", *first_place).hint(
-                    "a drop-in adds to lists and tables; it can't change what another file sets: remove one of the two",
-                ))
+                let problem = Problem::new(place, format!("`{path}` is set twice"));
+                report.add(problem.also("first set", *first_place).hint(ADDS_ONLY));
             }
         }
     }

@@ -13,12 +13,12 @@ use crate::imds::{EndpointMode, Settings};
 pub(super) const ENDPOINT_MODES: [(&str, EndpointMode); 3] =
     [("ipv4", EndpointMode::Ipv4), ("ipv6", EndpointMode::Ipv6), ("auto", EndpointMode::Auto)];
 
-/// What IMDS accepts in `X-aws-ec2-metadata-token-ttl-seconds`: 1 to 21600.
-const TOKEN_TTL: (Span, Span) = (Span(Duration::from_secs(1)), Span(Duration::from_secs(21_600)));
+/// What IMDS accepts in `X-aws-ec2-metadata-token-ttl-seconds`: 1 to 21600 s.
+const TOKEN_TTL: (Span, Span) = (Span(Duration::from_secs(1)), Span(Duration::from_hours(6)));
 
 pub(super) fn read(mut table: Reader<'_>) -> Settings {
     let default = Settings::default();
-    let endpoint = table.string("endpoint").and_then(|text| endpoint(&table, text));
+    let endpoint = table.string("endpoint").and_then(|text| endpoint(&table, &text));
     let endpoint_mode = table.choice("endpoint_mode", &ENDPOINT_MODES).unwrap_or(default.endpoint_mode);
     let token_ttl = table.quantity("token_ttl", "6h", Span::parse, TOKEN_TTL).map_or(default.token_ttl, |span| span.0);
     let v1_fallback = table.boolean("v1_fallback").unwrap_or(default.v1_fallback);
@@ -27,7 +27,7 @@ pub(super) fn read(mut table: Reader<'_>) -> Settings {
 }
 
 /// Scheme, host and perhaps a port, without the slash behind them.
-fn endpoint(table: &Reader<'_>, text: Located<String>) -> Option<String> {
+fn endpoint(table: &Reader<'_>, text: &Located<String>) -> Option<String> {
     let fault = match Url::parse(&text.value) {
         Err(error) => format!("is not a URL: {error}"),
         Ok(url) if url.scheme() != "http" => "must begin with http://, which is all that IMDS speaks".to_owned(),

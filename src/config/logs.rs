@@ -18,9 +18,9 @@ pub(super) const START_AT: [(&str, StartAt); 3] =
 const DEFAULT_STREAM: &str = "{instance_id}";
 
 /// From the linger of an idle stream (DESIGN: 250 ms) to what still counts as "now".
-const FLUSH_INTERVAL: (Span, Span) = (Span(Duration::from_millis(250)), Span(Duration::from_secs(60)));
+const FLUSH_INTERVAL: (Span, Span) = (Span(Duration::from_millis(250)), Span(Duration::from_mins(1)));
 
-/// A few batches of CloudWatch's 1 MiB, read, in flight and acknowledged; the upper end only keeps sums from overflowing.
+/// A few of the largest batches, 1 MiB each: read, in flight and acknowledged; the upper end only keeps sums from overflowing.
 const MEMORY_LIMIT: (Size, Size) = (Size(4 << 20), Size(1 << 40));
 
 /// What `[[logs.file]]` tables inherit, and what is known of keys that are wrong: they are set, so nothing is missing.

@@ -1,12 +1,12 @@
-//! Checks the templates of log group and log stream names: that they parse, and that what is fixed in them is what
-//! CloudWatch allows. Not what will be filled in: that is known only later.
+//! Checks the templates of log group and log stream names: that they parse, and that what is fixed in them is
+//! allowed. Not what will be filled in: that is known only later.
 
 use super::report::Problem;
 use super::table::{Located, Reader, suggest};
 use crate::logs::{LONGEST_GROUP_NAME, LONGEST_STREAM_NAME};
 use crate::template::{BUILT_IN, Template};
 
-/// A template for `[.\-_/#A-Za-z0-9]{1,512}` that does not begin with `aws/` (CreateLogGroup in the API reference).
+/// A template for `[.\-_/#A-Za-z0-9]{1,512}` that does not begin with `aws/` (`CreateLogGroup` in the API reference).
 pub(super) fn log_group(table: &Reader<'_>, text: &Located<String>, variables: &[&str]) -> Option<Template> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
     let template = parse(table, "log_group", text, variables)?;
@@ -20,7 +20,7 @@ pub(super) fn log_group(table: &Reader<'_>, text: &Located<String>, variables: &
     Some(template)
 }
 
-/// A template for 1 to 512 characters without `:` and `*` (CreateLogStream in the API reference).
+/// A template for 1 to 512 characters without `:` and `*` (`CreateLogStream` in the API reference).
 pub(super) fn log_stream(table: &Reader<'_>, text: &Located<String>, variables: &[&str]) -> Option<Template> {
     let allowed = |c: char| c != ':' && c != '*';
     let template = parse(table, "log_stream", text, variables)?;

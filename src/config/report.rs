@@ -67,6 +67,8 @@ impl Report {
         for result in results {
             match result {
                 Ok(source) => sources.push(source),
+                // A directory can be what is wrong with several files.
+                Err(error) if unusable.contains(&error) => {}
                 Err(error) => unusable.push(error),
             }
         }
@@ -109,7 +111,7 @@ impl Report {
         // What a broken line seems to mean is no second fault.
         let broken: BTreeSet<_> = problems.iter().filter(|problem| problem.syntax).map(line).collect();
         problems.retain(|problem| problem.syntax || !broken.contains(&line(problem)));
-        problems.sort_by(|a, b| a.place.cmp(&b.place));
+        problems.sort_by_key(|problem| problem.place);
         problems.dedup_by(|b, a| a.syntax && b.syntax && line(a) == line(b));
         let count = self.unusable.len() + problems.len();
         if count == 0 {

@@ -96,12 +96,12 @@ fn sections(config: &Config) -> Vec<Section> {
             "imds",
             vec![
                 ("endpoint", json!(config.imds.endpoint)),
-                ("endpoint_mode", word(&imds::ENDPOINT_MODES, config.imds.endpoint_mode)),
+                ("endpoint_mode", word(&imds::ENDPOINT_MODES, &config.imds.endpoint_mode)),
                 ("token_ttl", json!(Span(config.imds.token_ttl).to_string())),
                 ("v1_fallback", json!(config.imds.v1_fallback)),
             ],
         ),
-        section("credentials", vec![("source", word(&credentials::SOURCES, config.credentials.source))]),
+        section("credentials", vec![("source", word(&credentials::SOURCES, &config.credentials.source))]),
         section("variables", config.variables.iter().map(|(name, value)| (name.as_str(), json!(value))).collect()),
         section(
             "logs",
@@ -128,14 +128,14 @@ fn file_section(index: usize, file: &FileSettings) -> Section {
         ("log_group", json!(file.log_group.text())),
         ("log_stream", json!(file.log_stream.text())),
         ("retention_in_days", json!(file.retention_in_days)),
-        ("start_at", word(&logs::START_AT, file.start_at)),
+        ("start_at", word(&logs::START_AT, &file.start_at)),
     ];
     Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
 }
 
 /// The word for one of a key's choices.
-fn word<T: PartialEq>(choices: &[(&str, T)], choice: T) -> Value {
-    choices.iter().find(|(_, known)| *known == choice).map_or(Value::Null, |(name, _)| json!(name))
+fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
+    choices.iter().find(|(_, known)| known == choice).map_or(Value::Null, |(name, _)| json!(name))
 }
 
 /// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped.

@@ -29,7 +29,7 @@ pub(super) struct Source {
 }
 
 /// A file or directory of the configuration that can't be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub(super) struct Error {
     pub(super) path: PathBuf,
@@ -72,6 +72,7 @@ fn drop_ins(directory: &Path, trusted: Option<u32>) -> Result<Vec<PathBuf>, Erro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io(directory, "listed", &error)),
     };
+    refuse_writable_directory(directory_of(directory), trusted)?;
     refuse_writable_directory(directory, trusted)?;
     let mut paths = Vec::new();
     for entry in entries {

@@ -29,7 +29,14 @@ pub(super) struct Located<T> {
 
 impl<'r> Reader<'r> {
     pub(super) fn root(report: &'r Report, table: Table) -> Self {
-        Self { report, path: String::new(), header: String::new(), place: Place::default(), table, expected: Vec::new() }
+        Self {
+            report,
+            path: String::new(),
+            header: String::new(),
+            place: Place::default(),
+            table,
+            expected: Vec::new(),
+        }
     }
 
     pub(super) fn report(&self) -> &'r Report {
@@ -180,7 +187,8 @@ impl<'r> Reader<'r> {
 
     /// Reports the keys that are not known here.
     pub(super) fn finish(self) {
-        let whereabouts = if self.path.is_empty() { "at the top level".to_owned() } else { format!("in {}", self.header) };
+        let whereabouts =
+            if self.path.is_empty() { "at the top level".to_owned() } else { format!("in {}", self.header) };
         for (key, (place, _)) in &self.table {
             let message = format!("unknown key `{key}` {whereabouts}; expected {}", self.expected.join(", "));
             self.report.add(suggest(Problem::new(*place, message), key, &self.expected));
@@ -199,11 +207,8 @@ impl<'r> Reader<'r> {
     }
 
     fn wrong_kind<T>(&self, key: &str, expected: &str, node: &Node) -> Option<T> {
-        let found = match node.value {
-            Value::Integer(None) => "an integer that is too large",
-            _ => node.value.kind(),
-        };
-        self.report.add(Problem::new(node.place, format!("`{key}` must be {expected}, not {found}")));
+        let message = format!("`{key}` must be {expected}, not {}", node.value.kind());
+        self.report.add(Problem::new(node.place, message));
         None
     }
 }
