@@ -19,7 +19,7 @@ use crate::telemetry;
 const RESTART: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(30));
 
 /// A task that ran this long before it ended was well; the waits begin anew. Twice the longest wait.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_mins(1);
 
 /// A heartbeat older than this stands for a task that is stuck: two beats missed, and then some.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(3 * LONGEST_SLEEP.as_secs());
@@ -217,9 +217,14 @@ mod tests {
         let board = Board::default();
         let mut group = Supervisor::new(board.clone(), CancellationToken::new());
         let (starts, mut started) = counter();
-        group.keep("identity", move |_, _| {
+        group.keep("identity", move |stop, _| {
             starts.send_modify(|n| *n += 1);
-            async {}
+            let n = *starts.borrow();
+            async move {
+                if n == 2 {
+                    stop.cancelled().await;
+                }
+            }
         });
         started.wait_for(|n| *n == 2).await.unwrap();
         assert_eq!(board.warnings()[0].message, "the task identity ended once before it should and was restarted");

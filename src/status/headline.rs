@@ -84,7 +84,7 @@ fn credentials(report: &Report) -> Option<String> {
 fn sources(report: &Report) -> impl Iterator<Item = String> {
     let states = [SourceState::Failed, SourceState::Waiting];
     states.into_iter().filter_map(|state| {
-        counted(report.logs.sources.iter().filter(|source| source.state == state).count(), "source", word(&state))
+        counted(report.logs.sources.iter().filter(|source| source.state == state).count(), "source", &word(&state))
     })
 }
 
@@ -92,11 +92,11 @@ fn destinations(report: &Report) -> impl Iterator<Item = String> {
     use DestinationState::{BackingOff, Denied, NoCredentials, Throttled, Unreachable};
     [Denied, Unreachable, NoCredentials, Throttled, BackingOff].into_iter().filter_map(|state| {
         let destinations = &report.logs.destinations;
-        counted(destinations.iter().filter(|to| to.state == state).count(), "destination", word(&state))
+        counted(destinations.iter().filter(|to| to.state == state).count(), "destination", &word(&state))
     })
 }
 
-fn counted(n: usize, thing: &str, state: String) -> Option<String> {
+fn counted(n: usize, thing: &str, state: &str) -> Option<String> {
     match n {
         0 => None,
         1 => Some(format!("1 {thing} {state}")),
