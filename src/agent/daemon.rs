@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::identity::Identity;
+use super::identity::{Identity, Wanted, tags_named_in};
 use super::instance_lock::InstanceLock;
 use super::overview::{Overview, Started};
 use super::shutdown::{DEADLINE, DRAIN, READERS_DEADLINE};
@@ -148,8 +148,11 @@ fn furnish(loaded: Loaded, state_dir: &Path, environment: &Environment) -> Resul
         environment.aws.clone(),
         SharedCredentialsProvider::new(credentials.clone()),
         clock.clone(),
-        region.or_else(|| environment.region.clone()),
-        variables,
+        Wanted {
+            region: region.or_else(|| environment.region.clone()),
+            variables,
+            tags: tags_named_in(logs.files.iter().flat_map(|file| [&file.log_group, &file.log_stream])),
+        },
     ));
     let cache = credentials.clone();
     let sink = sink::CloudWatch::new(identity.sdk(), clock.clone(), Arc::new(move |key_id| cache.rejected(key_id)));

@@ -54,7 +54,7 @@ impl Overview {
             Memory { rss_bytes: resident(), buffers_bytes: logs.buffers_bytes, limit_bytes: self.memory_limit };
         let instance = instance(&self.names.borrow());
         let mut warnings = self.board.warnings();
-        warnings.extend(self.identity.warning());
+        warnings.extend(self.identity.warnings());
         warnings.extend(region_warning(&instance));
         warnings.extend(skew_warning(self.clock.skew()));
         warnings.extend(logs.warnings);

@@ -157,7 +157,8 @@ async fn run_once(name: &'static str, task: impl Future<Output = ()> + Send + 's
     matches!(own.join_next().await, Some(Err(error)) if error.is_panic())
 }
 
-async fn pause(wait: Duration, stop: &CancellationToken, heartbeat: &Heartbeat) {
+/// Sleeps for `wait` or until `stop`, beating meanwhile.
+pub(super) async fn pause(wait: Duration, stop: &CancellationToken, heartbeat: &Heartbeat) {
     let end = Instant::now() + wait;
     while Instant::now() < end && !stop.is_cancelled() {
         heartbeat.beat();

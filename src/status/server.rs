@@ -49,7 +49,9 @@ pub enum Error {
         path: PathBuf,
     },
     /// The system said no.
-    #[error("{operation} the status socket {path} failed")]
+    #[error(
+        "{operation} the status socket {path} failed; its directory must be writable for this user, or set IMDS_AGENT_RUNTIME_DIR to one that is"
+    )]
     Io {
         /// What was tried.
         operation: &'static str,
