@@ -46,6 +46,7 @@ impl Daemon {
         environment: Environment,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), files = loaded.config.logs.files.len(), "starting");
         directories.create()?;
         let lock = InstanceLock::take(&directories.state)?;
         let overview = Arc::new(furnish(loaded, &directories.state, &environment)?);
