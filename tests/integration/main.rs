@@ -1,1 +1,4 @@
-fn main() {}
+//! The promises, tested from outside: the house's plan, and the binary against the emulator and against moto. Not the
+//! rooms' own logic: unit tests stand beside that.
+
+mod house;
