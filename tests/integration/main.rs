@@ -1,4 +1,10 @@
 //! The promises, tested from outside: the house's plan, and the binary against the emulator and against moto. Not the
 //! rooms' own logic: unit tests stand beside that.
 
+mod crash;
+mod credentials;
+mod harness;
 mod house;
+mod secrets;
+mod shipping;
+mod start;
