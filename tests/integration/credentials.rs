@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Change, Effect, Fault, Host, Writer, append, assert_same_lines, fates, numbered};
+use crate::harness::{Change, Effect, Fault, Host, Writer, append, assert_same_lines, fates, numbered, SOON};
 
 const GROUP: &str = "/test/app";
 
@@ -111,7 +111,7 @@ fn who_the_credentials_are_is_confirmed_once() {
     let report = agent.wait_until("the identity is confirmed", |report| !report.at("/credentials/0/arn").is_null());
     assert!(report.text("/credentials/0/arn").starts_with("arn:aws:sts::"), "{report:#}");
     agent.wait_until_delivered(10);
-    assert_eq!(emulator.count("sts:GetCallerIdentity"), 1);
+    assert_eq!(emulator.counts().of("sts:GetCallerIdentity"), 1);
 }
 
 #[test]
@@ -119,11 +119,43 @@ fn a_role_that_changes_is_noticed_at_the_next_refresh() {
     let (host, emulator) = Host::with_emulator();
     let agent = host.start();
     agent.wait_until("credentials are there", |report| report.text("/credentials/0/state") == "fresh");
-    emulator.change(Change { role_name: Some("successor".to_owned()), ..Change::default() });
+    emulator.change(&Change { role_name: Some("successor".to_owned()), ..Change::default() });
     emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Expired).times(1));
     let lines = numbered(0, 10, 100);
     append(&host.log("app.log"), &lines);
     agent.wait_until("the new role is shown", |report| report.text("/credentials/0/role") == "successor");
     agent.wait_until_delivered(10);
     assert_eq!(fates(&emulator.lines(GROUP, "app"), &lines), fates(&lines, &lines));
+}
+
+#[test]
+fn credentials_that_are_refused_while_imds_repeats_them_hold_the_lines_until_others_come() {
+    let (host, emulator) = Host::with_emulator();
+    let agent = host.start();
+    agent.wait_until("credentials are there", |report| report.text("/credentials/0/state") == "fresh");
+    emulator.revoke_credentials();
+    let lines = numbered(0, 100, 100);
+    append(&host.log("app.log"), &lines);
+    let report = agent.wait_until("the refusal is shown", |report| {
+        report.destination(GROUP, "app").is_some_and(|place| !place["last_error"].is_null())
+    });
+    assert_eq!((report.events().pending, report.events().dropped), (100, 0), "{report:#}");
+    emulator.rotate_credentials();
+    // A refused key is asked about at most every 30 s.
+    let within = Duration::from_secs(30) + SOON;
+    agent.wait_within(within, "the lines are delivered", |report| report.events().delivered == 100);
+    assert_same_lines(&emulator.lines(GROUP, "app"), &lines);
+}
+
+#[test]
+fn a_metadata_token_that_is_no_longer_valid_is_replaced_without_a_failure() {
+    let (host, emulator) = Host::with_emulator();
+    let agent = host.start();
+    agent.wait_until("credentials are there", |report| report.text("/credentials/0/state") == "fresh");
+    emulator.forget_tokens();
+    emulator.expire_credentials();
+    append(&host.log("app.log"), &numbered(0, 10, 100));
+    let report = agent.wait_until_delivered(10);
+    assert_eq!(report.at("/credentials/0/failures"), 0, "{report:#}");
+    assert_eq!(emulator.counts().of("imds:token"), 2);
 }

@@ -74,14 +74,14 @@ fn wait_for_notification(systemd: &UnixDatagram, wanted: &str) {
 #[test]
 fn without_an_instance_profile_it_shows_how_to_attach_one_and_recovers() {
     let (host, emulator) = Host::with_emulator();
-    emulator.change(Change { role_name: Some(String::new()), ..Change::default() });
+    emulator.change(&Change { role_name: Some(String::new()), ..Change::default() });
     append(&host.log("app.log"), &numbered(0, 10, 100));
     let agent = host.start();
     let report = agent.wait_until("the missing profile is shown", |report| {
         report.text("/credentials/0/last_error/hint").contains("associate-iam-instance-profile")
     });
     assert_eq!(report.text("/credentials/0/state"), "absent", "{report:#}");
-    emulator.change(Change { role_name: Some("late".to_owned()), ..Change::default() });
+    emulator.change(&Change { role_name: Some("late".to_owned()), ..Change::default() });
     let report = agent.wait_until_delivered(10);
     assert_eq!(report.text("/credentials/0/role"), "late", "{report:#}");
 }
@@ -89,7 +89,7 @@ fn without_an_instance_profile_it_shows_how_to_attach_one_and_recovers() {
 #[test]
 fn with_the_metadata_service_switched_off_the_hint_switches_it_on() {
     let (host, emulator) = Host::with_emulator();
-    emulator.change(Change { imds_off: Some(true), ..Change::default() });
+    emulator.change(&Change { imds_off: Some(true), ..Change::default() });
     let agent = host.start();
     let report = agent.wait_until("the switch is shown", |report| report.text("/imds/state") == "off");
     assert!(report.text("/imds/last_error/hint").contains("modify-instance-metadata-options"), "{report:#}");
@@ -99,7 +99,7 @@ fn with_the_metadata_service_switched_off_the_hint_switches_it_on() {
 fn a_clock_that_is_an_hour_wrong_is_corrected_before_anything_is_signed() {
     for skew in [3_600, -3_600] {
         let (host, emulator) = Host::with_emulator();
-        emulator.change(Change { clock_skew_seconds: Some(skew), ..Change::default() });
+        emulator.change(&Change { clock_skew_seconds: Some(skew), ..Change::default() });
         append(&host.log("app.log"), &numbered(0, 10, 100));
         let agent = host.start();
         agent.wait_until_delivered(10);
@@ -190,9 +190,11 @@ fn the_metadata_service_sees_no_request_without_token_and_few_with_one() {
     let agent = host.start();
     agent.wait_until_delivered(10);
     let report = agent.wait_until("the identity is confirmed", |report| !report.at("/credentials/0/arn").is_null());
-    assert_eq!(emulator.imds_requests_without_token(), 0);
-    assert_eq!(emulator.token_ttls(), [21_600], "one token, for as long as there is");
-    let requests = emulator.imds_requests();
+    let counts = emulator.counts();
+    assert_eq!(counts.metadata_without_token, 0);
+    let one_for_as_long_as_there_is = [(21_600, 1)].into();
+    assert_eq!(counts.token_ttls, one_for_as_long_as_there_is);
+    let requests = counts.imds();
     // The token, the identity document, the role's name, its credentials; one to spare.
     assert!(requests <= 5, "{requests} requests to start");
     assert_eq!(report.at("/imds/requests"), requests, "the report counts what the service saw");
