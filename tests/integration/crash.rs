@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Host, Writer, append, fates, look_until, numbered, SOON};
+use crate::harness::{Host, SOON, Writer, append, fates, look_until, numbered};
 
 /// Batches side by side on one stream, at most.
 const MOST_IN_FLIGHT: usize = 8;

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use crate::harness::{Change, Effect, Fault, Host, Writer, append, assert_same_lines, fates, numbered, SOON};
+use crate::harness::{Change, Denial, Effect, Fault, Host, SOON, Writer, append, assert_same_lines, fates, numbered};
 
 const GROUP: &str = "/test/app";
 
 /// A denied destination is tried again once a minute.
-const DENIED_PROBE: Duration = Duration::from_secs(60);
+const DENIED_PROBE: Duration = Duration::from_mins(1);
 
 #[test]
 fn credentials_that_expire_while_shipping_are_replaced_and_no_line_is_lost() {
@@ -57,7 +57,7 @@ fn a_failed_refresh_keeps_the_credentials_that_still_work() {
 #[test]
 fn a_denied_destination_is_held_explained_and_delivered_once_it_is_allowed() {
     let (host, emulator) = Host::with_emulator();
-    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Default::default())));
+    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default())));
     append(&host.log("app.log"), &numbered(0, 100, 100));
     let agent = host.start();
     let report = agent.wait_until("the denial is shown", |report| {
@@ -65,7 +65,10 @@ fn a_denied_destination_is_held_explained_and_delivered_once_it_is_allowed() {
     });
     let fault = &report.destination(GROUP, "app").unwrap()["last_error"];
     assert!(fault["message"].as_str().is_some_and(|text| text.contains("logs:PutLogEvents")), "{fault}");
-    assert!(fault["hint"].as_str().is_some_and(|text| text.contains("logs:PutLogEvents")), "the statement to add: {fault}");
+    assert!(
+        fault["hint"].as_str().is_some_and(|text| text.contains("logs:PutLogEvents")),
+        "the statement to add: {fault}"
+    );
     assert!(fault.to_string().contains(":log-group:/test/app"), "the resource: {fault}");
     let refreshes = report.at("/credentials/0/refreshes").clone();
     assert_eq!(report.events().pending, 100, "{report:#}");
@@ -80,7 +83,7 @@ fn a_denied_destination_is_held_explained_and_delivered_once_it_is_allowed() {
 #[test]
 fn a_create_that_is_denied_names_the_action_that_is_missing() {
     let (host, emulator) = Host::with_emulator();
-    emulator.set_fault(Fault::on("logs:CreateLogGroup", Effect::Deny(Default::default())));
+    emulator.set_fault(Fault::on("logs:CreateLogGroup", Effect::Deny(Denial::default())));
     append(&host.log("app.log"), &numbered(0, 10, 100));
     let agent = host.start();
     let report = agent.wait_until("the denial is shown", |report| {
@@ -100,7 +103,8 @@ fn with_sts_down_logs_flow_and_the_identity_is_merely_unconfirmed() {
     assert_eq!(report.text("/credentials/0/state"), "fresh", "{report:#}");
     assert!(report.at("/credentials/0/arn").is_null(), "{report:#}");
     assert_same_lines(&emulator.lines(GROUP, "app"), &numbered(0, 100, 100));
-    agent.wait_until("the warning is shown", |report| report.at("/warnings").to_string().to_lowercase().contains("sts"));
+    agent
+        .wait_until("the warning is shown", |report| report.at("/warnings").to_string().to_lowercase().contains("sts"));
 }
 
 #[test]

@@ -262,7 +262,10 @@ mod checker {
             ("logs/mod.rs", "mod tests { use super::*; }"),
             ("cli/run.rs", "use crate::{agent, config, telemetry};"),
             ("aws/mod.rs", "use crate::clock::Clock;"),
-            ("logs/mod.rs", "// use crate::credentials;\n/// [`crate::credentials`]\nconst A: &str = \"crate::credentials\";"),
+            (
+                "logs/mod.rs",
+                "// use crate::credentials;\n/// [`crate::credentials`]\nconst A: &str = \"crate::credentials\";",
+            ),
             ("lib.rs", "pub mod agent;"),
             ("main.rs", "fn main() { imds_agent::cli::main() }"),
         ] {

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Effect, Fault, Host, append, http, numbered};
+use crate::harness::{Denial, Effect, Fault, Host, append, http, numbered};
 
 /// What the metadata service gives out now, asked as any process on the instance could.
 fn secrets_of(url: &str) -> Vec<String> {
     let address = url.trim_start_matches("http://").parse().expect("the emulator's URL is an address");
     let ttl = ("X-aws-ec2-metadata-token-ttl-seconds", "60");
-    let token = http::request(address, "PUT", "/latest/api/token", &[ttl], "").unwrap().text();
+    let token = http::request(address, "PUT", "/latest/api/token", &[ttl], "").expect("a token").text();
     let get = |path: &str| {
         let path = format!("/latest/meta-data/iam/security-credentials/{path}");
-        http::request(address, "GET", &path, &[("X-aws-ec2-metadata-token", &token)], "").unwrap().text()
+        http::request(address, "GET", &path, &[("X-aws-ec2-metadata-token", &token)], "").expect("an answer").text()
     };
     let role = get("");
     let document: Value = serde_json::from_str(&get(role.trim())).expect("a credentials document");
@@ -23,8 +23,8 @@ fn secrets_of(url: &str) -> Vec<String> {
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for entry in std::fs::read_dir(directory).unwrap().flatten() {
-        match entry.file_type().unwrap() {
+    for entry in std::fs::read_dir(directory).expect("our own directory").flatten() {
+        match entry.file_type().expect("an entry that is there") {
             kind if kind.is_dir() => files.extend(files_below(&entry.path())),
             kind if kind.is_file() => files.push(entry.path()),
             _ => {}
@@ -50,7 +50,7 @@ fn no_secret_reaches_stderr_status_disk_argv_or_environment() {
     host.set("IMDS_AGENT_LOG", "trace");
     host.set("RUST_LOG", "trace");
     // Every kind of answer that an error message could quote.
-    for effect in [Effect::Garbage, Effect::Expired, Effect::Deny(Default::default()), Effect::Close] {
+    for effect in [Effect::Garbage, Effect::Expired, Effect::Deny(Denial::default()), Effect::Close] {
         emulator.set_fault(Fault::on("sts:*", effect.clone()).times(1));
         emulator.set_fault(Fault::on("logs:CreateLogGroup", effect).times(1));
     }
@@ -64,7 +64,8 @@ fn no_secret_reaches_stderr_status_disk_argv_or_environment() {
     emulator.expire_credentials();
     append(&host.log("app.log"), &numbered(100, 100, 100));
     secrets.extend(secrets_of(&emulator.url()));
-    let report = agent.wait_until("new credentials came", |report| report.at("/credentials/0/refreshes").as_u64() >= Some(2));
+    let report =
+        agent.wait_until("new credentials came", |report| report.at("/credentials/0/refreshes").as_u64() >= Some(2));
     assert_silent(&secrets, "status --json", report.to_string().as_bytes());
     for arguments in [&["status"][..], &["status", "--json"]] {
         assert_silent(&secrets, "status", &host.run(arguments).stdout);

@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use crate::harness::{
-    Effect, Fates, Fault, Host, MOTO_REGION, Moto, SOON, Writer, append, assert_same_lines, fates, look_until, numbered,
-    set_mode,
+    Denial, Effect, Fates, Fault, Host, MOTO_REGION, Moto, SOON, Writer, append, assert_same_lines, fates, look_until,
+    numbered, set_mode,
 };
 
 const GROUP: &str = "/test/app";
@@ -240,7 +240,7 @@ fn one_denied_destination_does_not_delay_two_hundred_others() {
          [[logs.file]]\ninclude = [\"{logs}/*.log\"]\nlog_group = \"/test/app\"\nstart_at = \"beginning\"\n\
          [[logs.file]]\ninclude = [\"{logs}/*.audit\"]\nlog_group = \"/test/denied\"\nstart_at = \"beginning\"\n"
     ));
-    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Default::default())).group("/test/denied"));
+    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default())).group("/test/denied"));
     append(&host.log("a.audit"), &numbered(0, 20, 100));
     for file in 0..200 {
         append(&host.log(&format!("{file:03}.log")), &numbered(file * 100, 20, 100));

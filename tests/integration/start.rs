@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Change, Effect, Emulator, Fault, Host, SOON, append, assert_same_lines, free_address, numbered};
+use crate::harness::{
+    Agent, Change, Effect, Emulator, Fault, Host, SOON, append, assert_same_lines, free_address, numbered,
+};
 
 const GROUP: &str = "/test/app";
 
@@ -28,7 +30,8 @@ fn with_the_metadata_service_dead_it_runs_says_why_and_ships_soon_after_it_comes
     host.configure(&host.one_source(""));
     append(&host.log("app.log"), &numbered(0, 100, 100));
     let agent = host.start();
-    let report = agent.wait_until("the dead metadata service is shown", |report| !report.text("/imds/last_error/hint").is_empty());
+    let report = agent
+        .wait_until("the dead metadata service is shown", |report| !report.text("/imds/last_error/hint").is_empty());
     assert_eq!(report.text("/imds/state"), "absent", "{report:#}");
     assert!(report.text("/imds/last_error/message").contains(&address.to_string()), "{report:#}");
     assert_eq!(report.text("/credentials/0/state"), "absent", "{report:#}");
@@ -110,14 +113,19 @@ fn a_clock_that_is_an_hour_wrong_is_corrected_before_anything_is_signed() {
 #[test]
 fn a_wrong_configuration_exits_78_and_cites_every_error() {
     let host = Host::new("http://127.0.0.1:9");
-    host.configure("[logs]\nflush_intervall = \"5s\"\n\n[[logs.file]]\ninclude = [\"/var/log/a.log\"]\nlog_group = \"a b\"\n");
+    host.configure(
+        "[logs]\nflush_intervall = \"5s\"\n\n[[logs.file]]\ninclude = [\"/var/log/a.log\"]\nlog_group = \"a b\"\n",
+    );
     let config = host.config().display().to_string();
     for arguments in [["run", "--config", &config].as_slice(), &["config", "check", "--config", &config]] {
         let output = host.run(arguments);
         let said = stderr(&output);
         assert_eq!(output.status.code(), Some(78), "{arguments:?}: {said}");
         assert!(said.contains(&format!("{config}:2:1")), "the place of the unknown key: {said}");
-        assert!(said.contains("flush_intervall = \"5s\"") && said.contains("flush_interval"), "cited and cured: {said}");
+        assert!(
+            said.contains("flush_intervall = \"5s\"") && said.contains("flush_interval"),
+            "cited and cured: {said}"
+        );
         assert!(said.contains(&format!("{config}:6:")), "the second error in the same go: {said}");
     }
 }
@@ -201,7 +209,10 @@ fn the_metadata_service_sees_no_request_without_token_and_few_with_one() {
     let next: jiff::Timestamp = report.text("/credentials/0/next_refresh").parse().unwrap();
     let rest = next.duration_since(jiff::Timestamp::now());
     // Two requests a refresh, and the token's one every few hours: three an hour, if refreshes are an hour apart.
-    assert!(rest > jiff::SignedDuration::from_mins(45), "the next refresh is {rest:#} away: more than 3 requests an hour");
+    assert!(
+        rest > jiff::SignedDuration::from_mins(45),
+        "the next refresh is {rest:#} away: more than 3 requests an hour"
+    );
 }
 
 #[test]
@@ -213,7 +224,20 @@ fn status_shows_a_person_and_a_program_the_same_daemon() {
     let json = host.run(&["status", "--json"]);
     assert_eq!(json.status.code(), Some(0), "{}", stderr(&json));
     let report: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON on stdout");
-    for key in ["schema", "version", "pid", "started_at", "uptime_seconds", "config", "instance", "imds", "credentials", "logs", "memory", "warnings"] {
+    for key in [
+        "schema",
+        "version",
+        "pid",
+        "started_at",
+        "uptime_seconds",
+        "config",
+        "instance",
+        "imds",
+        "credentials",
+        "logs",
+        "memory",
+        "warnings",
+    ] {
         assert!(report.get(key).is_some(), "no {key} in {report:#}");
     }
     assert_eq!(report["pid"], agent.pid());

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use imds_agent::emulator::{Change, Effect, Fault};
+pub(crate) use imds_agent::emulator::{Change, Denial, Effect, Fault};
 use imds_agent::emulator::{Counts, Options};
 
 /// A running emulator; stopped when dropped.
@@ -31,10 +31,8 @@ impl Emulator {
 
     fn with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let inner = {
-            let _inside = runtime.enter();
-            imds_agent::emulator::Emulator::start(options).expect("the emulator can listen on loopback")
-        };
+        let started = runtime.block_on(imds_agent::emulator::Emulator::start(options));
+        let inner = started.expect("the emulator can listen on loopback");
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let server = std::thread::spawn(move || runtime.block_on(stopped.cancelled()));
@@ -45,7 +43,7 @@ impl Emulator {
         self.inner.url()
     }
 
-    /// A stream's messages as CloudWatch shows them: by their time, and in the order of arrival where that is the same.
+    /// A stream's messages as the console shows them: by their time, and in the order of arrival where that is the same.
     pub(crate) fn lines(&self, group: &str, stream: &str) -> Vec<String> {
         let mut events = Vec::new();
         self.inner.each_event(group, stream, |timestamp, _, message| events.push((timestamp, message.to_owned())));

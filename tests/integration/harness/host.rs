@@ -133,10 +133,12 @@ pub(crate) fn set_mode(path: &Path, mode: u32) {
 fn assert_reaches_loopback_only(environment: &[(String, String)]) {
     let value = |name: &str| environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let is_loopback = |name: &str| value(name).is_some_and(is_loopback_url);
-    let metadata = is_loopback("AWS_EC2_METADATA_SERVICE_ENDPOINT") || value("AWS_EC2_METADATA_DISABLED") == Some("true");
+    let metadata =
+        is_loopback("AWS_EC2_METADATA_SERVICE_ENDPOINT") || value("AWS_EC2_METADATA_DISABLED") == Some("true");
     assert!(metadata, "refusing to start the agent: AWS_EC2_METADATA_SERVICE_ENDPOINT is no loopback URL");
     assert!(is_loopback("AWS_ENDPOINT_URL"), "refusing to start the agent: AWS_ENDPOINT_URL is no loopback URL");
-    for (name, value) in environment.iter().filter(|(name, _)| name.contains("ENDPOINT_URL") || name.contains("PROXY")) {
+    for (name, value) in environment.iter().filter(|(name, _)| name.contains("ENDPOINT_URL") || name.contains("PROXY"))
+    {
         assert!(is_loopback_url(value), "refusing to start the agent: {name} is no loopback URL");
     }
 }

@@ -40,7 +40,11 @@ pub(crate) fn assert_same_lines(arrived: &[String], written: &[String]) {
             written[at]
         );
     }
-    assert_eq!(arrived.len(), written.len(), "all that arrived is right, but not all arrived, or more than was written");
+    assert_eq!(
+        arrived.len(),
+        written.len(),
+        "all that arrived is right, but not all arrived, or more than was written"
+    );
 }
 
 /// What happened to lines on their way.

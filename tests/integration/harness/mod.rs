@@ -14,14 +14,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 pub(crate) use agent::Agent;
-pub(crate) use emulator::{Change, Effect, Emulator, Fault};
+pub(crate) use emulator::{Change, Denial, Effect, Emulator, Fault};
 pub(crate) use host::{Host, set_mode};
 pub(crate) use lines::{Fates, Writer, append, assert_same_lines, fates, numbered};
 pub(crate) use moto::{Moto, REGION as MOTO_REGION};
 pub(crate) use report::Report;
 
 /// How long a condition may take that takes well under a second on an idle machine: CI machines are not idle.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// Between two looks at a condition: short against what is waited for, long against the cost of looking.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

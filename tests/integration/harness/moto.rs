@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{free_address, http, look_until, python};
 
 /// Python imports a lot before moto listens.
-const START_WITHIN: Duration = Duration::from_secs(120);
+const START_WITHIN: Duration = Duration::from_mins(2);
 
 /// The region that moto's metadata service is in.
 pub(crate) const REGION: &str = "us-east-1";
@@ -64,12 +64,15 @@ impl Moto {
 
     /// How long moto would keep the events of a group.
     pub(crate) fn retention_in_days(&self, group: &str) -> Value {
-        self.call("DescribeLogGroups", &json!({ "logGroupNamePrefix": group }))["logGroups"][0]["retentionInDays"].clone()
+        self.call("DescribeLogGroups", &json!({ "logGroupNamePrefix": group }))["logGroups"][0]["retentionInDays"]
+            .clone()
     }
 
     fn call(&self, operation: &str, ask: &Value) -> Value {
         // moto reads service and region from the credential scope and ignores the rest.
-        let scope = format!("AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/logs/aws4_request, SignedHeaders=host, Signature=0");
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=test/20260101/{REGION}/logs/aws4_request, SignedHeaders=host, Signature=0"
+        );
         let headers = [
             ("X-Amz-Target", &*format!("Logs_20140328.{operation}")),
             ("Content-Type", "application/x-amz-json-1.1"),

@@ -21,9 +21,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     fn of(value: &Value, place: &str) -> Self {
-        let number = |key: &str| {
-            value[key].as_u64().unwrap_or_else(|| panic!("{place}.{key} is no count: {value}"))
-        };
+        let number = |key: &str| value[key].as_u64().unwrap_or_else(|| panic!("{place}.{key} is no count: {value}"));
         let reasons = value["dropped"].as_object().unwrap_or_else(|| panic!("{place}.dropped is no object: {value}"));
         let dropped = reasons.values().map(|count| count.as_u64().expect("a count of dropped records")).sum();
         Self { read: number("read"), delivered: number("delivered"), pending: number("pending"), dropped }
