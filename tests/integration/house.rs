@@ -128,9 +128,9 @@ fn faults_of_shape(path: &str, source: &str) -> Vec<String> {
     faults
 }
 
-/// Files that are declared with `#[cfg(test)] mod tests;`.
+/// Files that are declared with `#[cfg(test)] mod tests;` or named after what they test: `destination_tests.rs`.
 fn is_test_file(path: &str) -> bool {
-    path.ends_with("/tests.rs") || path.contains("/tests/")
+    path.ends_with("/tests.rs") || path.ends_with("_tests.rs") || path.contains("/tests/")
 }
 
 /// Every `.rs` file below `directory`, by its path from there.
