@@ -49,13 +49,13 @@ fn no_secret_reaches_stderr_status_disk_argv_or_environment() {
     let (mut host, emulator) = Host::with_emulator();
     host.set("IMDS_AGENT_LOG", "trace");
     host.set("RUST_LOG", "trace");
+    let mut secrets = secrets_of(&emulator.url());
     // Every kind of answer that an error message could quote.
     for effect in [Effect::Garbage, Effect::Expired, Effect::Deny(Denial::default()), Effect::Close] {
         emulator.set_fault(Fault::on("sts:*", effect.clone()).times(1));
         emulator.set_fault(Fault::on("logs:CreateLogGroup", effect).times(1));
     }
     emulator.set_fault(Fault::on("imds:get", Effect::Garbage).times(1).after(1));
-    let mut secrets = secrets_of(&emulator.url());
     append(&host.log("app.log"), &numbered(0, 100, 100));
     let agent = host.start();
     agent.wait_until("credentials are there", |report| report.text("/credentials/0/state") == "fresh");

@@ -216,7 +216,7 @@ fn an_unreadable_file_is_a_warning_with_its_cure_and_the_others_go_on() {
     assert!(message.contains("permission denied") && message.contains("secret.log"), "{fault}");
     assert!(fault["hint"].as_str().is_some_and(|hint| hint.contains("secret.log")), "the cure names the file: {fault}");
     set_mode(&host.log("secret.log"), 0o644);
-    agent.wait_until_delivered(11);
+    agent.wait_within(SOON * 2, "the cured file is shipped", |report| report.events().delivered == 11);
 }
 
 #[test]

@@ -122,6 +122,10 @@ impl Agent {
         if let Some(listener) = self.listener.take() {
             listener.join().expect("the listener does not panic");
         }
+        let mut printed = String::new();
+        let stdout = self.child.stdout.as_mut().expect("stdout is piped");
+        stdout.read_to_string(&mut printed).expect("a pipe can be read");
+        assert_eq!(printed, "", "the daemon prints nothing on stdout");
         (status, self.said())
     }
 }
