@@ -17,6 +17,9 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_imds-agent");
 /// Past this, something is broken rather than slow.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// Between two looks at the sink: short against what is timed, long enough to leave the processors to what is measured.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// How long every line is, its line feed included, as the design's figures assume.
 pub(crate) const LINE: usize = 200;
 
@@ -128,7 +131,7 @@ impl Daemon {
             let ended = self.child.try_wait().expect("our own child can be waited for");
             assert!(ended.is_none(), "the agent ended with {ended:?}: {}", self.said());
             assert!(self.started.elapsed() < PATIENCE, "{} of {count} lines: {}", tally.distinct, self.said());
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(LOOK_EVERY);
         }
     }
 
