@@ -55,7 +55,8 @@ fn kill_at_random_moments(kills: usize, count: usize, seed: u64) {
     let side_by_side = usize::try_from(emulator.counts().puts.peak_in_flight).expect("a few");
     // One more: a reply that the emulator has sent counts as done there, and as in flight here until it is read.
     let most = kills * MOST_IN_FLIGHT.min(side_by_side + 1) * emulator.largest_put("/test/app", "app");
-    assert_eq!((fates.lost, fates.strange, fates.out_of_order), (0, 0, 0), "{fates:?}");
+    // Of batches side by side, a later one may have arrived and an earlier one not: only order is not promised here.
+    assert_eq!((fates.lost, fates.strange), (0, 0), "{fates:?}");
     assert!(fates.again <= most, "{} lines arrived again; {most} can have been in flight", fates.again);
 }
 

@@ -3,6 +3,7 @@
 
 mod crash;
 mod credentials;
+mod demo;
 mod harness;
 mod house;
 mod secrets;

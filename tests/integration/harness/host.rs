@@ -4,12 +4,13 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use url::Url;
 
-use super::{Agent, Emulator};
+use super::{Agent, Emulator, SOON, look_until};
 
 /// Nobody's uid and gid on every Linux.
 const NOBODY: u32 = 65_534;
@@ -112,9 +113,21 @@ impl Host {
         command
     }
 
-    /// Runs a command of the binary to its end.
+    /// Runs a command of the binary to its end, which must come soon.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().expect("the binary can be started")
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().expect("the binary can be started");
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
+        let reader = std::thread::spawn(|| child.wait_with_output());
+        let ended = look_until(SOON, || reader.is_finished().then_some(()));
+        if ended.is_err() {
+            // Not waited for yet, so the pid is still its own.
+            kill_process(pid, Signal::KILL).expect("our own child can be killed");
+        }
+        let output = reader.join().expect("the reader does not panic").expect("a pipe can be read");
+        assert!(ended.is_ok(), "{arguments:?} did not end within {SOON:?}: {output:?}");
+        output
     }
 
     /// Starts the daemon and waits for its door.
