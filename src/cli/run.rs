@@ -46,16 +46,16 @@ pub(crate) fn run(args: &Args) -> ExitCode {
             complain(&errors.to_string());
             ExitCode::from(CONFIGURATION)
         }
-        Error::Telemetry(_) => failed(CONFIGURATION, &error, None),
+        Error::Telemetry(telemetry::Error::Level { .. }) => failed(CONFIGURATION, &error, None),
         Error::Agent(cause) if cause.is_configuration() => failed(CONFIGURATION, &error, cause.hint().as_deref()),
         Error::Agent(cause) if cause.is_denial() => failed(NOT_ALLOWED, &error, cause.hint().as_deref()),
-        Error::Agent(_) | Error::Loop(_) | Error::Signals(_) => failed(FAILED, &error, None),
+        Error::Telemetry(_) | Error::Agent(_) | Error::Loop(_) | Error::Signals(_) => failed(FAILED, &error, None),
     })
 }
 
 /// The life of the process.
 fn live(args: &Args) -> Result<ExitCode, Error> {
-    telemetry::start()?;
+    let _listening = telemetry::start()?;
     telemetry::report_panics();
     forbid_core_dumps();
     let loaded = config::load(args.config.as_deref())?;

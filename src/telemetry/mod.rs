@@ -4,10 +4,13 @@
 mod fields;
 mod output;
 mod panics;
+mod queue;
 
 pub use panics::{named, report_panics};
+pub use queue::Listening;
 
 use output::Output;
+use queue::Queue;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -27,16 +30,23 @@ pub enum Error {
     /// Somebody listens already: this was called twice.
     #[error("the log is set up already")]
     Twice(#[source] tracing::subscriber::SetGlobalDefaultError),
+    /// The system gives no thread to write with.
+    #[error("the thread that writes the log can't be started")]
+    Thread(#[source] std::io::Error),
 }
 
-/// From now on, this process's events go to the journal if stderr is connected to it, else to stderr as text.
+/// From now on, this process's events go to the journal if stderr is connected to it, else to stderr as text. Keep what
+/// it returns until the end of the process.
 ///
 /// # Errors
-/// When [`LEVEL_VARIABLE`] holds no level, or when it is called a second time.
-pub fn start() -> Result<(), Error> {
+/// When [`LEVEL_VARIABLE`] holds no level, when there is no thread to be had, or when it is called a second time.
+pub fn start() -> Result<Listening, Error> {
     let level = level(std::env::var(LEVEL_VARIABLE).ok().as_deref())?;
-    let subscriber = tracing_subscriber::registry().with(filter(level)).with(Output::of_this_process());
-    tracing::subscriber::set_global_default(subscriber).map_err(Error::Twice)
+    let output = Output::of_this_process();
+    let (queue, listening) = Queue::new(move |line| output.write(line)).map_err(Error::Thread)?;
+    let subscriber = tracing_subscriber::registry().with(filter(level)).with(queue);
+    tracing::subscriber::set_global_default(subscriber).map_err(Error::Twice)?;
+    Ok(listening)
 }
 
 fn level(variable: Option<&str>) -> Result<LevelFilter, Error> {

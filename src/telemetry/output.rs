@@ -1,15 +1,19 @@
-//! Where events go: the journal, with every field as a journal field, or stderr as text. Not which events: the filter
-//! decides that.
+//! Where lines go: the journal, with every field as a journal field, or stderr as text. Not which lines, and not when.
 
 use std::io::Write as _;
 
 use jiff::Timestamp;
 use systemd_journal_logger::{JournalLog, connected_to_journal};
-use tracing::{Event, Level, Metadata, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::Context;
+use tracing::{Level, Metadata};
 
 use super::fields::Fields;
+
+/// One event, ready to be written.
+pub(super) struct Line {
+    pub(super) at: Timestamp,
+    pub(super) metadata: &'static Metadata<'static>,
+    pub(super) fields: Fields,
+}
 
 /// One of the two places.
 pub(super) enum Output {
@@ -28,24 +32,21 @@ impl Output {
             Self::Stderr
         }
     }
-}
 
-impl<S: Subscriber> Layer<S> for Output {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut fields = Fields::default();
-        event.record(&mut fields);
+    pub(super) fn write(&self, line: &Line) {
         // Nobody could be told that telling failed; above all, a closed stderr must not stop the daemon.
         let _ = match self {
-            Self::Journal(journal) => to_journal(journal, event.metadata(), &fields),
-            Self::Stderr => std::io::stderr().write_all(text(Timestamp::now(), event.metadata(), &fields).as_bytes()),
+            Self::Journal(journal) => to_journal(journal, line),
+            Self::Stderr => std::io::stderr().write_all(text(line).as_bytes()),
         };
     }
 }
 
 /// The fields stand in the message too: `journalctl` shows nothing else unless asked.
-fn to_journal(journal: &JournalLog, metadata: &Metadata<'_>, fields: &Fields) -> std::io::Result<()> {
+fn to_journal(journal: &JournalLog, line: &Line) -> std::io::Result<()> {
+    let Line { metadata, fields, .. } = line;
     let pairs: Vec<(&str, &str)> = fields.pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let line = fields.line();
+    let message = fields.line();
     journal.journal_send(
         &log::Record::builder()
             .level(log_level(*metadata.level()))
@@ -54,13 +55,13 @@ fn to_journal(journal: &JournalLog, metadata: &Metadata<'_>, fields: &Fields) ->
             .file(metadata.file())
             .line(metadata.line())
             .key_values(&pairs)
-            .args(format_args!("{line}"))
+            .args(format_args!("{message}"))
             .build(),
     )
 }
 
-fn text(at: Timestamp, metadata: &Metadata<'_>, fields: &Fields) -> String {
-    format!("{at:.3} {:5} {}\n", metadata.level().as_str(), fields.line())
+pub(super) fn text(line: &Line) -> String {
+    format!("{:.3} {:5} {}\n", line.at, line.metadata.level().as_str(), line.fields.line())
 }
 
 fn log_level(level: Level) -> log::Level {
@@ -75,37 +76,7 @@ fn log_level(level: Level) -> log::Level {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use tracing_subscriber::layer::SubscriberExt as _;
-
     use super::*;
-
-    /// Keeps the lines instead of writing them.
-    struct Kept(Arc<Mutex<Vec<String>>>);
-
-    impl<S: Subscriber> Layer<S> for Kept {
-        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-            let mut fields = Fields::default();
-            event.record(&mut fields);
-            let at = "2026-11-22T12:00:00.5Z".parse().expect("a timestamp");
-            self.0.lock().expect("not poisoned").push(text(at, event.metadata(), &fields));
-        }
-    }
-
-    fn lines_of(say: impl FnOnce()) -> Vec<String> {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let subscriber = tracing_subscriber::registry().with(Kept(lines.clone()));
-        tracing::subscriber::with_default(subscriber, say);
-        std::mem::take(&mut *lines.lock().expect("not poisoned"))
-    }
-
-    #[test]
-    fn a_line_has_time_level_message_and_fields() {
-        let lines = lines_of(|| tracing::warn!(role = "app", attempt = 3, error = %"no route: gone", "refresh failed"));
-        let expected = "2026-11-22T12:00:00.500Z WARN  refresh failed role=app attempt=3 error=\"no route: gone\"\n";
-        assert_eq!(lines, [expected]);
-    }
 
     #[test]
     fn each_level_keeps_its_place_in_the_journal() {
