@@ -41,7 +41,6 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct Which {
-    /// The configuration; drop-ins are read from conf.d/ beside it
     #[arg(long, value_name = "FILE", help = format!("The configuration, instead of {DEFAULT_PATH}"))]
     config: Option<PathBuf>,
     /// Print JSON
@@ -67,12 +66,14 @@ fn check(which: &Which) -> io::Result<ExitCode> {
     let path = which.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     match config::load(which.config.as_deref()) {
         Ok(loaded) if which.json => {
-            let sources = loaded.config.logs.files.len();
-            print_json(&json!({"ok": true, "path": path, "files": loaded.files, "sources": sources, "errors": []}))
+            let (path, sources) = (path.to_string_lossy(), loaded.config.logs.files.len());
+            let files: Vec<_> = loaded.files.iter().map(|file| file.to_string_lossy()).collect();
+            print_json(&json!({"ok": true, "path": path, "files": files, "sources": sources, "errors": []}))
         }
         Ok(loaded) => print(&verdict(path, &loaded)),
         Err(errors) if which.json => {
             let listed: Vec<_> = errors.diagnostics().collect();
+            let path = path.to_string_lossy();
             print_json(&json!({"ok": false, "path": path, "count": errors.count(), "errors": listed}))?;
             Ok(ExitCode::from(CONFIGURATION))
         }
@@ -139,4 +140,37 @@ fn print(text: &str) -> io::Result<ExitCode> {
 /// To stderr; if even that is closed, nobody is left to be told.
 fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn init_writes_the_sample_and_never_overwrites() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("config.toml");
+        init(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), SAMPLE);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o022, 0, "root would refuse it");
+        fs::write(&path, "mine").unwrap();
+        let error = init(&path).unwrap_err().to_string();
+        assert!(error.contains("it is left as it is"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn the_verdict_counts_sources_and_drop_ins() {
+        let (main, drop_in) = (PathBuf::from("/e/config.toml"), PathBuf::from("/e/conf.d/a.toml"));
+        let loaded = |files: &[&PathBuf]| Loaded {
+            config: config::Config::default(),
+            files: files.iter().map(|file| (*file).clone()).collect(),
+        };
+        assert_eq!(verdict(&main, &loaded(&[&main])), "/e/config.toml: ok (0 sources)\n");
+        assert_eq!(verdict(&main, &loaded(&[&main, &drop_in])), "/e/config.toml: ok (0 sources, 1 drop-in)\n");
+        assert!(verdict(&main, &loaded(&[])).contains("no such file, so defaults apply"));
+    }
 }

@@ -1,8 +1,7 @@
 //! TOML text becomes a tree in which everything knows its place, and the trees of the main file and its drop-ins
 //! become one: lists append, tables merge, anything else that is set twice is an error. Not what keys mean.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use toml::Spanned;
@@ -69,47 +68,50 @@ pub(super) fn read(report: &Report) -> Table {
 /// Where the parser gives up on the rest of the file instead of going on in the next line.
 const STOPS_THE_PARSER: &str = "key with no value";
 
-/// How often reading goes on behind a line at which the parser gave up; each time costs another pass over the file.
-const MOST_PASSES: usize = 20;
-
 fn parse(report: &Report, file: usize, text: &str) -> Table {
-    let mut text = Cow::Borrowed(text);
-    for _ in 0..MOST_PASSES {
-        let (_, errors) = DeTable::parse_recoverable(&text);
-        let Some(stop) = errors.iter().find(|error| error.message().starts_with(STOPS_THE_PARSER)) else {
-            break;
-        };
-        let span = stop.span().unwrap_or(0..0);
-        report_syntax(report, file, &text, stop);
-        let blanked = blank_line(&text, span.start);
-        text = Cow::Owned(blanked);
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let stops: Vec<_> = errors.iter().filter(|error| error.message().starts_with(STOPS_THE_PARSER)).collect();
+    if stops.is_empty() {
+        report_syntax(report, file, text, &errors);
+        return convert_table(file, table.into_inner());
     }
-    let (table, errors) = DeTable::parse_recoverable(&text);
-    for error in &errors {
-        report_syntax(report, file, &text, error);
-    }
+    report_syntax(report, file, text, stops.iter().copied());
+    // The place is where the `=` should be: behind the key, which may be the end of the file.
+    let stops = stops.iter().filter_map(|stop| stop.span()?.start.checked_sub(1)).collect();
+    let blanked = blank_lines(text, &stops);
+    let (table, errors) = DeTable::parse_recoverable(&blanked);
+    report_syntax(report, file, &blanked, &errors);
     convert_table(file, table.into_inner())
 }
 
-/// The text with spaces in place of the line around `at`, so that all places stay what they are.
-fn blank_line(text: &str, at: usize) -> String {
-    let (before, behind) = text.split_at(at);
-    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    let end = behind.find('\n').map_or(text.len(), |newline| at + newline);
-    format!("{}{}{}", &text[..start], " ".repeat(end - start), &text[end..])
+/// The text with spaces in place of the lines that hold the bytes `stops`, so that all other places stay what they are.
+fn blank_lines(text: &str, stops: &BTreeSet<usize>) -> String {
+    let mut blanked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let (start, content) = (blanked.len(), line.trim_end_matches(['\r', '\n']));
+        if stops.range(start..start + line.len()).next().is_some() {
+            blanked.extend(std::iter::repeat_n(' ', content.len()));
+            blanked.push_str(&line[content.len()..]);
+        } else {
+            blanked.push_str(line);
+        }
+    }
+    blanked
 }
 
-fn report_syntax(report: &Report, file: usize, text: &str, error: &toml::de::Error) {
-    let span = error.span().unwrap_or(0..0);
-    let cited = text.get(span.clone()).unwrap_or_default();
-    let message = match error.message() {
-        "duplicate key" => format!("`{cited}` is set twice in this file"),
-        message if message.starts_with("string values must be quoted") && cited.is_empty() => {
-            "a value is missing here".to_owned()
-        }
-        message => message.to_owned(),
-    };
-    report.add(Problem::new(place(file, &span), message).syntax());
+fn report_syntax<'e>(report: &Report, file: usize, text: &str, errors: impl IntoIterator<Item = &'e toml::de::Error>) {
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        let cited = text.get(span.clone()).unwrap_or_default();
+        let message = match error.message() {
+            "duplicate key" => format!("`{cited}` is set twice in this file"),
+            message if message.starts_with("string values must be quoted") && cited.is_empty() => {
+                "a value is missing here".to_owned()
+            }
+            message => message.to_owned(),
+        };
+        report.add(Problem::new(place(file, &span), message).syntax());
+    }
 }
 
 fn place(file: usize, span: &Range<usize>) -> Place {

@@ -2,9 +2,9 @@
 //! the fault, and the cure. Not how faults are found.
 
 use std::fmt::{self, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// How much of a long line is shown around the fault: what fits a usual terminal beside the line's number.
 const EXCERPT_CHARS: usize = 100;
@@ -20,6 +20,7 @@ pub struct Errors {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
     /// The file it is in, or could not be read.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// The line, from 1; `None` when the fault is the file itself.
     pub line: Option<usize>,
@@ -41,6 +42,7 @@ pub struct OtherPlace {
     /// What is there.
     pub label: String,
     /// The file.
+    #[serde(serialize_with = "lossy")]
     pub file: PathBuf,
     /// The line, from 1.
     pub line: usize,
@@ -95,7 +97,7 @@ impl fmt::Display for Errors {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.file.display())?;
+        f.write_str(&printable(&self.file.to_string_lossy()))?;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
         }
@@ -106,8 +108,8 @@ impl fmt::Display for Diagnostic {
             excerpt.draw(f, margin)?;
         }
         if let Some(other) = &self.other {
-            let place = format!("{}:{}:{}", other.file.display(), other.line, other.column);
-            writeln!(f, "{:margin$} = {} at {place}", "", printable(&other.label))?;
+            let place = format!("{} at {}:{}:{}", other.label, other.file.display(), other.line, other.column);
+            writeln!(f, "{:margin$} = {}", "", printable(&place))?;
             other.excerpt.draw(f, margin)?;
         }
         if let Some(hint) = &self.hint {
@@ -143,6 +145,11 @@ impl Excerpt {
         writeln!(drawing, "{:margin$} | {:start$}{:^<length$}", "", "", "")?;
         f.write_str(&drawing)
     }
+}
+
+/// JSON has no other way to hold a path that is not UTF-8.
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 /// Text of the configuration as a terminal may see it: no control characters, which could rewrite the screen.

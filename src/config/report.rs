@@ -1,7 +1,7 @@
 //! Collects what is wrong, by place, while a configuration is read, and turns places into lines and columns at the end.
 //! Not how it is shown.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
@@ -58,6 +58,7 @@ pub(super) struct Report {
     /// The byte offsets at which lines begin, by file.
     line_starts: Vec<Vec<usize>>,
     problems: RefCell<Vec<Problem>>,
+    has_broken_lines: Cell<bool>,
     origins: RefCell<BTreeMap<String, Place>>,
 }
 
@@ -73,7 +74,14 @@ impl Report {
             }
         }
         let line_starts = sources.iter().map(|source| line_starts(&source.text)).collect();
-        Self { sources, unusable, line_starts, problems: RefCell::default(), origins: RefCell::default() }
+        Self {
+            sources,
+            unusable,
+            line_starts,
+            problems: RefCell::default(),
+            has_broken_lines: Cell::default(),
+            origins: RefCell::default(),
+        }
     }
 
     pub(super) fn sources(&self) -> &[Source] {
@@ -81,12 +89,15 @@ impl Report {
     }
 
     pub(super) fn add(&self, problem: Problem) {
+        if problem.syntax {
+            self.has_broken_lines.set(true);
+        }
         self.problems.borrow_mut().push(problem);
     }
 
     /// Whether some of what was written may not have been understood, so that nothing can be said to be missing.
     pub(super) fn has_gaps(&self) -> bool {
-        !self.unusable.is_empty() || self.problems.borrow().iter().any(|problem| problem.syntax)
+        !self.unusable.is_empty() || self.has_broken_lines.get()
     }
 
     /// Remembers where the setting with this dotted name was found.

@@ -43,10 +43,17 @@ impl Error {
     }
 
     fn io(path: &Path, verb: &str, error: &io::Error) -> Self {
-        let error = Self::new(path, format!("can't be {verb}: {}", meaning(error)));
         let shown = path.display();
-        let hint = format!("see who may read it with `namei -l {shown}`; the daemon reads it as the user that runs it");
-        if error.reason.contains("permission denied") { Self { hint: Some(hint), ..error } } else { error }
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                Some(format!("`namei -l {shown}` shows who may read it, and what is in the way"))
+            }
+            io::ErrorKind::NotFound => {
+                Some(format!("`imds-agent config init --output {shown}` writes one to start from"))
+            }
+            _ => None,
+        };
+        Self { hint, ..Self::new(path, format!("can't be {verb}: {}", meaning(error))) }
     }
 }
 
@@ -54,8 +61,8 @@ impl Error {
 /// alone may be able to write them, if that matters.
 pub(super) fn read_all(main: &Path, required: bool, trusted: Option<u32>) -> Vec<Result<Source, Error>> {
     let mut results = Vec::new();
-    // A link that leads nowhere is not a file that nobody wrote.
-    if required || main.symlink_metadata().is_ok() {
+    // Neither a link that leads nowhere nor a directory that can't be searched is a file that nobody wrote.
+    if required || !is_absent(main) {
         results.push(read(main, trusted));
     }
     match drop_ins(&main.with_file_name("conf.d"), trusted) {
@@ -67,11 +74,10 @@ pub(super) fn read_all(main: &Path, required: bool, trusted: Option<u32>) -> Vec
 
 /// The drop-ins in `directory`, in the order of their names; none when it does not exist.
 fn drop_ins(directory: &Path, trusted: Option<u32>) -> Result<Vec<PathBuf>, Error> {
-    let entries = match directory.read_dir() {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io(directory, "listed", &error)),
-    };
+    if is_absent(directory) {
+        return Ok(Vec::new());
+    }
+    let entries = directory.read_dir().map_err(|error| Error::io(directory, "listed", &error))?;
     refuse_writable_directory(directory_of(directory), trusted)?;
     refuse_writable_directory(directory, trusted)?;
     let mut paths = Vec::new();
@@ -85,6 +91,12 @@ fn drop_ins(directory: &Path, trusted: Option<u32>) -> Result<Vec<PathBuf>, Erro
     }
     paths.sort();
     Ok(paths)
+}
+
+/// Whether there is nothing of this name, and no doubt about it.
+fn is_absent(path: &Path) -> bool {
+    let absent = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    path.symlink_metadata().is_err_and(|error| absent.contains(&error.kind()))
 }
 
 fn read(path: &Path, trusted: Option<u32>) -> Result<Source, Error> {
