@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
 use tokio::sync::SemaphorePermit;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::budget::Budget;
-use super::documents::{self, IamInfo, IdentityDocument};
+use super::documents::{self, IamInfo, IdentityDocument, RoleCredentials};
 use super::environment::{Environment, Target};
 use super::error::{Error, Problem};
 use super::exchange::{Exchange, address};
@@ -130,7 +129,7 @@ impl ImdsClient {
     ///
     /// # Errors
     /// As IMDS answers; a document that says it failed is an error with its code and message.
-    pub async fn role_credentials(&self, role: &str) -> Result<Credentials, Error> {
+    pub async fn role_credentials(&self, role: &str) -> Result<RoleCredentials, Error> {
         let path = format!("{}{role}", documents::ROLES);
         self.0.ask(&path, |body| documents::role_credentials(role, body)).await
     }

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::client::ImdsClient;
-pub use self::documents::{IamInfo, IdentityDocument};
+pub use self::documents::{IamInfo, IdentityDocument, RoleCredentials};
 pub use self::environment::Environment;
 pub use self::error::{Error, Problem};
 use crate::fault::Fault;
