@@ -167,7 +167,6 @@ impl Environment {
         let ca_bundle = self.ca_bundle.as_deref().map(http::read_ca_bundle).transpose()?;
         let mut builder = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .app_name(AppName::new("imds-agent").expect("the name has only letters and a dash"))
             .region(Region::new(region.to_owned()))
             .credentials_provider(provider)
             .identity_cache(NoIdentityCache)
@@ -181,6 +180,8 @@ impl Environment {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .http_client(http::Client::new(proxy, ca_bundle, clock.clone()))
             .service_config(self.endpoints.clone());
+        // Always accepted: the name has only letters and a dash.
+        builder.set_app_name(AppName::new("imds-agent").ok());
         builder.set_endpoint_url(self.endpoints.all.clone());
         builder.set_use_fips(self.use_fips);
         builder.set_use_dual_stack(self.use_dual_stack);

@@ -14,7 +14,7 @@ use crate::fault::{self, Fault};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 
 /// Waits between attempts: nobody waits for the answer, and a host without a route to STS stays that way for long.
-const WAITS: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_secs(300));
+const WAITS: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins(5));
 
 /// STS is never asked sooner than this after a failure.
 const SHORTEST_WAIT: Duration = Duration::from_secs(30);

@@ -22,10 +22,10 @@ use jiff::{SignedDuration, Timestamp};
 use crate::backoff::Backoff;
 
 /// IMDS rotates about hourly (FACTS, role credentials): looking more rarely would keep a rejected role's for long.
-const AT_LATEST: Duration = Duration::from_secs(3600);
+const AT_LATEST: Duration = Duration::from_hours(1);
 
 /// In the last five minutes IMDS has promised new ones (FACTS, role credentials).
-const LAST_MINUTES: Duration = Duration::from_secs(300);
+const LAST_MINUTES: Duration = Duration::from_mins(5);
 
 /// How often a rejected key may cause a fetch (DESIGN, refresh): IMDS may go on repeating it.
 const REJECTION_PAUSE: Duration = Duration::from_secs(30);
@@ -168,8 +168,8 @@ impl Refresh {
         match until(held.expiration, now.wall) {
             Duration::ZERO => Duration::from_secs(5),
             left if left <= LAST_MINUTES => Duration::from_secs(10),
-            left if left <= held.window => Duration::from_secs(60),
-            _ => Duration::from_secs(300),
+            left if left <= held.window => Duration::from_mins(1),
+            _ => Duration::from_mins(5),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use jiff::Timestamp;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -197,7 +196,7 @@ async fn refreshing_never_stops_and_recovers_by_itself() {
     steps.push(Step::Bring("web", "AKIA0001", 6 * HOURS));
     let rig = Rig::running(&steps);
     let begin = rig.clock.now();
-    rig.cache.wait_for(Duration::from_secs(3600)).await.unwrap();
+    rig.cache.wait_for(Duration::from_hours(1)).await.unwrap();
     assert_eq!(rig.source.fetches(), 501);
     let took = rig.clock.now().duration_since(begin).as_secs();
     assert!((1000..=2600).contains(&took), "at most 5 s apart: {took} s for 500 failures");
@@ -250,7 +249,7 @@ async fn between_two_retries_a_caller_hears_the_last_reason_at_once() {
 async fn a_source_that_panics_or_hangs_is_a_failure_and_is_asked_again() {
     let rig = Rig::running(&[Step::Panic, Step::Hang, Step::Bring("web", "AKIA0001", 6 * HOURS)]);
     assert!(rig.key().await.unwrap_err().contains("crashed"));
-    rig.cache.wait_for(Duration::from_secs(60)).await.unwrap();
+    rig.cache.wait_for(Duration::from_mins(1)).await.unwrap();
     assert_eq!(rig.cache.snapshot().failures, 2);
 }
 

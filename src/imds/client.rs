@@ -72,7 +72,7 @@ impl ImdsClient {
             identity: OnceLock::new(),
             book: Mutex::default(),
         }));
-        client.0.book().snapshot.version = "v2".to_owned();
+        "v2".clone_into(&mut client.0.book().snapshot.version);
         if client.0.target.disabled {
             client.0.note(&Err::<(), _>(Problem::Disabled));
         }
@@ -210,7 +210,7 @@ impl Inner {
         let _permit = self.admit().await;
         let grant = self.exchange.token(self.endpoint()).await?;
         let mut book = self.book();
-        book.snapshot.version = if grant.header.is_some() { "v2" } else { "v1" }.to_owned();
+        if grant.header.is_some() { "v2" } else { "v1" }.clone_into(&mut book.snapshot.version);
         book.snapshot.token_expires_at =
             self.clock.now().checked_add(grant.ttl).ok().filter(|_| grant.header.is_some());
         Ok(grant)
@@ -254,9 +254,10 @@ impl Inner {
         let mut book = self.book();
         book.ever_succeeded |= result.is_ok();
         if book.snapshot.state != state {
-            match &last_error {
-                Some(fault) => tracing::warn!(error = %fault.message, hint = fault.hint, "no metadata"),
-                None => tracing::info!(endpoint = %self.endpoint(), "metadata service answers"),
+            if let Some(fault) = &last_error {
+                tracing::warn!(error = %fault.message, hint = fault.hint, "no metadata");
+            } else {
+                tracing::info!(endpoint = %address(self.endpoint()), "metadata service answers");
             }
         }
         book.snapshot.state = state;

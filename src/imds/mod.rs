@@ -55,7 +55,7 @@ impl Default for Settings {
             endpoint: None,
             endpoint_mode: EndpointMode::default(),
             // The longest IMDS grants: fewest requests.
-            token_ttl: Duration::from_secs(21_600),
+            token_ttl: Duration::from_hours(6),
             v1_fallback: false,
         }
     }

@@ -281,7 +281,7 @@ async fn version_one_is_asked_only_if_configured() {
 async fn a_life_that_is_not_told_is_the_one_asked_for() {
     let server = Server::start(|head, _| if head.starts_with("PUT") { say(200, "t") } else { say(200, "i-1") }).await;
     let clock = Clock::stopped("2026-11-22T12:00:00Z".parse().unwrap());
-    let client = server.client_with(&Settings { token_ttl: Duration::from_secs(600), ..Settings::default() }, &clock);
+    let client = server.client_with(&Settings { token_ttl: Duration::from_mins(10), ..Settings::default() }, &clock);
     client.get(ID).await.unwrap();
     assert_eq!(client.snapshot().token_expires_at, Some("2026-11-22T12:10:00Z".parse().unwrap()));
 }
@@ -331,7 +331,7 @@ async fn of_two_addresses_the_one_that_answers_is_kept() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let endpoints = [format!("http://{dead}"), server.endpoint.clone()].map(|url| url.parse().unwrap()).to_vec();
     let target = Target { disabled: false, endpoints, v1_fallback: false };
-    let client = ImdsClient::asking(target, Duration::from_secs(60), &Clock::system()).unwrap();
+    let client = ImdsClient::asking(target, Duration::from_mins(1), &Clock::system()).unwrap();
     client.get(ID).await.unwrap();
     client.get(ID).await.unwrap();
     let snapshot = client.snapshot();
