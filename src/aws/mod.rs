@@ -124,7 +124,7 @@ impl Environment {
     }
 
     /// What [`Environment::from_process`] reads, from given variables. An empty one counts as unset.
-    fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+    pub(crate) fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let endpoint = |name| variable(name).map(|value| check_endpoint(name, value)).transpose();
         let switch = |name| variable(name).map(|value| parse_switch(name, value)).transpose();

@@ -296,12 +296,14 @@ impl Inner {
 impl Book {
     fn enter(&mut self, fetched: Fetched, now: Now) {
         let Fetched { role, credentials, expiration } = fetched;
-        if self.role != role {
-            tracing::info!(role, was = self.role, %expiration, "credentials of a role");
-            self.role = role;
+        if self.role.is_empty() {
+            tracing::info!(role, %expiration, "got credentials");
+        } else if self.role != role {
+            tracing::info!(role, was = self.role, %expiration, "the role has changed");
         } else if self.last_error.is_some() {
             tracing::info!(role, %expiration, "credentials are fresh again");
         }
+        self.role = role;
         self.refresh.handle(&Event::Fetched { key: credentials.access_key_id(), expiration }, now, fastrand::f64());
         self.credentials = Some(credentials);
         self.refreshes += 1;

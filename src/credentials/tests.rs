@@ -380,12 +380,17 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-/// A running cache of one long-lived key, and who confirms it at `endpoint`.
+/// A running cache, and who confirms its role at `endpoint`, which STS alone is asked at.
 fn confirming(steps: &[Step], endpoint: &str) -> Rig {
     let rig = Rig::running(steps);
     let provider = SharedCredentialsProvider::new(rig.cache.clone());
-    let sdk = crate::aws::Environment::default().sdk_config("eu-west-1", provider, &rig.clock).unwrap();
-    let sdk = sdk.into_builder().endpoint_url(endpoint).build();
+    let variable = |name: &str| match name {
+        "AWS_ENDPOINT_URL_STS" => Some(endpoint.to_owned()),
+        "AWS_ENDPOINT_URL" => Some("http://127.0.0.1:1".to_owned()),
+        _ => None,
+    };
+    let environment = crate::aws::Environment::read(&variable).unwrap();
+    let sdk = environment.sdk_config("eu-west-1", provider, &rig.clock).unwrap();
     let (cache, stop) = (rig.cache.clone(), rig.stop.clone());
     tokio::spawn(async move { cache.confirm_identity(sdk, stop, Heartbeat::new()).await });
     rig

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::budget::Budget;
 use super::documents::{self, IamInfo, IdentityDocument, RoleCredentials};
 use super::environment::{Environment, Target};
-use super::error::{Error, Problem};
+use super::error::{Error, Problem, TOKEN_REQUEST};
 use super::exchange::{Exchange, address};
 use super::retry::{self, Decision};
 use super::token::{Grant, TokenManager};
@@ -161,10 +161,16 @@ impl Inner {
         } else if let Ok(result) = tokio::time::timeout(WHOLE_OPERATION, attempts).await {
             result
         } else {
-            Err(last.unwrap_or_else(|| Problem::Blocked { endpoint: address(self.endpoint()), asked: path.to_owned() }))
+            Err(last.unwrap_or_else(|| self.no_answer_in_time(path)))
         };
         self.note(&result);
         result.map_err(|problem| self.error(problem))
+    }
+
+    /// Time was up in the first attempt, perhaps while another operation was waiting for the token that both need.
+    fn no_answer_in_time(&self, path: &str) -> Problem {
+        let asked = if self.book().snapshot.token_expires_at.is_some() { path } else { TOKEN_REQUEST };
+        Problem::Blocked { endpoint: address(self.endpoint()), asked: asked.to_owned() }
     }
 
     async fn attempts<T>(
