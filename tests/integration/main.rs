@@ -1,1 +1,11 @@
-fn main() {}
+//! The promises, tested from outside: the house's plan, and the binary against the emulator and against moto. Not the
+//! rooms' own logic: unit tests stand beside that.
+
+mod crash;
+mod credentials;
+mod demo;
+mod harness;
+mod house;
+mod secrets;
+mod shipping;
+mod start;

@@ -1,0 +1,138 @@
+//! The daemon's process: started, asked for its report, signalled, and what it said. Not where it lives: that is the host's.
+
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{Report, SOON, look_until};
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Agent {
+    child: Child,
+    socket: PathBuf,
+    said: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Agent {
+    /// Starts `command` and waits until `socket` answers.
+    pub(crate) fn start(command: Command, socket: PathBuf) -> Self {
+        let mut agent = Self::start_without_waiting(command, socket);
+        let opened = look_until(SOON, || {
+            let exited = agent.child.try_wait().expect("our child can be waited for");
+            assert!(exited.is_none(), "the agent ended at once, with {exited:?}, saying:\n{}", agent.said());
+            agent.try_report()
+        });
+        assert!(opened.is_ok(), "no report at {} within {SOON:?}; it said:\n{}", agent.socket.display(), agent.said());
+        agent
+    }
+
+    /// Starts `command`, which may end before it answers.
+    pub(crate) fn start_without_waiting(mut command: Command, socket: PathBuf) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary can be started");
+        let said = Arc::new(Mutex::new(String::new()));
+        let mut stderr = child.stderr.take().expect("stderr is piped");
+        let heard = Arc::clone(&said);
+        let listener = std::thread::spawn(move || {
+            let mut chunk = [0; 8192];
+            while let Ok(count @ 1..) = stderr.read(&mut chunk) {
+                heard.lock().expect("nobody panics here").push_str(&String::from_utf8_lossy(&chunk[..count]));
+            }
+        });
+        Self { child, socket, said, listener: Some(listener) }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it wrote to stderr so far.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().expect("nobody panics here").clone()
+    }
+
+    /// The report, straight from the socket: one JSON document a connection.
+    pub(crate) fn report(&self) -> Report {
+        self.try_report().unwrap_or_else(|| {
+            panic!("no report at {}; the agent said:\n{}", self.socket.display(), self.said());
+        })
+    }
+
+    fn try_report(&self) -> Option<Report> {
+        let mut stream = UnixStream::connect(&self.socket).ok()?;
+        stream.set_read_timeout(Some(SOON)).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Report::parse(&text)
+    }
+
+    /// Waits until the report says what `what` describes.
+    pub(crate) fn wait_until(&self, what: &str, holds: impl FnMut(&Report) -> bool) -> Report {
+        self.wait_within(SOON, what, holds)
+    }
+
+    /// The same, with a deadline of its own.
+    pub(crate) fn wait_within(&self, within: Duration, what: &str, mut holds: impl FnMut(&Report) -> bool) -> Report {
+        look_until(within, || Some(self.report()).filter(|report| holds(report))).unwrap_or_else(|waited| {
+            panic!("waited {waited:?} until {what}; the report is\n{:#}\nand it said:\n{}", self.report(), self.said());
+        })
+    }
+
+    /// Waits until `count` records are delivered and nothing is pending.
+    pub(crate) fn wait_until_delivered(&self, count: u64) -> Report {
+        self.wait_until(&format!("{count} events are delivered"), |report| {
+            let events = report.events();
+            events.delivered >= count && events.pending == 0
+        })
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
+        kill_process(pid, signal).expect("our own child can be signalled");
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("our own child can be killed");
+        self.child.wait().expect("our own child can be waited for");
+    }
+
+    /// SIGTERM, and waits for the end; returns how it ended and all it said.
+    pub(crate) fn stop(self) -> (ExitStatus, String) {
+        self.signal(Signal::TERM);
+        self.wait_for_exit(SOON)
+    }
+
+    /// Waits for the end; returns how it ended and all it said.
+    pub(crate) fn wait_for_exit(mut self, within: Duration) -> (ExitStatus, String) {
+        let status = look_until(within, || self.child.try_wait().expect("our own child can be waited for"))
+            .unwrap_or_else(|waited| panic!("still running after {waited:?}; it said:\n{}", self.said()));
+        if let Some(listener) = self.listener.take() {
+            listener.join().expect("the listener does not panic");
+        }
+        let mut printed = String::new();
+        let stdout = self.child.stdout.as_mut().expect("stdout is piped");
+        stdout.read_to_string(&mut printed).expect("a pipe can be read");
+        assert_eq!(printed, "", "the daemon prints nothing on stdout");
+        (status, self.said())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

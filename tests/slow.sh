@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# The tests that take long, on the release build: a million lines to the emulator, fifty thousand to moto, twenty
+# SIGKILLs, and the licences and advisories of what we depend on. `cargo test` and .ci/run do the rest.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Nothing may reach a real metadata service or AWS, whatever this machine is.
+export AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL=http://127.0.0.1:9
+
+cargo test --release --test integration -- --ignored --test-threads=1
+
+if command -v cargo-deny >/dev/null; then
+    cargo deny check
+else
+    echo "cargo-deny is not installed: licences and advisories were not checked (cargo install --locked cargo-deny)" >&2
+fi
