@@ -1,9 +1,20 @@
 //! Role credentials: fetched, kept fresh before they expire, handed out from one cache that never waits for the
 //! network while it holds valid ones. Not the place for who may have them (endpoints) nor for IMDS's protocol.
 
+mod cache;
+mod confirm;
+mod error;
+mod refresh;
+mod source;
+#[cfg(test)]
+mod tests;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::cache::CredentialCache;
+pub use self::error::Error;
+pub use self::source::{Fetched, Fetching, Source};
 use crate::fault::Fault;
 
 /// Where the base credentials come from.
@@ -68,51 +79,7 @@ pub struct Snapshot {
     pub denied: u64,
     /// The last failure, while it lasts.
     pub last_error: Option<Fault>,
-}
-
-/// The one cache of a role's credentials; clones share it.
-#[derive(Clone, Debug)]
-pub struct CredentialCache {}
-
-impl CredentialCache {
-    /// A cache of the instance's own role, empty until [`CredentialCache::run`] fetches.
-    #[must_use]
-    pub fn instance(_imds: crate::imds::ImdsClient, _clock: crate::clock::Clock) -> Self {
-        unimplemented!("skeleton")
-    }
-
-    /// Keeps the credentials fresh until `stop`.
-    pub async fn run(&self, _stop: tokio_util::sync::CancellationToken, _heartbeat: crate::heartbeat::Heartbeat) {
-        unimplemented!("skeleton")
-    }
-
-    /// An AWS call was told that these credentials are expired or invalid: fetch others soon.
-    pub fn rejected(&self, _access_key_id: &str) {
-        unimplemented!("skeleton")
-    }
-
-    /// Asks STS once per role who the credentials are, until `stop`; STS being unreachable is a warning in the snapshot.
-    pub async fn confirm_identity(
-        &self,
-        _sdk: aws_types::SdkConfig,
-        _stop: tokio_util::sync::CancellationToken,
-        _heartbeat: crate::heartbeat::Heartbeat,
-    ) {
-        unimplemented!("skeleton")
-    }
-
-    /// What `status` shows.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        unimplemented!("skeleton")
-    }
-}
-
-impl aws_credential_types::provider::ProvideCredentials for CredentialCache {
-    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
-    where
-        Self: 'a,
-    {
-        unimplemented!("skeleton")
-    }
+    /// Why STS could not say yet who the credentials are: a warning, not a failure of theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Fault>,
 }

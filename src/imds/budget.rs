@@ -75,7 +75,7 @@ mod tests {
         for _ in 0..10 {
             window.reserve(begin);
         }
-        let later = begin + Duration::from_secs(60);
+        let later = begin + Duration::from_mins(1);
         let starts: Vec<_> = (0..11).map(|_| window.reserve(later)).collect();
         assert_eq!(starts[9], later);
         assert_eq!(starts[10], later + Duration::from_secs(1));

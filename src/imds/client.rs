@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
 use tokio::sync::SemaphorePermit;
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::budget::Budget;
-use super::documents::{self, IamInfo, IdentityDocument};
+use super::documents::{self, IamInfo, IdentityDocument, RoleCredentials};
 use super::environment::{Environment, Target};
-use super::error::{Error, Problem};
+use super::error::{Error, Problem, TOKEN_REQUEST};
 use super::exchange::{Exchange, address};
 use super::retry::{self, Decision};
 use super::token::{Grant, TokenManager};
@@ -73,7 +72,7 @@ impl ImdsClient {
             identity: OnceLock::new(),
             book: Mutex::default(),
         }));
-        client.0.book().snapshot.version = "v2".to_owned();
+        "v2".clone_into(&mut client.0.book().snapshot.version);
         if client.0.target.disabled {
             client.0.note(&Err::<(), _>(Problem::Disabled));
         }
@@ -130,7 +129,7 @@ impl ImdsClient {
     ///
     /// # Errors
     /// As IMDS answers; a document that says it failed is an error with its code and message.
-    pub async fn role_credentials(&self, role: &str) -> Result<Credentials, Error> {
+    pub async fn role_credentials(&self, role: &str) -> Result<RoleCredentials, Error> {
         let path = format!("{}{role}", documents::ROLES);
         self.0.ask(&path, |body| documents::role_credentials(role, body)).await
     }
@@ -162,10 +161,16 @@ impl Inner {
         } else if let Ok(result) = tokio::time::timeout(WHOLE_OPERATION, attempts).await {
             result
         } else {
-            Err(last.unwrap_or_else(|| Problem::Blocked { endpoint: address(self.endpoint()), asked: path.to_owned() }))
+            Err(last.unwrap_or_else(|| self.no_answer_in_time(path)))
         };
         self.note(&result);
         result.map_err(|problem| self.error(problem))
+    }
+
+    /// Time was up in the first attempt, perhaps while another operation was waiting for the token that both need.
+    fn no_answer_in_time(&self, path: &str) -> Problem {
+        let asked = if self.book().snapshot.token_expires_at.is_some() { path } else { TOKEN_REQUEST };
+        Problem::Blocked { endpoint: address(self.endpoint()), asked: asked.to_owned() }
     }
 
     async fn attempts<T>(
@@ -211,7 +216,7 @@ impl Inner {
         let _permit = self.admit().await;
         let grant = self.exchange.token(self.endpoint()).await?;
         let mut book = self.book();
-        book.snapshot.version = if grant.header.is_some() { "v2" } else { "v1" }.to_owned();
+        if grant.header.is_some() { "v2" } else { "v1" }.clone_into(&mut book.snapshot.version);
         book.snapshot.token_expires_at =
             self.clock.now().checked_add(grant.ttl).ok().filter(|_| grant.header.is_some());
         Ok(grant)
@@ -255,9 +260,10 @@ impl Inner {
         let mut book = self.book();
         book.ever_succeeded |= result.is_ok();
         if book.snapshot.state != state {
-            match &last_error {
-                Some(fault) => tracing::warn!(error = %fault.message, hint = fault.hint, "no metadata"),
-                None => tracing::info!(endpoint = %self.endpoint(), "metadata service answers"),
+            if let Some(fault) = &last_error {
+                tracing::warn!(error = %fault.message, hint = fault.hint, "no metadata");
+            } else {
+                tracing::info!(endpoint = %address(self.endpoint()), "metadata service answers");
             }
         }
         book.snapshot.state = state;

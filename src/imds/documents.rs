@@ -55,6 +55,15 @@ pub struct IamInfo {
     pub instance_profile_arn: Option<String>,
 }
 
+/// A role's credentials, exactly as issued.
+#[derive(Clone, Debug)]
+pub struct RoleCredentials {
+    /// The keys; their secret parts are never printed, and wiped when dropped.
+    pub credentials: Credentials,
+    /// When they expire.
+    pub expiration: Timestamp,
+}
+
 /// `iam/security-credentials/ROLE`, as it is on the wire.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -91,8 +100,8 @@ pub(super) fn role_name(body: &[u8]) -> Result<Option<String>, Problem> {
     Ok(Some(name.to_owned()))
 }
 
-/// Parses the credentials of `role`: exactly what was issued, with its expiration.
-pub(super) fn role_credentials(role: &str, body: &[u8]) -> Result<Credentials, Problem> {
+/// Parses the credentials of `role`.
+pub(super) fn role_credentials(role: &str, body: &[u8]) -> Result<RoleCredentials, Problem> {
     let path = format!("{ROLES}{role}");
     let document: RoleDocument = json(&path, body)?;
     if let Some(code) = document.code.filter(|code| code != SUCCESS) {
@@ -111,13 +120,14 @@ pub(super) fn role_credentials(role: &str, body: &[u8]) -> Result<Credentials, P
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| bad(&path, "Expiration is missing or not a time"))?;
     // Moved, not copied: the SDK wipes its own strings, and what is left here is empty.
-    Ok(Credentials::new(
+    let credentials = Credentials::new(
         std::mem::take(&mut *key),
         std::mem::take(&mut *secret),
         Some(std::mem::take(&mut *token)),
         Some(expiration.into()),
         "instance role",
-    ))
+    );
+    Ok(RoleCredentials { credentials, expiration })
 }
 
 /// Parses a plain text.
@@ -146,12 +156,14 @@ mod tests {
 
     #[test]
     fn credentials_are_taken_as_they_were_issued() {
-        let credentials = role_credentials("web", GOOD.as_bytes()).unwrap();
+        let RoleCredentials { credentials, expiration } = role_credentials("web", GOOD.as_bytes()).unwrap();
         assert_eq!(credentials.access_key_id(), "ASIAEXAMPLE");
         assert_eq!(credentials.secret_access_key(), "wJalr/secret");
         assert_eq!(credentials.session_token(), Some("IQoJ-token"));
-        let expiration: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        assert_eq!(expiration, "2026-11-22T12:00:00Z".parse().unwrap());
         assert_eq!(credentials.expiry(), Some(expiration.into()));
+        let printed = format!("{credentials:?}");
+        assert!(!printed.contains("wJalr") && !printed.contains("IQoJ"), "{printed}");
     }
 
     #[test]

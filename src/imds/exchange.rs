@@ -30,7 +30,7 @@ const LONGEST_BODY: usize = 64 << 10;
 const LONGEST_TOKEN: usize = 4096;
 
 /// The longest life IMDS grants a token (FACTS, IMDSv2: token), whatever an answer claims.
-const LONGEST_TTL: Duration = Duration::from_secs(21_600);
+const LONGEST_TTL: Duration = Duration::from_hours(6);
 
 /// Where tokens come from. A dated path answers 403.
 const TOKEN_PATH: &str = "/latest/api/token";

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::client::ImdsClient;
-pub use self::documents::{IamInfo, IdentityDocument};
+pub use self::documents::{IamInfo, IdentityDocument, RoleCredentials};
 pub use self::environment::Environment;
 pub use self::error::{Error, Problem};
 use crate::fault::Fault;
@@ -55,7 +55,7 @@ impl Default for Settings {
             endpoint: None,
             endpoint_mode: EndpointMode::default(),
             // The longest IMDS grants: fewest requests.
-            token_ttl: Duration::from_secs(21_600),
+            token_ttl: Duration::from_hours(6),
             v1_fallback: false,
         }
     }

@@ -12,7 +12,7 @@ pub(super) const ATTEMPTS: u32 = 4;
 pub(super) const WAITS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
 
 /// How long the network, the instance profile and IMDS itself may take to come up after the daemon has (DESIGN, IMDS).
-pub(super) const BOOT_PHASE: Duration = Duration::from_secs(300);
+pub(super) const BOOT_PHASE: Duration = Duration::from_mins(5);
 
 /// What to do about a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

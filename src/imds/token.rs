@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use super::error::Problem;
 
 /// A failed renewal is tried again after this, so that each request in the meantime does not pay for another one.
-const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+const RENEWAL_PAUSE: Duration = Duration::from_mins(1);
 
 /// What a request carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ mod tests {
 
     use super::*;
 
-    const TTL: Duration = Duration::from_secs(21_600);
+    const TTL: Duration = Duration::from_hours(6);
 
     fn grant(text: &'static str) -> Grant {
         Grant { header: Some(HeaderValue::from_static(text)), ttl: TTL }
