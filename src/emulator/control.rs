@@ -17,7 +17,6 @@
 //!
 //! A shut door shuts this out too: give `for_ms`, or keep a connection.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,7 +122,7 @@ pub(super) fn document(state: &mut State, shared: &Shared) -> Value {
         json!({
             "access_key_id": issued.key_id,
             "arn": issued.arn,
-            "last_updated": iso(issued.issued_at),
+            "last_updated": iso(issued.begins_at),
             "expiration": iso(issued.expires_at),
             "revoked": issued.revoked,
         })
@@ -164,9 +163,9 @@ fn events(request: &Request<Bytes>, shared: &Shared) -> Answer {
     let Some(batches) = batches else {
         return plain(404, format!("there is no stream {stream} in a group {group}\n"));
     };
-    let render: fn(&Batch) -> Bytes = match field("format") {
-        Cow::Borrowed("" | "json") => json_lines,
-        Cow::Borrowed("text") => text_lines,
+    let render: fn(&Batch) -> Bytes = match field("format").as_ref() {
+        "" | "json" => json_lines,
+        "text" => text_lines,
         other => return plain(400, format!("format is json or text, not {other}\n")),
     };
     let mut answer = Answer::new(200, "text/plain; charset=utf-8", Bytes::new());

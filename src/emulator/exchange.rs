@@ -186,13 +186,11 @@ impl Call<'_> {
 
     fn denied(&self, denial: &super::Denial, caller: &Issued) -> Refusal {
         let sentence = |resource: &str| denial.sentence(&caller.arn, &self.name, resource);
-        match &self.operation {
-            Operation::Sts(_) => Refusal::new("AccessDenied", sentence(&sts::resource(self.request))).status(403),
-            _ => {
-                let resource = logs::Place::of(self.request).arn(&self.shared.state().options);
-                Refusal::new("AccessDeniedException", sentence(&resource))
-            }
+        if matches!(self.operation, Operation::Sts(_)) {
+            return Refusal::new("AccessDenied", sentence(&sts::resource(self.request))).status(403);
         }
+        let resource = logs::Place::of(self.request).arn(&self.shared.state().options);
+        Refusal::new("AccessDeniedException", sentence(&resource))
     }
 
     /// A refusal in the service's protocol; the metadata service has none, and answers a status and text.
@@ -205,7 +203,7 @@ impl Call<'_> {
     }
 
     /// Counts the answer, tells whoever watches, and adds what every answer carries.
-    fn finish(&self, answer: Answer) -> Response<ReplyBody> {
+    fn finish(&self, mut answer: Answer) -> Response<ReplyBody> {
         let status = answer.status;
         let code = answer.code.clone().or_else(|| (status >= 300).then(|| status.to_string()));
         if let Some(code) = &code {
@@ -214,6 +212,10 @@ impl Call<'_> {
         let named = answer.code.as_deref().filter(|code| code.parse::<u16>().is_err());
         let detail = named.map(|code| format!("{code}: ")).unwrap_or_default() + &answer.note;
         self.shared.tell(self.name.clone(), Some(status), detail);
+        if matches!(self.operation, Operation::Token | Operation::Metadata) {
+            // IMDS never keeps a connection.
+            answer = answer.header("connection", "close");
+        }
         answer
             .header("date", http_date(self.shared.clock.now()))
             .header("x-amzn-requestid", self.id.clone())

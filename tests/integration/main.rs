@@ -1,1 +1,4 @@
-fn main() {}
+//! The promises, tested from outside.
+
+mod emulator_conformance;
+mod harness;
