@@ -17,8 +17,8 @@ import uuid
 
 URL = os.environ["EMULATOR_URL"]
 
-# Before boto3 looks at its environment. Nothing may come from this machine's own configuration.
-for name in [name for name in os.environ if name.startswith("AWS_")]:
+# Before boto3 looks at its environment. Nothing may come from this machine's own configuration, or go to its proxy.
+for name in [name for name in os.environ if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
     del os.environ[name]
 os.environ.update(
     AWS_CONFIG_FILE="/dev/null",
@@ -27,7 +27,6 @@ os.environ.update(
     AWS_REGION="eu-west-1",
     AWS_DEFAULT_REGION="eu-west-1",
     AWS_SHARED_CREDENTIALS_FILE="/dev/null",
-    NO_PROXY="127.0.0.1",
 )
 
 import boto3  # noqa: E402
