@@ -111,6 +111,10 @@ impl Call<'_> {
         verdict
     }
 
+    fn is_metadata(&self) -> bool {
+        matches!(self.operation, Operation::Token | Operation::Metadata)
+    }
+
     fn is_put(&self) -> bool {
         self.operation == Operation::Logs("PutLogEvents".into())
     }
@@ -121,9 +125,11 @@ impl Call<'_> {
             Some(Effect::Status { code, body }) => Answer::new(code, "text/plain", body),
             Some(Effect::Error { status, code, message }) => self.word(Refusal::new(code, message).status(status)),
             Some(Effect::Throttle { retry_after_ms }) => self.word(self.throttled(retry_after_ms)),
+            Some(Effect::Deny(_)) if self.is_metadata() => self.word(Refusal::new("403", "Forbidden").status(403)),
             Some(Effect::Deny(denial)) => {
                 self.word(self.caller().map_or_else(|refusal| refusal, |caller| self.denied(&denial, &caller)))
             }
+            Some(Effect::Expired) if self.is_metadata() => self.word(Refusal::new("401", "Unauthorized").status(401)),
             Some(Effect::Expired) => self.word(self.scope(&self.region()).expired()),
             Some(Effect::Redirect { to }) => Answer::new(302, "text/plain", "").header("location", to),
             Some(Effect::Close) => return Outcome::Close("closed before anything was done"),
@@ -212,7 +218,7 @@ impl Call<'_> {
         let named = answer.code.as_deref().filter(|code| code.parse::<u16>().is_err());
         let detail = named.map(|code| format!("{code}: ")).unwrap_or_default() + &answer.note;
         self.shared.tell(self.name.clone(), Some(status), detail);
-        if matches!(self.operation, Operation::Token | Operation::Metadata) {
+        if self.is_metadata() {
             // IMDS never keeps a connection.
             answer = answer.header("connection", "close");
         }

@@ -17,7 +17,7 @@ use aws_sdk_cloudwatchlogs::error::ProvideErrorMetadata as _;
 use aws_sdk_cloudwatchlogs::types::InputLogEvent;
 use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use imds_agent::emulator::{Change, Door, Effect, Emulator, Fault, Options};
+use imds_agent::emulator::{Change, Denial, Door, Effect, Emulator, Fault, Options};
 
 use crate::harness::python;
 
@@ -209,10 +209,12 @@ async fn faults_of_the_wire_are_what_they_say() {
     hit(Effect::Redirect { to: "http://127.0.0.1:9/".into() });
     let redirect = String::from_utf8(ask(&emulator, TOKEN_PUT, PATIENCE).await.unwrap()).unwrap();
     assert!(redirect.starts_with("HTTP/1.1 302") && redirect.contains("location: http://127.0.0.1:9/\r\n"));
+    hit(Effect::Deny(Denial::default()));
+    assert!(ask(&emulator, TOKEN_PUT, PATIENCE).await.unwrap().starts_with(b"HTTP/1.1 403"));
     hit(Effect::Hang);
     let waited = ask(&emulator, TOKEN_PUT, Duration::from_millis(200)).await.unwrap_err();
     assert_eq!(waited.kind(), std::io::ErrorKind::WouldBlock, "connected, and never answered");
-    assert_eq!(emulator.counts().of("imds:token"), 5);
+    assert_eq!(emulator.counts().of("imds:token"), 6);
 }
 
 #[tokio::test]
