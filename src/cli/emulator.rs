@@ -45,7 +45,7 @@ pub(crate) struct Args {
     /// How long the role's credentials live; they rotate after a sixth of that
     #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
     credentials_lifetime: Duration,
-    /// How long each PutLogEvents takes
+    /// How long each put of log events takes
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     put_latency: Duration,
 }

@@ -7,6 +7,9 @@ use jiff::Timestamp;
 /// Milliseconds since the epoch, as CloudWatch Logs counts.
 pub(super) type Millis = i64;
 
+/// The furthest that the clock can be moved, in seconds: beyond any clock that is merely wrong, far from overflow.
+const CENTURY: i64 = 100 * 365 * 86_400;
+
 /// The machine's clock plus an offset.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
@@ -16,12 +19,12 @@ pub(super) struct Clock {
 impl Clock {
     /// The emulator's time.
     pub(super) fn now(&self) -> Millis {
-        Timestamp::now().as_millisecond().saturating_add(self.offset.load(Ordering::Relaxed))
+        Timestamp::now().as_millisecond() + self.offset.load(Ordering::Relaxed)
     }
 
     /// Sets how far the emulator's clock is ahead of the machine's (negative: behind).
     pub(super) fn set_skew(&self, seconds: i64) {
-        self.offset.store(seconds.saturating_mul(1000), Ordering::Relaxed);
+        self.offset.store(seconds.clamp(-CENTURY, CENTURY) * 1000, Ordering::Relaxed);
     }
 
     /// How far the emulator's clock is ahead, in seconds.
@@ -31,7 +34,8 @@ impl Clock {
 }
 
 fn timestamp(at: Millis) -> Timestamp {
-    Timestamp::from_millisecond(at).unwrap_or_default()
+    let beyond = if at < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(at).unwrap_or(beyond)
 }
 
 /// `2026-11-22T12:00:00Z`, as credential documents have it: whole seconds.

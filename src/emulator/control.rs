@@ -17,18 +17,17 @@
 //!
 //! A shut door shuts this out too: give `for_ms`, or keep a connection.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Bytes;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, ReplyBody};
-use super::clock::iso;
+use super::clock::{Millis, iso};
 use super::fault::Fault;
 use super::logs::Batch;
 use super::operation::form;
@@ -49,11 +48,19 @@ struct DoorChange {
     for_ms: Option<u64>,
 }
 
+/// An event as `GET /_emulator/events` shows it.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    timestamp: Millis,
+    ingestion_time: Millis,
+    message: &'a str,
+}
+
 /// Answers a control request.
 pub(super) fn answer(request: &Request<Bytes>, shared: &Arc<Shared>) -> Answer {
     let path = request.uri().path().trim_start_matches("/_emulator/");
     let done = match (request.method().as_str(), path) {
-        ("GET", "state") => return plain(200, format!("{:#}\n", document(&mut shared.state(), shared))),
+        ("GET", "state") => return plain(200, format!("{:#}\n", document(&shared.state(), shared))),
         ("GET", "events") => return events(request, shared),
         ("POST", "faults") => parse(request).map(|faults| add_faults(shared, faults)),
         ("DELETE", "faults") => {
@@ -118,12 +125,12 @@ fn set_door(shared: &Arc<Shared>, change: &DoorChange) {
 }
 
 /// The state as JSON. No secrets, although these open nothing: habits matter.
-pub(super) fn document(state: &mut State, shared: &Shared) -> Value {
+pub(super) fn document(state: &State, shared: &Shared) -> Value {
     let served = state.keyring.served().map(|issued| {
         json!({
             "access_key_id": issued.key_id,
             "arn": issued.arn,
-            "last_updated": iso(issued.issued_at),
+            "last_updated": iso(issued.begins_at),
             "expiration": iso(issued.expires_at),
             "revoked": issued.revoked,
         })
@@ -164,9 +171,9 @@ fn events(request: &Request<Bytes>, shared: &Shared) -> Answer {
     let Some(batches) = batches else {
         return plain(404, format!("there is no stream {stream} in a group {group}\n"));
     };
-    let render: fn(&Batch) -> Bytes = match field("format") {
-        Cow::Borrowed("" | "json") => json_lines,
-        Cow::Borrowed("text") => text_lines,
+    let render: fn(&Batch) -> Bytes = match field("format").as_ref() {
+        "" | "json" => json_lines,
+        "text" => text_lines,
         other => return plain(400, format!("format is json or text, not {other}\n")),
     };
     let mut answer = Answer::new(200, "text/plain; charset=utf-8", Bytes::new());
@@ -175,13 +182,14 @@ fn events(request: &Request<Bytes>, shared: &Shared) -> Answer {
 }
 
 fn json_lines(batch: &Batch) -> Bytes {
-    let mut text = String::with_capacity(batch.bytes() + batch.len() * 80);
+    // Room for the members' names and two times an event, and for some quotes to escape.
+    let mut lines = Vec::with_capacity(batch.bytes() + batch.len() * 80);
     for (timestamp, message) in batch.iter() {
-        let event = json!({ "timestamp": timestamp, "ingestion_time": batch.ingested_at, "message": message });
-        text.push_str(&event.to_string());
-        text.push('\n');
+        let line = Line { timestamp, ingestion_time: batch.ingested_at, message };
+        serde_json::to_writer(&mut lines, &line).expect("numbers and text always serialise into memory");
+        lines.push(b'\n');
     }
-    text.into()
+    lines.into()
 }
 
 fn text_lines(batch: &Batch) -> Bytes {

@@ -111,6 +111,10 @@ impl Call<'_> {
         verdict
     }
 
+    fn is_metadata(&self) -> bool {
+        matches!(self.operation, Operation::Token | Operation::Metadata)
+    }
+
     fn is_put(&self) -> bool {
         self.operation == Operation::Logs("PutLogEvents".into())
     }
@@ -121,9 +125,11 @@ impl Call<'_> {
             Some(Effect::Status { code, body }) => Answer::new(code, "text/plain", body),
             Some(Effect::Error { status, code, message }) => self.word(Refusal::new(code, message).status(status)),
             Some(Effect::Throttle { retry_after_ms }) => self.word(self.throttled(retry_after_ms)),
+            Some(Effect::Deny(_)) if self.is_metadata() => self.word(Refusal::new("403", "Forbidden").status(403)),
             Some(Effect::Deny(denial)) => {
                 self.word(self.caller().map_or_else(|refusal| refusal, |caller| self.denied(&denial, &caller)))
             }
+            Some(Effect::Expired) if self.is_metadata() => self.word(Refusal::new("401", "Unauthorized").status(401)),
             Some(Effect::Expired) => self.word(self.scope(&self.region()).expired()),
             Some(Effect::Redirect { to }) => Answer::new(302, "text/plain", "").header("location", to),
             Some(Effect::Close) => return Outcome::Close("closed before anything was done"),
@@ -186,13 +192,11 @@ impl Call<'_> {
 
     fn denied(&self, denial: &super::Denial, caller: &Issued) -> Refusal {
         let sentence = |resource: &str| denial.sentence(&caller.arn, &self.name, resource);
-        match &self.operation {
-            Operation::Sts(_) => Refusal::new("AccessDenied", sentence(&sts::resource(self.request))).status(403),
-            _ => {
-                let resource = logs::Place::of(self.request).arn(&self.shared.state().options);
-                Refusal::new("AccessDeniedException", sentence(&resource))
-            }
+        if matches!(self.operation, Operation::Sts(_)) {
+            return Refusal::new("AccessDenied", sentence(&sts::resource(self.request))).status(403);
         }
+        let resource = logs::Place::of(self.request).arn(&self.shared.state().options);
+        Refusal::new("AccessDeniedException", sentence(&resource))
     }
 
     /// A refusal in the service's protocol; the metadata service has none, and answers a status and text.
@@ -205,7 +209,7 @@ impl Call<'_> {
     }
 
     /// Counts the answer, tells whoever watches, and adds what every answer carries.
-    fn finish(&self, answer: Answer) -> Response<ReplyBody> {
+    fn finish(&self, mut answer: Answer) -> Response<ReplyBody> {
         let status = answer.status;
         let code = answer.code.clone().or_else(|| (status >= 300).then(|| status.to_string()));
         if let Some(code) = &code {
@@ -214,6 +218,10 @@ impl Call<'_> {
         let named = answer.code.as_deref().filter(|code| code.parse::<u16>().is_err());
         let detail = named.map(|code| format!("{code}: ")).unwrap_or_default() + &answer.note;
         self.shared.tell(self.name.clone(), Some(status), detail);
+        if self.is_metadata() {
+            // IMDS never keeps a connection.
+            answer = answer.header("connection", "close");
+        }
         answer
             .header("date", http_date(self.shared.clock.now()))
             .header("x-amzn-requestid", self.id.clone())

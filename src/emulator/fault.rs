@@ -62,7 +62,7 @@ pub enum Effect {
     },
     /// `AccessDeniedException` (STS: `AccessDenied`; IMDS: 403), naming caller, action and resource.
     Deny(Denial),
-    /// The caller's credentials count as expired.
+    /// The caller's credentials count as expired (IMDS: its token does, 401).
     Expired,
     /// The request is read and never answered.
     Hang,

@@ -150,7 +150,7 @@ impl Emulator {
     /// Everything as `GET /_emulator/state` shows it.
     #[must_use]
     pub fn state(&self) -> serde_json::Value {
-        control::document(&mut self.shared.state(), &self.shared)
+        control::document(&self.shared.state(), &self.shared)
     }
 
     /// What happens from now on, a line a request. A reader that is thousands of requests behind loses the oldest.

@@ -8,8 +8,6 @@
 //! | another method than GET or HEAD | 405 |
 //! | GET without a token (unless v1 is allowed), with an expired or an unknown one | 401 |
 //! | GET of what is not there | 404 |
-//!
-//! Each answer closes its connection.
 
 use hyper::body::Bytes;
 use hyper::{Method, Request};
@@ -42,7 +40,7 @@ pub(super) fn answer(request: &Request<Bytes>, state: &mut State, now: Millis) -
     };
     let mut answer = answered.unwrap_or_else(refuse);
     answer.note = request.uri().path().to_string();
-    answer.header("server", "EC2ws").header("connection", "close")
+    answer.header("server", "EC2ws")
 }
 
 fn put_token(request: &Request<Bytes>, state: &mut State, now: Millis) -> Result<Answer, u16> {
@@ -90,7 +88,7 @@ fn read(path: &str, state: &mut State, now: Millis) -> Option<Answer> {
         return None;
     }
     if let Some(role) = path.strip_prefix("meta-data/iam/security-credentials/")
-        && state.role_name.as_deref() == Some(role)
+        && state.role_name.as_deref() == Some(role.trim_end_matches('/'))
     {
         let issued = state.role_credentials(now)?;
         let document = credentials_document(&issued);
@@ -119,7 +117,7 @@ fn iam_info(state: &State, role: &str, now: Millis) -> String {
     let (partition, _) = metadata::partition(&options.region);
     let document = serde_json::json!({
         "Code": "Success",
-        "LastUpdated": iso(state.keyring.served().map_or(now, |issued| issued.issued_at)),
+        "LastUpdated": iso(state.keyring.served().map_or(now, |issued| issued.begins_at)),
         "InstanceProfileArn": format!("arn:{partition}:iam::{}:instance-profile/{role}", options.account_id),
         "InstanceProfileId": role_id(role).replacen("AROA", "AIPA", 1),
     });
@@ -129,7 +127,7 @@ fn iam_info(state: &State, role: &str, now: Millis) -> String {
 fn credentials_document(issued: &Issued) -> String {
     let document = serde_json::json!({
         "Code": "Success",
-        "LastUpdated": iso(issued.issued_at),
+        "LastUpdated": iso(issued.begins_at),
         "Type": "AWS-HMAC",
         "AccessKeyId": issued.key_id,
         "SecretAccessKey": issued.secret,
@@ -197,7 +195,6 @@ mod tests {
         assert_eq!(ask(&mut state, NOON, "PUT", "/latest/api/token", &[]).status, 400);
         let answer = ask(&mut state, NOON, "PUT", "/latest/api/token", &[(TTL, "60")]);
         assert!(answer.headers.contains(&(TTL, "60".into())));
-        assert!(answer.headers.contains(&("connection", "close".into())));
         assert_eq!(state.counts.token_ttls[&60], 1);
     }
 

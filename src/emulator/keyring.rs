@@ -20,7 +20,7 @@ pub(super) struct Issued {
     /// `AROA…:SESSION`
     pub(super) user_id: String,
     pub(super) account: String,
-    pub(super) issued_at: Millis,
+    pub(super) begins_at: Millis,
     pub(super) expires_at: Millis,
     /// Refused as expired although the document says otherwise.
     pub(super) revoked: bool,
@@ -65,7 +65,7 @@ impl Keyring {
             arn: format!("arn:{partition}:sts::{account}:assumed-role/{role}/{session}"),
             user_id: format!("{}:{session}", role_id(role)),
             account: (*account).to_string(),
-            issued_at: now,
+            begins_at: now,
             expires_at: now.saturating_add(lifetime),
             revoked: false,
         });
@@ -77,7 +77,7 @@ impl Keyring {
     pub(super) fn current(&mut self, holder: &Holder<'_>, now: Millis, lifetime: i64) -> Arc<Issued> {
         if let Some(current) = self.served() {
             let role = format!(":assumed-role/{}/", holder.role);
-            let young = now - current.issued_at < lifetime / ROTATIONS_PER_LIFE && now < current.expires_at;
+            let young = now - current.begins_at < lifetime / ROTATIONS_PER_LIFE && now < current.expires_at;
             if current.arn.contains(&role) && (self.frozen || young) {
                 return Arc::clone(current);
             }

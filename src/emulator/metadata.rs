@@ -90,10 +90,11 @@ fn identity_document(options: &Options) -> String {
 
 /// What `path` (below `/latest/`, decoded) names among `leaves`.
 pub(super) fn find(leaves: &Leaves, path: &str) -> Option<Found> {
-    if let Some(text) = leaves.get(path) {
+    // IMDS does not mind a slash behind a leaf, and botocore asks for the availability zone with one.
+    let directory = path.trim_end_matches('/');
+    if let Some(text) = leaves.get(directory) {
         return Some(Found::Leaf(text.clone()));
     }
-    let directory = path.trim_end_matches('/');
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let mut names: Vec<String> = Vec::new();
     for below in leaves.range(prefix.clone()..).map_while(|(leaf, _)| leaf.strip_prefix(&prefix)) {
@@ -121,6 +122,7 @@ mod tests {
     #[test]
     fn a_leaf_is_its_text_and_a_directory_its_names() {
         assert_eq!(text("meta-data/placement/region").as_deref(), Some("eu-west-1"));
+        assert_eq!(text("meta-data/placement/availability-zone/").as_deref(), Some("eu-west-1a"));
         let listing = Some("availability-zone\nregion");
         assert_eq!(text("meta-data/placement/").as_deref(), listing);
         assert_eq!(text("meta-data/placement").as_deref(), listing, "with or without the slash");

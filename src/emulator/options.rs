@@ -53,7 +53,7 @@ impl Default for Options {
             role_name: Some("emulated-role".into()),
             tags: BTreeMap::from([("Name".into(), "emulated".into())]),
             user_data: None,
-            credentials_lifetime: Duration::from_secs(6 * 3600),
+            credentials_lifetime: Duration::from_hours(6),
             put_latency: Duration::ZERO,
             external_ids: BTreeMap::new(),
         }

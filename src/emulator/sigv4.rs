@@ -239,3 +239,71 @@ fn hex(bytes: &[u8]) -> String {
         text
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The key, date and scope of AWS's "Signature Version 4 Test Suite".
+    const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+    const DATE: &str = "20150830T123600Z";
+    const SCOPE: &str = "20150830/us-east-1/service/aws4_request";
+
+    fn suite(method: &str, uri: &str) -> String {
+        let request = Request::builder().method(method).uri(uri).header("host", "example.amazonaws.com");
+        let request = request.header("x-amz-date", DATE).body(Bytes::new()).unwrap();
+        let claim = Claim { key_id: "AKIDEXAMPLE", scope: SCOPE, signed_headers: "host;x-amz-date", signature: "" };
+        signature(&request, &claim, DATE, SECRET)
+    }
+
+    #[test]
+    fn signatures_are_those_of_awss_test_suite() {
+        let get_vanilla = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
+        assert_eq!(suite("GET", "/"), get_vanilla);
+        let post_vanilla = "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b";
+        assert_eq!(suite("POST", "/"), post_vanilla);
+        let get_vanilla_query_order_key_case = "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500";
+        assert_eq!(suite("GET", "/?Param2=value2&Param1=value1"), get_vanilla_query_order_key_case);
+    }
+
+    #[test]
+    fn a_date_may_be_five_minutes_off_and_not_more() {
+        let now = parse_basic(DATE).unwrap();
+        for (date, fine) in [
+            ("20150830T123100Z", true),
+            ("20150830T124100Z", true),
+            ("20150830T123059Z", false),
+            ("20150830T124101Z", false),
+            ("yesterday", false),
+        ] {
+            assert_eq!(check_date(date, now).is_ok(), fine, "{date}");
+        }
+    }
+
+    #[test]
+    fn a_scope_is_the_services_own() {
+        let expected = Scope { region: "us-east-1", service: "service" };
+        for (scope, fine) in [
+            (SCOPE, true),
+            ("20150831/us-east-1/service/aws4_request", false),
+            ("20150830/eu-west-1/service/aws4_request", false),
+            ("20150830/us-east-1/sts/aws4_request", false),
+            ("20150830/us-east-1/service/aws4_request/more", false),
+            ("", false),
+        ] {
+            let claim = Claim { key_id: "", scope, signed_headers: "", signature: "" };
+            assert_eq!(claim.check_scope(expected, DATE).is_ok(), fine, "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_lacks_a_part_is_incomplete() {
+        for header in
+            ["", "Basic abc", "AWS4-HMAC-SHA256 Credential=a/b", "AWS4-HMAC-SHA256 Credential=a, SignedHeaders=b"]
+        {
+            assert!(matches!(Claim::parse(header), Err(Fault::Unreadable(_))), "{header}");
+        }
+        let claim = Claim::parse("AWS4-HMAC-SHA256 Credential=KEY/a/b,SignedHeaders=host, Signature=00");
+        assert!(claim.is_ok_and(|claim| (claim.key_id, claim.scope, claim.signature) == ("KEY", "a/b", "00")));
+    }
+}

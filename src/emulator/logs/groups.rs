@@ -213,3 +213,86 @@ pub(super) fn describe_streams(state: &State, page: &Page) -> Result<Answer, Ref
     };
     Ok(page_document("logStreams", page.cut(matching.into_iter().map(describe).collect())?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::answer::ReplyBody;
+    use super::super::super::options::Options;
+    use super::*;
+
+    fn state(groups: &[&str]) -> State {
+        let mut state = State::new(Options::default());
+        for name in groups {
+            create_group(&mut state, serde_json::from_value(json!({ "logGroupName": name })).unwrap(), 0).unwrap();
+        }
+        state
+    }
+
+    fn read(answer: Answer) -> Value {
+        let ReplyBody::Whole(body) = answer.body else { panic!("a whole body") };
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    fn code(result: Result<Answer, Refusal>) -> String {
+        result.unwrap_err().code.into_owned()
+    }
+
+    #[test]
+    fn only_the_retentions_of_the_api_are_taken() {
+        let mut state = state(&["g"]);
+        let mut put = |days: Value| {
+            let named = serde_json::from_value(json!({ "logGroupName": "g", "retentionInDays": days })).unwrap();
+            put_retention(&mut state, &named)
+        };
+        for days in RETENTIONS {
+            assert!(put(days.into()).is_ok(), "{days}");
+        }
+        for days in [json!(0), json!(2), json!(3654), Value::Null] {
+            assert_eq!(code(put(days)), "InvalidParameterException");
+        }
+        assert_eq!(state.store.group_summaries()[0].retention_in_days, Some(3653));
+        assert_eq!(state.store.group_summaries()[0].retention_calls, 22);
+    }
+
+    #[test]
+    fn a_group_is_created_once_and_of_a_class_that_exists() {
+        let mut state = state(&["g"]);
+        let mut create = |new: Value| create_group(&mut state, serde_json::from_value(new).unwrap(), 0);
+        assert_eq!(code(create(json!({ "logGroupName": "g" }))), "ResourceAlreadyExistsException");
+        let wrong = json!({ "logGroupName": "h", "logGroupClass": "CHEAP" });
+        assert_eq!(code(create(wrong)), "InvalidParameterException");
+        assert!(create(json!({ "logGroupName": "h", "logGroupClass": "INFREQUENT_ACCESS" })).is_ok());
+    }
+
+    #[test]
+    fn what_was_deleted_is_not_found() {
+        let mut state = state(&["g"]);
+        let named = |stream: &str| -> Named {
+            serde_json::from_value(json!({ "logGroupName": "g", "logStreamName": stream })).unwrap()
+        };
+        create_stream(&mut state, named("s"), 0).unwrap();
+        assert_eq!(code(create_stream(&mut state, named("s"), 0)), "ResourceAlreadyExistsException");
+        delete_stream(&mut state, &named("s")).unwrap();
+        assert_eq!(code(delete_stream(&mut state, &named("s"))), "ResourceNotFoundException");
+        delete_group(&mut state, &named("s")).unwrap();
+        assert_eq!(code(delete_group(&mut state, &named("s"))), "ResourceNotFoundException");
+        assert_eq!(code(create_stream(&mut state, named("s"), 0)), "ResourceNotFoundException");
+    }
+
+    #[test]
+    fn a_list_is_given_in_pages_that_lead_to_each_other() {
+        let state = state(&["/a", "/b/1", "/b/2", "/b/3", "/c"]);
+        let mut names = Vec::new();
+        let mut page = Page { log_group_name_prefix: Some("/b".into()), limit: Some(2), ..Page::default() };
+        loop {
+            let answer = read(describe_groups(&state, &page).unwrap());
+            let listed = answer["logGroups"].as_array().unwrap();
+            names.extend(listed.iter().map(|group| group["logGroupName"].as_str().unwrap().to_string()));
+            let Some(token) = answer["nextToken"].as_str() else { break };
+            page.next_token = Some(token.into());
+        }
+        assert_eq!(names, ["/b/1", "/b/2", "/b/3"]);
+        page.limit = Some(51);
+        assert_eq!(code(describe_groups(&state, &page)), "InvalidParameterException");
+    }
+}

@@ -46,14 +46,13 @@ const NEWEST: i64 = 2 * HOUR;
 const LONGEST_SPAN: i64 = DAY;
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Put<'a> {
-    #[serde(borrow, default)]
-    log_group_name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    log_stream_name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    log_events: Vec<InputEvent<'a>>,
+    #[serde(borrow, default, rename = "logGroupName")]
+    group: Cow<'a, str>,
+    #[serde(borrow, default, rename = "logStreamName")]
+    stream: Cow<'a, str>,
+    #[serde(borrow, default, rename = "logEvents")]
+    events: Vec<InputEvent<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,27 +73,27 @@ struct Rejected {
 /// Answers a call. Reading and checking hold no lock; appending does.
 pub(super) fn answer(body: &[u8], shared: &Shared, now: Millis) -> Result<Answer, Refusal> {
     let put: Put<'_> = serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
-    let (group, stream) = (put.log_group_name.as_ref(), put.log_stream_name.as_ref());
+    let (group, stream) = (put.group.as_ref(), put.stream.as_ref());
     names::group(group)?;
     names::stream(stream)?;
-    check(&put.log_events)?;
+    check(&put.events)?;
     let retention = {
         let state = shared.state();
         let found = state.group(group)?;
         found.streams.get(stream).ok_or_else(no_stream)?;
         found.retention_in_days
     };
-    let rejected = reject(&put.log_events, now, retention);
-    let end = rejected.too_new_start.unwrap_or(put.log_events.len());
+    let rejected = reject(&put.events, now, retention);
+    let end = rejected.too_new_start.unwrap_or(put.events.len());
     let begin = rejected.too_old_end.max(rejected.expired_end).min(end);
-    let valid = &put.log_events[begin..end];
+    let valid = &put.events[begin..end];
     check_span(valid)?;
     let bytes = valid.iter().map(|event| event.message.len()).sum();
     let mut batch = Batch::new(now, bytes, valid.len());
     for event in valid {
         batch.push(event.timestamp, &event.message);
     }
-    let turned_away = put.log_events.len() - valid.len();
+    let turned_away = put.events.len() - valid.len();
     store(shared, group, stream, batch, turned_away)?;
     let note = format!("{group} {stream} events={} rejected={turned_away}", valid.len());
     Ok(reply(&document(rejected), note))
@@ -243,8 +242,8 @@ mod tests {
 
     #[test]
     fn a_batch_has_between_one_event_and_ten_thousand() {
-        assert!(put(&shared(), &at(&[NOW; 10_000])).is_ok());
-        fails(&at(&[NOW; 10_001]), "less than or equal to 10000");
+        assert!(put(&shared(), &at(&vec![NOW; 10_000])).is_ok());
+        fails(&at(&vec![NOW; 10_001]), "less than or equal to 10000");
         fails(&at(&[]), "greater than or equal to 1");
     }
 

@@ -154,7 +154,65 @@ fn terms(pattern: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::answer::ReplyBody;
+    use super::super::super::options::Options;
+    use super::super::groups::{self, Named};
+    use super::super::store::Batch;
     use super::*;
+
+    /// A stream `s` in a group `g` with events at 0, 1, 2…
+    fn state(messages: &[&str]) -> State {
+        let mut state = State::new(Options::default());
+        groups::create_group(&mut state, serde_json::from_value(json!({ "logGroupName": "g" })).unwrap(), 0).unwrap();
+        let named: Named = serde_json::from_value(json!({ "logGroupName": "g", "logStreamName": "s" })).unwrap();
+        groups::create_stream(&mut state, named, 0).unwrap();
+        let mut batch = Batch::new(0, 0, 0);
+        for (timestamp, message) in (0..).zip(messages) {
+            batch.push(timestamp, message);
+        }
+        state.group_mut("g").unwrap().streams.get_mut("s").unwrap().append(batch);
+        state
+    }
+
+    /// The messages' first letters, and the tokens onwards and back.
+    fn page(state: &State, query: Query) -> (String, String, String) {
+        let query = Query { log_group_name: "g".into(), log_stream_name: "s".into(), ..query };
+        let ReplyBody::Whole(body) = get_events(state, &query).unwrap().body else { panic!("a whole body") };
+        let page: Value = serde_json::from_slice(&body).unwrap();
+        let text = |value: &Value| value.as_str().unwrap().to_string();
+        let letters = page["events"].as_array().unwrap().iter().map(|event| text(&event["message"]).remove(0));
+        (letters.collect(), text(&page["nextForwardToken"]), text(&page["nextBackwardToken"]))
+    }
+
+    #[test]
+    fn a_stream_is_read_forwards_from_its_head_until_a_token_repeats() {
+        let state = state(&["a", "b", "c"]);
+        let (letters, next, _) = page(&state, Query { start_from_head: true, limit: Some(2), ..Query::default() });
+        assert_eq!(letters, "ab");
+        let (letters, next, _) = page(&state, Query { next_token: Some(next), ..Query::default() });
+        assert_eq!(letters, "c");
+        let (letters, end, _) = page(&state, Query { next_token: Some(next.clone()), ..Query::default() });
+        assert_eq!((letters.as_str(), end), ("", next));
+    }
+
+    #[test]
+    fn a_stream_is_read_backwards_from_its_tail() {
+        let state = state(&["a", "b", "c"]);
+        let (letters, _, back) = page(&state, Query { limit: Some(2), ..Query::default() });
+        assert_eq!(letters, "bc");
+        let (letters, ..) = page(&state, Query { next_token: Some(back), ..Query::default() });
+        assert_eq!(letters, "a");
+    }
+
+    #[test]
+    fn a_page_ends_at_a_mebibyte_and_a_time_range_excludes_its_end() {
+        let [a, b, c] = ["a", "b", "c"].map(|letter| letter.repeat(500_000));
+        let state = state(&[&a, &b, &c]);
+        let (letters, ..) = page(&state, Query { start_from_head: true, ..Query::default() });
+        assert_eq!(letters, "ab");
+        let (letters, ..) = page(&state, Query { start_time: Some(1), end_time: Some(2), ..Query::default() });
+        assert_eq!(letters, "b");
+    }
 
     #[test]
     fn a_pattern_is_words_and_phrases() {
