@@ -1,7 +1,45 @@
 //! The command line: one file per subcommand; the only place that prints or exits.
 
+mod config;
+#[cfg(feature = "emulator")]
+mod emulator;
+mod exit;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Keeps an EC2 instance's credentials fresh and gets its log lines to `CloudWatch` Logs.
+#[derive(Parser)]
+#[command(name = "imds-agent", version, about = "Fresh role credentials and every log line in CloudWatch Logs")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon (what systemd starts)
+    Run(run::Args),
+    /// Show what the running daemon is doing now
+    Status(status::Args),
+    /// Check, show or begin a configuration
+    Config(config::Args),
+    /// Run `IMDSv2`, STS and `CloudWatch` Logs on loopback, for development
+    #[cfg(feature = "emulator")]
+    Emulator(emulator::Args),
+}
+
 /// The whole program: what `main` returns.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run(args) => run::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Config(args) => config::run(args),
+        #[cfg(feature = "emulator")]
+        Command::Emulator(args) => emulator::run(args),
+    }
 }

@@ -1,11 +1,34 @@
 //! The file and its drop-ins become validated settings of each room, or errors that cite the place: file, line,
 //! column, the cited line, a caret and the names that were expected; all of them in one go. Not the meaning of the
 //! settings: rooms own theirs.
+//!
+//! The way of a configuration: `source` reads the files, `document` makes them one tree in which every value knows
+//! its place, `root` and the file of each table take the tree apart through `table::Reader`, and `report` turns
+//! what was found wrong into [`Errors`].
+
+mod credentials;
+mod document;
+mod error;
+mod globs;
+mod imds;
+mod logs;
+mod names;
+mod report;
+mod root;
+mod show;
+mod source;
+mod spelling;
+mod table;
+mod units;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::{credentials, imds, logs};
+pub use error::{Diagnostic, Errors, OtherPlace};
+pub use show::Effective;
+
+use report::Report;
 
 /// The whole configuration, validated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,22 +36,20 @@ pub struct Config {
     /// `None` for `"auto"`: `AWS_REGION`, then IMDS.
     pub region: Option<String>,
     /// The `[imds]` table.
-    pub imds: imds::Settings,
+    pub imds: crate::imds::Settings,
     /// The `[credentials]` table.
-    pub credentials: credentials::Settings,
+    pub credentials: crate::credentials::Settings,
     /// The `[variables]` table.
     pub variables: BTreeMap<String, String>,
     /// The `[logs]` table.
-    pub logs: logs::Settings,
+    pub logs: crate::logs::Settings,
 }
-
-/// All that is wrong with a configuration, ready to be shown.
-#[derive(Debug, thiserror::Error)]
-#[error("skeleton")]
-pub struct Errors {}
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const DEFAULT_PATH: &str = "/etc/imds-agent/config.toml";
+
+/// A commented configuration that changes no default: what `config init` prints and packages install.
+pub const SAMPLE: &str = include_str!("../../packaging/config.toml");
 
 /// A configuration and the files it was read from.
 #[derive(Clone, Debug)]
@@ -39,10 +60,39 @@ pub struct Loaded {
     pub files: Vec<PathBuf>,
 }
 
+/// Where each setting was found, as `file:line`, by its dotted name.
+type Origins = BTreeMap<String, String>;
+
 /// Reads `path` (or the default path, where a missing file means all defaults) and the drop-ins beside it.
 ///
 /// # Errors
 /// All that is wrong, in one go.
-pub fn load(_path: Option<&Path>) -> Result<Loaded, Errors> {
-    unimplemented!("skeleton")
+pub fn load(path: Option<&Path>) -> Result<Loaded, Errors> {
+    read(path, trusted_user()).map(|(loaded, _)| loaded)
 }
+
+/// As [`load`], with where each setting comes from: what `config show` shows.
+///
+/// # Errors
+/// All that is wrong, in one go.
+pub fn effective(path: Option<&Path>) -> Result<Effective, Errors> {
+    read(path, trusted_user()).map(|(loaded, origins)| Effective::new(loaded, origins))
+}
+
+/// When root reads the configuration, only root may be able to write it.
+fn trusted_user() -> Option<u32> {
+    let user = rustix::process::geteuid();
+    user.is_root().then(|| user.as_raw())
+}
+
+fn read(path: Option<&Path>, trusted: Option<u32>) -> Result<(Loaded, Origins), Errors> {
+    let main = path.unwrap_or(Path::new(DEFAULT_PATH));
+    let report = Report::new(source::read_all(main, path.is_some(), trusted));
+    let config = root::read(&report, document::read(&report));
+    let files = report.sources().iter().map(|source| source.path.clone()).collect();
+    let origins = report.finish()?;
+    Ok((Loaded { config, files }, origins))
+}
+
+#[cfg(test)]
+mod tests;

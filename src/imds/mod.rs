@@ -1,11 +1,26 @@
 //! The instance metadata service, version 2: tokens, requests, and the documents the agent reads. Not the place for
 //! what is done with credentials (that is `credentials`), nor for the look-alike that the agent serves.
 
+mod budget;
+mod client;
+mod documents;
+mod environment;
+mod error;
+mod exchange;
+mod retry;
+#[cfg(test)]
+mod tests;
+mod token;
+
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::client::ImdsClient;
+pub use self::documents::{IamInfo, IdentityDocument};
+pub use self::environment::Environment;
+pub use self::error::{Error, Problem};
 use crate::fault::Fault;
 
 /// Which address family the metadata service is asked at.
@@ -86,87 +101,4 @@ pub struct Snapshot {
     pub failures: u64,
     /// The last failure, while it lasts.
     pub last_error: Option<Fault>,
-}
-
-/// What the environment and the profile file say about IMDS (FACTS: they come before the configuration).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Environment {}
-
-impl Environment {
-    /// Reads the process's environment and the AWS profile file.
-    ///
-    /// # Errors
-    /// When a variable has a value that AWS's SDKs refuse too; the error names it.
-    pub fn from_process() -> Result<Self, Error> {
-        unimplemented!("skeleton")
-    }
-}
-
-/// Why IMDS did not give what was asked for.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("skeleton")]
-pub struct Error {}
-
-impl Error {
-    /// What cures it, with this host's own values where they are known.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        unimplemented!("skeleton")
-    }
-}
-
-/// `dynamic/instance-identity/document`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all(deserialize = "camelCase"))]
-pub struct IdentityDocument {
-    /// `i-…`
-    pub instance_id: String,
-    /// `eu-west-1`
-    pub region: String,
-    /// Twelve digits.
-    pub account_id: String,
-    /// `eu-west-1a`
-    pub availability_zone: String,
-    /// `t3.micro`
-    pub instance_type: String,
-    /// `ami-…`
-    pub image_id: String,
-    /// The primary private IPv4 address.
-    pub private_ip: Option<String>,
-}
-
-/// Asks the metadata service; clones share the token, the budget and the counters.
-#[derive(Clone, Debug)]
-pub struct ImdsClient {}
-
-impl ImdsClient {
-    /// A client that has asked nothing yet.
-    ///
-    /// # Errors
-    /// When the endpoint is not a URL that can be asked.
-    pub fn new(_settings: &Settings, _environment: &Environment, _clock: &crate::clock::Clock) -> Result<Self, Error> {
-        unimplemented!("skeleton")
-    }
-
-    /// The text at `path`, e.g. `/latest/meta-data/instance-id`.
-    ///
-    /// # Errors
-    /// As IMDS answers.
-    pub async fn get(&self, _path: &str) -> Result<String, Error> {
-        unimplemented!("skeleton")
-    }
-
-    /// Which instance this is.
-    ///
-    /// # Errors
-    /// As IMDS answers.
-    pub async fn identity_document(&self) -> Result<IdentityDocument, Error> {
-        unimplemented!("skeleton")
-    }
-
-    /// What `status` shows.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        unimplemented!("skeleton")
-    }
 }

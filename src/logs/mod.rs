@@ -1,8 +1,17 @@
 //! Lines of files become events in CloudWatch Logs, at least once and in order; the source is the buffer, so what is
 //! kept is positions. Not the place for credentials: the agent hands in an SDK configuration that carries a provider.
 
+mod batch;
+mod checkpoint;
+mod coverage;
+mod dead_letters;
+mod delivery;
+mod engine;
+mod framing;
+mod ledger;
 mod report;
 mod settings;
+mod source;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
 pub use settings::{FileSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, StartAt};

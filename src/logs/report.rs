@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::fault::{Fault, Warning};
 
 /// Why a record was not delivered. The words are those of `status`.
-pub type Reason = String;
+type Reason = String;
 
 /// One side of the ledger: **read = delivered + pending + dropped**, always.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,16 +1,45 @@
-//! skeleton
+//! The loop: what happened goes into the engine, what it wants done is done. The engine steps where blocking is
+//! allowed; requests are tasks of their own; nothing here decides.
 
+use std::collections::HashMap;
+use std::future::Future;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use futures_util::StreamExt;
+use inotify::{EventMask, EventStream, Inotify};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::sink::Sink;
+use super::batch::FileId;
+use super::delivery::destination::Moment;
+use super::engine::{Action, Engine, Event, Quarantine, Step};
+use super::sink::{Failure, Kind, Sink};
+use super::source::read::Suspect;
+use super::source::watch::{EVENT_BUFFER, RawChange};
 use super::{Settings, Snapshot};
-use crate::clock::Clock;
-use crate::heartbeat::Heartbeat;
+use crate::clock::{Clock, boot_time};
+use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 use crate::template::Names;
+
+/// After the kernel told of growth it is not asked again so soon: a busy file tells at every line.
+const PACE: Duration = Duration::from_millis(50);
+
+/// How often the snapshot is renewed while there is work.
+const SHOW_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A group's retention is looked at within this time: thousands of hosts that start together must not ask together.
+const RETENTION_SPREAD: Duration = Duration::from_secs(60);
+
+/// How long opening the state waits before it is tried again.
+const OPEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// A record that made us panic so often is not framed again.
+const MOST_PANICS: u32 = 2;
 
 /// Where the shipper keeps what must survive.
 #[derive(Clone, Debug)]
@@ -21,29 +50,341 @@ pub struct Place {
 
 /// Ships logs; clones share it, so that one can run and another report.
 #[derive(Clone)]
-pub struct LogShipper {}
+pub struct LogShipper(Arc<Inner>);
+
+struct Inner {
+    settings: Settings,
+    place: Place,
+    sink: Arc<dyn Sink>,
+    names: watch::Receiver<Names>,
+    clock: Clock,
+    shown: Mutex<(Snapshot, Duration)>,
+    panics: Mutex<HashMap<(FileId, u64), u32>>,
+}
 
 impl LogShipper {
     /// A shipper that has not started. `names` fills in as IMDS answers.
     #[must_use]
     pub fn new(
-        _settings: Settings,
-        _place: Place,
-        _sink: Arc<dyn Sink>,
-        _names: watch::Receiver<Names>,
-        _clock: Clock,
+        settings: Settings,
+        place: Place,
+        sink: Arc<dyn Sink>,
+        names: watch::Receiver<Names>,
+        clock: Clock,
     ) -> Self {
-        unimplemented!("skeleton")
+        let shown = Mutex::new((Snapshot::default(), boot_time()));
+        Self(Arc::new(Inner { settings, place, sink, names, clock, shown, panics: Mutex::default() }))
     }
 
-    /// Ships until `stop`, then drains once, bounded by `drain`, and leaves the checkpoint behind. After a panic it may be run again.
-    pub async fn run(&self, _stop: CancellationToken, _drain: std::time::Duration, _heartbeat: Heartbeat) {
-        unimplemented!("skeleton")
+    /// Ships until `stop`, then sends what was read, for at most `drain`, and leaves the checkpoint behind. After a
+    /// panic it may be run again: it goes on at the checkpoint.
+    ///
+    /// # Panics
+    /// When the engine does, so that a supervisor sees it.
+    pub async fn run(&self, stop: CancellationToken, drain: Duration, heartbeat: Heartbeat) {
+        let inner = &self.0;
+        let inotify = Inotify::init().ok();
+        let suspect = Arc::new(Suspect::default());
+        let Some(engine) = self.open(inotify.as_ref(), &suspect, &stop, &heartbeat).await else { return };
+        let changes = inotify.and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BUFFER]).ok());
+        let mut names = inner.names.clone();
+        names.mark_changed();
+        let run = Run {
+            inner: inner.clone(),
+            engine: Some(engine),
+            suspect,
+            changes,
+            names,
+            tasks: JoinSet::new(),
+            background: JoinSet::new(),
+            creating: Arc::default(),
+            heartbeat,
+            paced_until: Duration::ZERO,
+        };
+        run.go(stop, drain).await;
+    }
+
+    async fn open(
+        &self,
+        inotify: Option<&Inotify>,
+        suspect: &Arc<Suspect>,
+        stop: &CancellationToken,
+        heartbeat: &Heartbeat,
+    ) -> Option<Engine> {
+        let inner = &self.0;
+        loop {
+            let (settings, place, quarantine) = (inner.settings.clone(), inner.place.clone(), inner.quarantine());
+            match Engine::open(settings, place.state_dir, inotify, suspect.clone(), quarantine) {
+                Ok(engine) => return Some(engine),
+                Err(error) => inner.show_closed(&error),
+            }
+            heartbeat.beat();
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = sleep(OPEN_AGAIN) => {}
+            }
+        }
     }
 
     /// What `status` shows.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        unimplemented!("skeleton")
+        let (mut snapshot, at) = self.0.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let age = boot_time().saturating_sub(at).as_secs_f64();
+        for source in snapshot.sources.iter_mut().filter(|source| source.lag_seconds > 0.0) {
+            source.lag_seconds += age;
+        }
+        snapshot
     }
+}
+
+impl Inner {
+    fn now(&self) -> Moment {
+        Moment { boot: boot_time(), wall: self.clock.now() }
+    }
+
+    fn quarantine(&self) -> Quarantine {
+        let panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
+        panics.iter().filter(|(_, count)| **count >= MOST_PANICS).map(|(record, _)| *record).collect()
+    }
+
+    fn show(&self, engine: &Engine) {
+        let now = self.now();
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (engine.snapshot(now), now.boot);
+    }
+
+    fn show_closed(&self, error: &std::io::Error) {
+        let directory = self.place.state_dir.display();
+        tracing::error!(%directory, %error, "the checkpoint can't be opened, nothing is shipped");
+        let warning = crate::fault::Warning {
+            code: "checkpoint_unreadable".to_owned(),
+            message: format!("the checkpoint in '{directory}' can't be opened, nothing is shipped: {error}"),
+            hint: Some(format!("let the service's user write '{directory}', and make room there")),
+        };
+        let snapshot = Snapshot { warnings: vec![warning], ..Snapshot::default() };
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (snapshot, boot_time());
+    }
+}
+
+/// One run of the loop.
+struct Run {
+    inner: Arc<Inner>,
+    /// Away while it steps.
+    engine: Option<Engine>,
+    suspect: Arc<Suspect>,
+    changes: Option<EventStream<Vec<u8>>>,
+    names: watch::Receiver<Names>,
+    /// Requests whose answers the engine waits for.
+    tasks: JoinSet<Event>,
+    /// What nobody waits for: a look at a group's retention, without hurry.
+    background: JoinSet<Event>,
+    /// One creation a group at a time; the others of that group wait for it, nobody else does.
+    creating: Arc<Mutex<HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>>>,
+    heartbeat: Heartbeat,
+    paced_until: Duration,
+}
+
+impl Run {
+    async fn go(mut self, stop: CancellationToken, drain: Duration) {
+        let mut events = Vec::new();
+        let mut shown_at = Duration::ZERO;
+        while !stop.is_cancelled() {
+            let step = self.step(std::mem::take(&mut events)).await;
+            let wake_at = step.wake_at;
+            self.act(step.actions);
+            let now = boot_time();
+            if wake_at > now || now.saturating_sub(shown_at) >= SHOW_INTERVAL {
+                self.show();
+                shown_at = now;
+            }
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                gathered = self.gather(wake_at) => events = gathered,
+            }
+        }
+        events.push(Event::Stop);
+        if timeout(drain, self.drain(events)).await.is_err() {
+            tracing::warn!("what was on its way at the end of the drain will be sent again at the next start");
+        }
+        self.show();
+    }
+
+    /// After the stop: sends what was read, once.
+    async fn drain(&mut self, mut events: Vec<Event>) {
+        loop {
+            let step = self.step(std::mem::take(&mut events)).await;
+            let drained = step.drained;
+            self.act(step.actions);
+            if drained {
+                return;
+            }
+            events = self.gather(step.wake_at).await;
+        }
+    }
+
+    fn show(&self) {
+        if let Some(engine) = &self.engine {
+            self.inner.show(engine);
+        }
+    }
+
+    /// Lets the engine step, where it may block, and beats meanwhile: a slow disk is not a stuck task.
+    async fn step(&mut self, events: Vec<Event>) -> Step {
+        let Some(mut engine) = self.engine.take() else { return Step::default() };
+        let now = self.inner.now();
+        let stepping = tokio::task::spawn_blocking(move || {
+            let step = engine.step(events, now);
+            (engine, step)
+        });
+        match self.beating(stepping).await {
+            Ok((engine, step)) => {
+                self.engine = Some(engine);
+                step
+            }
+            Err(error) => {
+                let record = self.suspect.last();
+                *self.inner.panics.lock().unwrap_or_else(PoisonError::into_inner).entry(record).or_default() += 1;
+                std::panic::resume_unwind(error.into_panic())
+            }
+        }
+    }
+
+    async fn beating<T>(&self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            self.heartbeat.beat();
+            if let Ok(output) = timeout(LONGEST_SLEEP / 2, &mut future).await {
+                return output;
+            }
+        }
+    }
+
+    /// Waits until something happened or `wake_at`, and returns all that happened.
+    async fn gather(&mut self, wake_at: Duration) -> Vec<Event> {
+        self.heartbeat.beat();
+        let mut events = Vec::new();
+        let now = boot_time();
+        let until_wake = wake_at.saturating_sub(now).min(LONGEST_SLEEP);
+        let until_listening = self.paced_until.saturating_sub(now);
+        tokio::select! {
+            biased;
+            Some(event) = self.tasks.join_next() => events.extend(event.ok()),
+            Some(event) = self.background.join_next() => events.extend(event.ok()),
+            Ok(()) = self.names.changed() => events.push(Event::Names(self.names.borrow_and_update().clone())),
+            event = listen(&mut self.changes, until_listening) => {
+                events.extend(event);
+                self.paced_until = boot_time() + PACE;
+            }
+            () = sleep(until_wake) => {}
+        }
+        while let Some(event) = self.tasks.try_join_next() {
+            events.extend(event.ok());
+        }
+        events
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            let sink = self.inner.sink.clone();
+            match action {
+                Action::Put { stream, ticket, log_group, log_stream, body } => {
+                    let answer = sink.put(&log_group, &log_stream, body);
+                    self.tasks.spawn(async move { Event::Answer { stream, ticket, result: answer.await } });
+                }
+                Action::Create { stream, log_group, log_stream, retention } => {
+                    let lock = self.lock_of(&log_group);
+                    self.tasks.spawn(async move {
+                        let result = create(&*sink, &lock, &log_group, &log_stream, retention).await;
+                        Event::Created { stream, result }
+                    });
+                }
+                Action::CheckRetention { log_group, days } => {
+                    self.background.spawn(async move {
+                        let result = check_retention(&*sink, &log_group, days).await;
+                        Event::Retention { log_group, result }
+                    });
+                }
+                Action::Sync(file) => {
+                    tokio::task::spawn_blocking(move || {
+                        if let Err(error) = file.sync_data() {
+                            tracing::warn!(%error, "the checkpoint could not be synced");
+                        }
+                    });
+                }
+            }
+        }
+    }
+
+    fn lock_of(&self, log_group: &Arc<str>) -> Arc<tokio::sync::Mutex<()>> {
+        let mut creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
+        creating.entry(log_group.clone()).or_default().clone()
+    }
+}
+
+/// What the kernel told, after a pause; for ever without inotify.
+async fn listen(changes: &mut Option<EventStream<Vec<u8>>>, pause: Duration) -> Option<Event> {
+    let Some(changes) = changes else { return std::future::pending().await };
+    if !pause.is_zero() {
+        sleep(pause).await;
+    }
+    let mut told = Vec::new();
+    let mut next = changes.next().await;
+    while let Some(event) = next {
+        let Ok(event) = event else { return Some(Event::Overflow) };
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
+            return Some(Event::Overflow);
+        }
+        let grew = event.mask.contains(EventMask::MODIFY);
+        if !event.mask.contains(EventMask::IGNORED) {
+            told.push(RawChange { watch: event.wd, name: event.name, grew });
+        }
+        next = futures_util::FutureExt::now_or_never(changes.next()).flatten();
+    }
+    Some(Event::Changed(told))
+}
+
+/// Creates a stream, and its group where that is missing.
+async fn create(
+    sink: &dyn Sink,
+    group_lock: &tokio::sync::Mutex<()>,
+    log_group: &str,
+    log_stream: &str,
+    retention: Option<u16>,
+) -> Result<(), Failure> {
+    match exists(sink.create_stream(log_group, log_stream).await) {
+        Err(failure) if failure.kind == Kind::NotFound => {}
+        result => return result,
+    }
+    let _one_at_a_time = group_lock.lock().await;
+    match exists(sink.create_stream(log_group, log_stream).await) {
+        Err(failure) if failure.kind == Kind::NotFound => {}
+        result => return result,
+    }
+    exists(sink.create_group(log_group).await)?;
+    tracing::info!(log_group, "created the log group");
+    if let Some(days) = retention
+        && let Err(failure) = sink.set_retention(log_group, days).await
+    {
+        tracing::warn!(log_group, days, error = %failure, "the retention of the new log group could not be set");
+    }
+    exists(sink.create_stream(log_group, log_stream).await)
+}
+
+/// That something exists already is as good as having created it.
+fn exists(result: Result<(), Failure>) -> Result<(), Failure> {
+    match result {
+        Err(failure) if failure.kind == Kind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+/// Reads a group's retention, some time later, and sets it if it differs.
+async fn check_retention(sink: &dyn Sink, log_group: &str, days: u16) -> Result<(), Failure> {
+    sleep(RETENTION_SPREAD.mul_f64(fastrand::f64())).await;
+    if sink.retention(log_group).await? != Some(days) {
+        sink.set_retention(log_group, days).await?;
+        tracing::info!(log_group, days, "set the retention");
+    }
+    Ok(())
 }

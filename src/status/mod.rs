@@ -1,2 +1,20 @@
 //! The report of what the daemon is doing now: its shape (DESIGN: schema 1, keys may be added, never renamed), its
 //! socket, and how it is drawn for a person. Not how the facts are gathered: rooms hand out snapshots.
+
+mod client;
+mod headline;
+mod render;
+mod report;
+mod server;
+
+pub use client::{Error as ClientError, fetch};
+pub use headline::{Condition, headline};
+pub use render::{Style, render};
+pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
+pub use server::{Error as ServerError, Reporter, StatusServer};
+
+/// The socket's name in the runtime directory.
+pub const SOCKET_NAME: &str = "status.sock";
+
+/// The group whose members may read the status, where it exists.
+pub const GROUP: &str = "imds-agent";

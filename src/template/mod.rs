@@ -1,15 +1,45 @@
 //! Names with holes: `{instance_id}/{file_name}`, each with an optional fallback, `{tag:Name|none}`. A hole that can't
-//! be filled yet makes the whole name wait; it never becomes "unknown". Not the place for where the values come from.
+//! be filled yet makes the whole name wait; it never becomes "unknown". Not the place for where the values come from,
+//! nor for what a log group's or a stream's name may hold.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// The values that are known so far, by the name in the braces (`instance_id`, `tag:Name`, `environment`…).
 pub type Names = BTreeMap<String, String>;
+
+/// The names that may always stand in braces; beside them, `tag:KEY` and the names of `[variables]`.
+pub const BUILT_IN: [&str; 10] = [
+    "instance_id",
+    "region",
+    "availability_zone",
+    "account_id",
+    "instance_type",
+    "image_id",
+    "hostname",
+    "private_ip",
+    "file_name",
+    "file_path",
+];
+
+/// Names that will be built in one day: a variable that took one would change its meaning at an upgrade.
+pub const RESERVED: [&str; 2] = ["date", "unit"];
+
+/// What stands before the key of an instance tag.
+const TAG: &str = "tag:";
 
 /// A name with holes, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
+    parts: Vec<Part>,
+}
+
+/// A stretch of a template; the ranges are bytes of its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(Range<usize>),
+    Hole { name: Range<usize>, fallback: Option<Range<usize>> },
 }
 
 /// A template that can't be parsed, with the byte offset of the fault in its text.
@@ -26,9 +56,23 @@ impl Template {
     /// Parses `text`. `variables` are the names of `[variables]`; with the built-in ones they are all that may stand in braces.
     ///
     /// # Errors
-    /// For an unclosed brace, an unknown name (the error lists the known ones) or an empty one.
-    pub fn parse(_text: &str, _variables: &[&str]) -> Result<Self, Error> {
-        unimplemented!("skeleton")
+    /// For a brace without its partner, an unknown name (the error lists the known ones) or an empty one.
+    pub fn parse(text: &str, variables: &[&str]) -> Result<Self, Error> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while at < text.len() {
+            let brace = text[at..].find(['{', '}']).map_or(text.len(), |found| at + found);
+            if brace > at {
+                parts.push(Part::Literal(at..brace));
+            }
+            at = brace;
+            if at < text.len() {
+                let (hole, end) = hole(text, at, variables)?;
+                parts.push(hole);
+                at = end;
+            }
+        }
+        Ok(Self { text: text.to_owned(), parts })
     }
 
     /// The text as it was written.
@@ -37,11 +81,163 @@ impl Template {
         &self.text
     }
 
+    /// The names in braces, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Hole { name, .. } => Some(&self.text[name.clone()]),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// The text outside braces, each stretch with its byte offset.
+    pub fn literal_parts(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Literal(range) => Some((range.start, &self.text[range.clone()])),
+            Part::Hole { .. } => None,
+        })
+    }
+
+    /// The fallbacks, each with its byte offset.
+    pub fn fallbacks(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Hole { fallback: Some(range), .. } => Some((range.start, &self.text[range.clone()])),
+            Part::Hole { fallback: None, .. } | Part::Literal(_) => None,
+        })
+    }
+
     /// The name with its holes filled from `names`.
     ///
     /// # Errors
     /// The names that are neither known nor have a fallback.
-    pub fn fill(&self, _names: &Names) -> Result<String, Vec<String>> {
-        unimplemented!("skeleton")
+    pub fn fill(&self, names: &Names) -> Result<String, Vec<String>> {
+        let mut filled = String::with_capacity(self.text.len());
+        let mut missing = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Literal(range) => filled.push_str(&self.text[range.clone()]),
+                Part::Hole { name, fallback } => {
+                    let name = &self.text[name.clone()];
+                    match (names.get(name), fallback) {
+                        (Some(value), _) => filled.push_str(value),
+                        (None, Some(fallback)) => filled.push_str(&self.text[fallback.clone()]),
+                        (None, None) if missing.iter().any(|known| known == name) => {}
+                        (None, None) => missing.push(name.to_owned()),
+                    }
+                }
+            }
+        }
+        if missing.is_empty() { Ok(filled) } else { Err(missing) }
+    }
+}
+
+/// The hole that begins with the brace at `open`, and where the text goes on behind it.
+fn hole(text: &str, open: usize, variables: &[&str]) -> Result<(Part, usize), Error> {
+    let error = |offset, message: &str| Err(Error { offset, message: message.to_owned() });
+    let inside = open + 1;
+    if text[open..].starts_with('}') {
+        return error(open, "`}` without a `{` before it");
+    }
+    let Some(end) = text[inside..].find(['{', '}']).map(|found| inside + found) else {
+        return error(open, "`{` is never closed; expected a name and `}`, as in `{instance_id}`");
+    };
+    if text[end..].starts_with('{') {
+        return error(end, "`{` inside braces; a name or a fallback is plain text");
+    }
+    let (name_end, fallback) = match text[inside..end].find('|') {
+        Some(bar) => (inside + bar, Some(inside + bar + 1..end)),
+        None => (end, None),
+    };
+    let name = &text[inside..name_end];
+    match name.strip_prefix(TAG) {
+        Some("") => return error(name_end, "`tag:` needs the key of an instance tag, as in `{tag:Name}`"),
+        Some(_) => {}
+        None if BUILT_IN.contains(&name) || variables.contains(&name) => {}
+        None => return Err(Error { offset: inside, message: unknown(name, variables) }),
+    }
+    Ok((Part::Hole { name: inside..name_end, fallback }, end + 1))
+}
+
+fn unknown(name: &str, variables: &[&str]) -> String {
+    let what = if name.is_empty() { "empty braces".to_owned() } else { format!("unknown name `{name}`") };
+    let known: Vec<&str> = BUILT_IN.iter().chain(&["tag:KEY"]).chain(variables).copied().collect();
+    format!("{what}; expected one of {}", known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn names(pairs: &[(&str, &str)]) -> Names {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn holes_are_filled_and_the_rest_is_kept() {
+        let template = Template::parse("/aws/{environment}/{instance_id}-x", &["environment"]).unwrap();
+        let filled = template.fill(&names(&[("environment", "prod"), ("instance_id", "i-1")]));
+        assert_eq!(filled.unwrap(), "/aws/prod/i-1-x");
+    }
+
+    #[test]
+    fn a_fallback_stands_in_for_what_is_not_known() {
+        let template = Template::parse("{tag:Name|none}/{tag:Team|}", &[]).unwrap();
+        assert_eq!(template.fill(&Names::new()).unwrap(), "none/");
+        assert_eq!(template.fill(&names(&[("tag:Name", "web"), ("tag:Team", "a")])).unwrap(), "web/a");
+    }
+
+    #[test]
+    fn what_can_not_be_filled_is_named_once() {
+        let template = Template::parse("{region}/{instance_id}/{region}", &[]).unwrap();
+        assert_eq!(template.fill(&Names::new()).unwrap_err(), ["region", "instance_id"]);
+    }
+
+    #[test]
+    fn faults_are_cited_where_they_are() {
+        let offset = |text| Template::parse(text, &[]).unwrap_err().offset;
+        assert_eq!(offset("ab{region"), 2);
+        assert_eq!(offset("ab}"), 2);
+        assert_eq!(offset("{region}{{"), 9);
+        assert_eq!(offset("a{regoin}"), 2);
+        assert_eq!(offset("a{}"), 2);
+        assert_eq!(offset("{tag:}"), 5);
+    }
+
+    #[test]
+    fn an_unknown_name_brings_the_known_ones() {
+        let message = Template::parse("{env}", &["environment"]).unwrap_err().message;
+        assert!(message.starts_with("unknown name `env`; expected one of instance_id, "), "{message}");
+        assert!(message.ends_with("tag:KEY, environment"), "{message}");
+    }
+
+    #[test]
+    fn names_that_are_not_built_yet_are_unknown() {
+        for text in ["{unit}", "{date}"] {
+            assert!(Template::parse(text, &[]).is_err());
+        }
+    }
+
+    #[test]
+    fn parts_can_be_walked() {
+        let template = Template::parse("a{region|b}c{tag:K}", &[]).unwrap();
+        assert_eq!(template.literal_parts().collect::<Vec<_>>(), [(0, "a"), (11, "c")]);
+        assert_eq!(template.fallbacks().collect::<Vec<_>>(), [(9, "b")]);
+        assert_eq!(template.names().collect::<Vec<_>>(), ["region", "tag:K"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_parsed_or_refused_inside_itself(text in "\\PC*|[{}|a:é]{0,12}") {
+            match Template::parse(&text, &["a"]) {
+                Ok(template) => prop_assert_eq!(template.text(), &text),
+                Err(error) => prop_assert!(error.offset <= text.len() && text.is_char_boundary(error.offset)),
+            }
+        }
+
+        #[test]
+        fn a_text_without_braces_fills_to_itself(text in "[^{}]*") {
+            prop_assert_eq!(Template::parse(&text, &[]).unwrap().fill(&Names::new()).unwrap(), text);
+        }
     }
 }

@@ -1,0 +1,311 @@
+//! Which instance and region this is: asks IMDS until it answers, fills in the names for templates, and builds the SDK
+//! configuration once the region is known. Not IMDS's protocol, and not the credentials.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::SdkConfig;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::supervisor::pause;
+use crate::aws;
+use crate::backoff::Backoff;
+use crate::clock::Clock;
+use crate::fault::{Warning, chain};
+use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
+use crate::imds::{IdentityDocument, ImdsClient};
+use crate::template::{Names, Template};
+
+/// Between questions while IMDS does not answer. Logs flow within 10 s of IMDS coming up, so the waits stay well below.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(4));
+
+/// Between questions for a tag that is not there: it may never come, and at rest IMDS sees 3 requests an hour at most.
+const RETRY_TAGS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(30));
+
+/// The warnings' codes.
+const AWS_CLIENT: &str = "aws_client";
+const TAG_UNKNOWN: &str = "tag_unknown";
+
+/// What is fixed before IMDS is asked, and what it is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wanted {
+    /// The region that the configuration or the environment fixes.
+    pub(super) region: Option<String>,
+    /// The `[variables]`.
+    pub(super) variables: BTreeMap<String, String>,
+    /// The keys of the tags that templates name.
+    pub(super) tags: Vec<String>,
+}
+
+/// How much is known.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    TooLittle,
+    AllButTags,
+    All,
+}
+
+/// Asks, publishes, and is asked by `status` what is amiss.
+pub(super) struct Identity {
+    imds: ImdsClient,
+    aws: aws::Environment,
+    provider: SharedCredentialsProvider,
+    clock: Clock,
+    wanted: Wanted,
+    names: watch::Sender<Names>,
+    sdk: watch::Sender<Option<SdkConfig>>,
+    warnings: Mutex<BTreeMap<&'static str, Warning>>,
+}
+
+impl Identity {
+    /// Knows what can be known without IMDS: the host's name, the variables, and the region if it is fixed.
+    pub(super) fn new(
+        imds: ImdsClient,
+        aws: aws::Environment,
+        provider: SharedCredentialsProvider,
+        clock: Clock,
+        wanted: Wanted,
+    ) -> Self {
+        let names = watch::Sender::new(names_without_imds(&wanted, host_name()));
+        let sdk = watch::Sender::new(None);
+        let identity = Self { imds, aws, provider, clock, wanted, names, sdk, warnings: Mutex::default() };
+        if let Some(region) = &identity.wanted.region {
+            identity.publish_sdk(region);
+        }
+        identity
+    }
+
+    /// The names known so far, and those to come.
+    pub(super) fn names(&self) -> watch::Receiver<Names> {
+        self.names.subscribe()
+    }
+
+    /// How to call AWS, once the region is known.
+    pub(super) fn sdk(&self) -> watch::Receiver<Option<SdkConfig>> {
+        self.sdk.subscribe()
+    }
+
+    /// What a person should know.
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Asks until IMDS has answered and AWS can be called, then rests until `stop`.
+    pub(super) async fn run(&self, stop: CancellationToken, heartbeat: Heartbeat) {
+        let (mut before, mut attempt) = (Known::TooLittle, 0);
+        while !stop.is_cancelled() {
+            heartbeat.beat();
+            let known = self.learn().await;
+            attempt = if known == before { attempt + 1 } else { 1 };
+            before = known;
+            let wait = match known {
+                Known::TooLittle => RETRY.half_jitter(attempt),
+                Known::AllButTags => RETRY_TAGS.half_jitter(attempt),
+                Known::All => LONGEST_SLEEP,
+            };
+            pause(wait, &stop, &heartbeat).await;
+        }
+    }
+
+    /// Asks IMDS for what is not known, and for nothing else.
+    async fn learn(&self) -> Known {
+        if !self.knows("instance_id") {
+            match self.imds.identity_document().await {
+                // Tags come in the same instant as the rest: a name's fallback is for a tag that is not there, not for
+                // one that was not asked for yet.
+                Ok(document) => {
+                    let tags = self.ask_for_tags().await;
+                    self.publish(&document, tags);
+                }
+                // IMDS's own snapshot says what is wrong and how to cure it.
+                Err(error) => tracing::debug!(error = chain(&error), "the identity document is not known yet"),
+            }
+        } else if self.missing_tags().next().is_some() {
+            let tags = self.ask_for_tags().await;
+            self.names.send_if_modified(|names| {
+                names.extend(tags.iter().cloned());
+                !tags.is_empty()
+            });
+        }
+        let region = self.names.borrow().get("region").cloned();
+        let has_sdk = self.sdk.borrow().is_some();
+        if let Some(region) = region.filter(|_| !has_sdk) {
+            self.publish_sdk(&region);
+        }
+        if !self.knows("instance_id") || self.sdk.borrow().is_none() {
+            Known::TooLittle
+        } else if self.missing_tags().next().is_some() {
+            Known::AllButTags
+        } else {
+            Known::All
+        }
+    }
+
+    fn knows(&self, name: &str) -> bool {
+        self.names.borrow().contains_key(name)
+    }
+
+    fn missing_tags(&self) -> impl Iterator<Item = &String> {
+        self.wanted.tags.iter().filter(|key| !self.knows(&tag_name(key)))
+    }
+
+    /// Those of the missing tags that IMDS gives (FACTS 1: `tags/instance/KEY`, only if that is enabled).
+    async fn ask_for_tags(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut warning = None;
+        for key in self.missing_tags() {
+            match self.imds.get(&format!("/latest/meta-data/tags/instance/{key}")).await {
+                Ok(value) => found.push((tag_name(key), value)),
+                Err(error) => warning = Some(tag_warning(key, &chain(&error))),
+            }
+        }
+        self.warn(TAG_UNKNOWN, warning);
+        found
+    }
+
+    fn publish(&self, document: &IdentityDocument, tags: Vec<(String, String)>) {
+        tracing::info!(instance_id = document.instance_id, region = document.region, "the instance is known");
+        self.names.send_modify(|names| {
+            names.extend(instance_names(document, self.wanted.region.as_deref()));
+            names.extend(tags);
+        });
+    }
+
+    fn publish_sdk(&self, region: &str) {
+        let warning = match self.aws.sdk_config(region, self.provider.clone(), &self.clock) {
+            Ok(sdk) => {
+                self.sdk.send_replace(Some(sdk));
+                None
+            }
+            Err(error) => Some(Warning {
+                code: AWS_CLIENT.to_owned(),
+                message: format!("AWS can't be called: {}", chain(&error)),
+                hint: None,
+            }),
+        };
+        self.warn(AWS_CLIENT, warning);
+    }
+
+    /// Sets or clears the warning with that code; says so when it changes.
+    fn warn(&self, code: &'static str, warning: Option<Warning>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        match warning {
+            Some(warning) if warnings.get(code) != Some(&warning) => {
+                tracing::warn!(code, reason = warning.message, "something about this instance is not known");
+                warnings.insert(code, warning);
+            }
+            Some(_) => {}
+            None => {
+                warnings.remove(code);
+            }
+        }
+    }
+}
+
+fn tag_name(key: &str) -> String {
+    format!("tag:{key}")
+}
+
+fn tag_warning(key: &str, reason: &str) -> Warning {
+    Warning {
+        code: TAG_UNKNOWN.to_owned(),
+        message: format!("the tag {key}, which a log group's or stream's name needs, is not known: {reason}"),
+        hint: Some(
+            "tag the instance, and: aws ec2 modify-instance-metadata-options --instance-id INSTANCE_ID \
+             --instance-metadata-tags enabled; or give the name a fallback: {tag:KEY|none}"
+                .to_owned(),
+        ),
+    }
+}
+
+/// The keys of the tags that `templates` name, each once.
+pub(super) fn tags_named_in<'a>(templates: impl IntoIterator<Item = &'a Template>) -> Vec<String> {
+    let mut keys: Vec<String> = templates
+        .into_iter()
+        .flat_map(|template| template.text().split("{tag:").skip(1))
+        .filter_map(|rest| rest.split(['|', '}']).next().map(str::to_owned))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+fn names_without_imds(wanted: &Wanted, host_name: Option<String>) -> Names {
+    let mut names = wanted.variables.clone();
+    names.extend(host_name.map(|name| ("hostname".to_owned(), name)));
+    names.extend(wanted.region.as_ref().map(|region| ("region".to_owned(), region.clone())));
+    names
+}
+
+/// What the document says. An empty value is one that is not known: a stream is never named by half.
+fn instance_names(document: &IdentityDocument, fixed_region: Option<&str>) -> Names {
+    let known = [
+        ("instance_id", document.instance_id.as_str()),
+        ("region", fixed_region.unwrap_or(&document.region)),
+        ("availability_zone", &document.availability_zone),
+        ("account_id", &document.account_id),
+        ("instance_type", &document.instance_type),
+        ("image_id", &document.image_id),
+        ("private_ip", document.private_ip.as_deref().unwrap_or_default()),
+    ];
+    let known = known.into_iter().filter(|(_, value)| !value.is_empty());
+    known.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The kernel's own word for it (`uname -n`); never from DNS, which may hang.
+fn host_name() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> IdentityDocument {
+        IdentityDocument {
+            instance_id: "i-1".to_owned(),
+            region: "eu-west-1".to_owned(),
+            account_id: "123456789012".to_owned(),
+            ..IdentityDocument::default()
+        }
+    }
+
+    #[test]
+    fn a_fixed_region_comes_before_the_instances_own() {
+        assert_eq!(instance_names(&document(), Some("us-east-1"))["region"], "us-east-1");
+        assert_eq!(instance_names(&document(), None)["region"], "eu-west-1");
+        let wanted = Wanted { region: Some("us-east-1".to_owned()), ..Wanted::default() };
+        assert_eq!(names_without_imds(&wanted, None)["region"], "us-east-1");
+        assert!(!names_without_imds(&Wanted::default(), None).contains_key("region"));
+    }
+
+    #[test]
+    fn what_the_document_leaves_out_stays_unknown() {
+        let names = instance_names(&document(), None);
+        let known: Vec<_> = names.keys().map(String::as_str).collect();
+        assert_eq!(known, ["account_id", "instance_id", "region"]);
+    }
+
+    #[test]
+    fn variables_and_the_hosts_name_are_known_from_the_start() {
+        let variables = [("environment".to_owned(), "prod".to_owned())].into();
+        let names = names_without_imds(&Wanted { variables, ..Wanted::default() }, Some("web-1".to_owned()));
+        assert_eq!((names["environment"].as_str(), names["hostname"].as_str()), ("prod", "web-1"));
+    }
+
+    #[test]
+    fn a_tag_that_is_not_there_is_a_warning_with_the_cure() {
+        let warning = tag_warning("Name", "404");
+        assert!(warning.message.contains("the tag Name"), "{warning:?}");
+        assert!(warning.hint.is_some_and(|hint| hint.contains("--instance-metadata-tags enabled")));
+    }
+
+    #[test]
+    fn the_host_has_a_name_of_one_line() {
+        assert!(host_name().is_none_or(|name| !name.contains('\n')));
+    }
+}

@@ -1,0 +1,149 @@
+//! Gathers what the rooms hand out into one report. Not the report's shape, and not what the rooms' facts mean.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use super::identity::Identity;
+use super::supervisor::Board;
+use crate::clock::{Clock, boot_time};
+use crate::credentials::CredentialCache;
+use crate::fault::Warning;
+use crate::imds::ImdsClient;
+use crate::logs::LogShipper;
+use crate::status::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
+use crate::template::Names;
+
+/// A clock this wrong is worth a person's while: AWS refuses signatures at five minutes, and log times are off.
+const NOTABLE_SKEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// All that a report is gathered from.
+pub(super) struct Overview {
+    pub(super) config: Configuration,
+    pub(super) memory_limit: u64,
+    pub(super) started: Started,
+    pub(super) clock: Clock,
+    pub(super) imds: ImdsClient,
+    pub(super) credentials: CredentialCache,
+    pub(super) identity: Arc<Identity>,
+    pub(super) names: watch::Receiver<Names>,
+    pub(super) shipper: LogShipper,
+    pub(super) board: Board,
+}
+
+/// When the daemon started, by both clocks.
+pub(super) struct Started {
+    /// By the machine's clock, uncorrected: the correction is not known at the start.
+    machine: Timestamp,
+    boot: Duration,
+}
+
+impl Started {
+    pub(super) fn now(clock: &Clock) -> Self {
+        Self { machine: shifted(clock.now(), -clock.skew()), boot: boot_time() }
+    }
+}
+
+impl Overview {
+    /// What the daemon is doing now.
+    pub(super) fn report(&self) -> Report {
+        let logs = self.shipper.snapshot();
+        let memory =
+            Memory { rss_bytes: resident(), buffers_bytes: logs.buffers_bytes, limit_bytes: self.memory_limit };
+        let instance = instance(&self.names.borrow());
+        let mut warnings = self.board.warnings();
+        warnings.extend(self.identity.warnings());
+        warnings.extend(region_warning(&instance));
+        warnings.extend(skew_warning(self.clock.skew()));
+        warnings.extend(logs.warnings);
+        Report {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            started_at: shifted(self.started.machine, self.clock.skew()),
+            uptime_seconds: boot_time().saturating_sub(self.started.boot).as_secs(),
+            config: self.config.clone(),
+            instance,
+            imds: self.imds.snapshot(),
+            credentials: vec![self.credentials.snapshot()],
+            logs: Logs { ledger: logs.ledger, sources: logs.sources, destinations: logs.destinations },
+            memory,
+            warnings,
+        }
+    }
+}
+
+fn shifted(time: Timestamp, by: SignedDuration) -> Timestamp {
+    time.checked_add(by).unwrap_or(time)
+}
+
+fn instance(names: &Names) -> Instance {
+    let known = |name: &str| names.get(name).cloned();
+    Instance {
+        instance_id: known("instance_id"),
+        region: known("region"),
+        account_id: known("account_id"),
+        availability_zone: known("availability_zone"),
+        instance_type: known("instance_type"),
+    }
+}
+
+fn region_warning(instance: &Instance) -> Option<Warning> {
+    instance.region.is_none().then(|| Warning {
+        code: "region_unknown".to_owned(),
+        message: "the region is not known: neither the configuration nor AWS_REGION names it, and IMDS has not told it"
+            .to_owned(),
+        hint: Some("set region = \"…\" in the configuration, or see what is wrong with IMDS".to_owned()),
+    })
+}
+
+fn skew_warning(skew: SignedDuration) -> Option<Warning> {
+    (skew.abs() >= NOTABLE_SKEW).then(|| Warning {
+        code: "clock_skew".to_owned(),
+        message: format!(
+            "the machine's clock is {} s {} AWS's; requests are signed with the corrected time",
+            skew.abs().as_secs(),
+            if skew.is_positive() { "behind" } else { "ahead of" }
+        ),
+        hint: Some("chronyc makestep, or timedatectl set-ntp true".to_owned()),
+    })
+}
+
+/// What the process occupies (proc(5), `VmRSS`); 0 where /proc is not mounted.
+fn resident() -> u64 {
+    vm_rss(&std::fs::read_to_string("/proc/self/status").unwrap_or_default()).unwrap_or(0)
+}
+
+fn vm_rss(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_is_a_warning_with_the_cure() {
+        assert_eq!(skew_warning(SignedDuration::from_secs(59)), None);
+        let behind = skew_warning(SignedDuration::from_secs(600)).expect("a warning");
+        assert!(behind.message.contains("600 s behind") && behind.hint.is_some(), "{behind:?}");
+        let ahead = skew_warning(SignedDuration::from_secs(-600)).expect("a warning");
+        assert!(ahead.message.contains("600 s ahead of"), "{ahead:?}");
+    }
+
+    #[test]
+    fn a_region_that_nobody_told_is_a_warning() {
+        assert!(region_warning(&Instance::default()).is_some());
+        assert!(region_warning(&Instance { region: Some("eu-west-1".to_owned()), ..Instance::default() }).is_none());
+    }
+
+    #[test]
+    fn memory_is_read_from_proc() {
+        assert_eq!(vm_rss("Name:\tx\nVmRSS:\t    9800 kB\nVmData:\t1 kB\n"), Some(9_800 * 1024));
+        assert!(resident() > 1 << 20, "this process occupies more than a mebibyte");
+    }
+}

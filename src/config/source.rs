@@ -1,0 +1,177 @@
+//! Which files make up the configuration, and their text: the main file and `conf.d/*.toml` beside it, each a regular
+//! file of sane size that nobody but root can write when root reads it. Not what the text means.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+/// The largest file that is read: a thousand times what a large configuration needs, and still nothing to parse.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Permission bits that let others than the owner write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// The bit that keeps what is in a directory from being replaced by those who don't own it.
+const STICKY: u32 = 0o1000;
+
+/// A file of the configuration and what it holds.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    /// What was read; bytes that are not UTF-8 are replaced.
+    pub(super) text: String,
+    /// Where the first byte is that is not UTF-8.
+    pub(super) invalid_at: Option<usize>,
+}
+
+/// A file or directory of the configuration that can't be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(super) struct Error {
+    pub(super) path: PathBuf,
+    reason: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Error {
+    fn new(path: &Path, reason: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), reason: reason.into(), hint: None }
+    }
+
+    fn io(path: &Path, verb: &str, error: &io::Error) -> Self {
+        let error = Self::new(path, format!("can't be {verb}: {}", meaning(error)));
+        let shown = path.display();
+        let hint = format!("see who may read it with `namei -l {shown}`; the daemon reads it as the user that runs it");
+        if error.reason.contains("permission denied") { Self { hint: Some(hint), ..error } } else { error }
+    }
+}
+
+/// Reads the main file and its drop-ins. `required` says whether the main file must exist; `trusted` is the user who
+/// alone may be able to write them, if that matters.
+pub(super) fn read_all(main: &Path, required: bool, trusted: Option<u32>) -> Vec<Result<Source, Error>> {
+    let mut results = Vec::new();
+    // A link that leads nowhere is not a file that nobody wrote.
+    if required || main.symlink_metadata().is_ok() {
+        results.push(read(main, trusted));
+    }
+    match drop_ins(&main.with_file_name("conf.d"), trusted) {
+        Ok(paths) => results.extend(paths.iter().map(|path| read(path, trusted))),
+        Err(error) => results.push(Err(error)),
+    }
+    results
+}
+
+/// The drop-ins in `directory`, in the order of their names; none when it does not exist.
+fn drop_ins(directory: &Path, trusted: Option<u32>) -> Result<Vec<PathBuf>, Error> {
+    let entries = match directory.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(directory, "listed", &error)),
+    };
+    refuse_writable_directory(directory_of(directory), trusted)?;
+    refuse_writable_directory(directory, trusted)?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| Error::io(directory, "listed", &error))?.path();
+        // As the shell's `*.toml`: no hidden files, which editors leave behind.
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+fn read(path: &Path, trusted: Option<u32>) -> Result<Source, Error> {
+    // NONBLOCK: opening a FIFO must not wait for its writer.
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY).bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let file = opened.map_err(|error| Error::io(path, "read", &error))?;
+    let metadata = file.metadata().map_err(|error| Error::io(path, "read", &error))?;
+    if !metadata.is_file() {
+        return Err(Error::new(path, format!("is {}, not a regular file", kind(&metadata))));
+    }
+    refuse_writable(path, "it", &metadata, trusted, false)?;
+    refuse_writable_directory(directory_of(path), trusted)?;
+    if let Ok(target) = path.canonicalize()
+        && target != path
+    {
+        refuse_writable_directory(directory_of(&target), trusted)?;
+    }
+    let bytes = read_capped(&file).map_err(|error| Error::io(path, "read", &error))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(Error::new(path, "is larger than 1 MiB, which no configuration is"));
+    }
+    let invalid_at = std::str::from_utf8(&bytes).err().map(|error| error.valid_up_to());
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    Ok(Source { path: path.to_owned(), text, invalid_at })
+}
+
+/// One byte more than allowed, so that "too large" shows.
+fn read_capped(file: &File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+fn refuse_writable_directory(directory: &Path, trusted: Option<u32>) -> Result<(), Error> {
+    let metadata = directory.metadata().map_err(|error| Error::io(directory, "examined", &error))?;
+    // In a sticky directory others can add files, which then are theirs and refused, but not replace ours.
+    let sticky = metadata.mode() & STICKY != 0;
+    refuse_writable(directory, "this directory of the configuration", &metadata, trusted, sticky)
+}
+
+/// Whoever can write the configuration decides what a root daemon reads and ships.
+fn refuse_writable(
+    path: &Path,
+    what: &str,
+    metadata: &Metadata,
+    trusted: Option<u32>,
+    sticky: bool,
+) -> Result<(), Error> {
+    let Some(trusted) = trusted else {
+        return Ok(());
+    };
+    let shown = path.display();
+    let (reason, cure) = if metadata.uid() != trusted {
+        let owner = metadata.uid();
+        (format!("uid {owner} owns {what}"), format!("chown root:root {shown}"))
+    } else if metadata.mode() & WRITABLE_BY_OTHERS != 0 && !sticky {
+        let mode = metadata.mode() & 0o7777;
+        (format!("{what} has mode {mode:04o}"), format!("chmod go-w {shown}"))
+    } else {
+        return Ok(());
+    };
+    let reason = format!("others than root can write the configuration ({reason}), so root does not use it");
+    Err(Error { hint: Some(format!("cure: {cure}")), ..Error::new(path, reason) })
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    if metadata.is_dir() { "a directory" } else { "a device, pipe or socket" }
+}
+
+/// What an errno means, in the words a person would use.
+fn meaning(error: &io::Error) -> String {
+    if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+        return "its symbolic links lead in a circle (ELOOP)".to_owned();
+    }
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file (ENOENT)".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied (EACCES)".to_owned(),
+        io::ErrorKind::NotADirectory => "a part of the path is not a directory (ENOTDIR)".to_owned(),
+        io::ErrorKind::IsADirectory => "it is a directory (EISDIR)".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,465 @@
+//! What a configuration means, and what is said of one that is wrong. Not the tests of single parts: they are beside
+//! those.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+use crate::credentials::SourceKind;
+use crate::imds::EndpointMode;
+use crate::logs::StartAt;
+
+/// A directory that holds a main file and drop-ins, by their names.
+struct House(TempDir);
+
+impl House {
+    fn new(main: impl AsRef<[u8]>, drop_ins: &[(&str, &str)]) -> Self {
+        let house = Self(tempfile::tempdir().unwrap());
+        fs::write(house.main(), main).unwrap();
+        if !drop_ins.is_empty() {
+            fs::create_dir(house.conf_d()).unwrap();
+        }
+        for (name, text) in drop_ins {
+            fs::write(house.conf_d().join(name), text).unwrap();
+        }
+        house
+    }
+
+    fn main(&self) -> PathBuf {
+        self.0.path().join("config.toml")
+    }
+
+    fn conf_d(&self) -> PathBuf {
+        self.0.path().join("conf.d")
+    }
+
+    fn read(&self) -> Result<Config, Errors> {
+        read(Some(&self.main()), None).map(|(loaded, _)| loaded.config)
+    }
+
+    /// As root would read it, if root's id were `user`.
+    fn read_trusting(&self, user: u32) -> Result<(Loaded, Origins), Errors> {
+        read(Some(&self.main()), Some(user))
+    }
+}
+
+fn parse(text: &str) -> Result<Config, Errors> {
+    House::new(text, &[]).read()
+}
+
+/// `line:column message` of all that is wrong.
+fn faults(text: &str) -> Vec<String> {
+    let place = |fault: &Diagnostic| format!("{}:{}", fault.line.unwrap_or(0), fault.column.unwrap_or(0));
+    let errors = parse(text).unwrap_err();
+    errors.diagnostics().map(|fault| format!("{} {}", place(fault), fault.message)).collect()
+}
+
+#[track_caller]
+fn assert_only_fault(text: &str, place: &str, part: &str) {
+    let faults = faults(text);
+    assert_eq!(faults.len(), 1, "{faults:#?}");
+    assert!(faults[0].starts_with(&format!("{place} ")) && faults[0].contains(part), "{faults:#?}");
+}
+
+const FULL: &str = r#"
+region = "us-gov-west-1"
+[imds]
+endpoint = "http://127.0.0.1:1338/"
+endpoint_mode = "auto"
+token_ttl = "1h30m"
+v1_fallback = true
+[credentials]
+source = "instance"
+[variables]
+environment = "a \"quoted\"\u007f\tvalue"
+[logs]
+log_group = "/aws/ec2/{environment}"
+retention_in_days = 14
+flush_interval = "250ms"
+memory_limit = "64MiB"
+[[logs.file]]
+include = ["/var/log/app/*.log", "/srv/{a,b}/**/x.log"]
+exclude = ["*.debug.log"]
+log_stream = "{instance_id}/{file_name}"
+start_at = "beginning"
+[[logs.file]]
+include = ["/var/log/syslog"]
+log_group = "{tag:Name|none}"
+retention_in_days = 3653
+start_at = "end"
+"#;
+
+#[test]
+fn every_key_reaches_its_setting() {
+    let config = parse(FULL).unwrap();
+    assert_eq!(config.region.as_deref(), Some("us-gov-west-1"));
+    assert_eq!(config.imds.endpoint.as_deref(), Some("http://127.0.0.1:1338"));
+    assert_eq!(config.imds.endpoint_mode, EndpointMode::Auto);
+    assert_eq!(config.imds.token_ttl, Duration::from_mins(90));
+    assert!(config.imds.v1_fallback);
+    assert_eq!(config.credentials.source, SourceKind::Instance);
+    assert_eq!(config.variables["environment"], "a \"quoted\"\u{7f}\tvalue");
+    assert_eq!(config.logs.flush_interval, Duration::from_millis(250));
+    assert_eq!(config.logs.memory_limit, 64 << 20);
+    let [first, second] = config.logs.files.as_slice() else { panic!("two files") };
+    assert_eq!(first.include, ["/var/log/app/*.log", "/srv/{a,b}/**/x.log"]);
+    assert_eq!(first.exclude, ["*.debug.log"]);
+    assert_eq!(first.log_group.text(), "/aws/ec2/{environment}");
+    assert_eq!(first.log_stream.text(), "{instance_id}/{file_name}");
+    assert_eq!((first.retention_in_days, first.start_at), (Some(14), StartAt::Beginning));
+    assert_eq!(second.log_group.text(), "{tag:Name|none}");
+    assert_eq!(second.log_stream.text(), "{instance_id}");
+    assert_eq!((second.retention_in_days, second.start_at), (Some(3653), StartAt::End));
+}
+
+#[test]
+fn an_empty_file_means_all_defaults() {
+    assert_eq!(parse("").unwrap(), Config::default());
+}
+
+#[test]
+fn the_sample_changes_no_default() {
+    assert_eq!(parse(SAMPLE).unwrap(), Config::default());
+}
+
+#[test]
+fn the_sample_is_right_with_every_setting_switched_on() {
+    let on: Vec<&str> = SAMPLE
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|setting| !setting.starts_with(' ')).unwrap_or(line))
+        .collect();
+    let config = parse(&on.join("\n")).unwrap();
+    assert_eq!(config.imds, crate::imds::Settings { endpoint: config.imds.endpoint.clone(), ..Default::default() });
+    assert_eq!(config.credentials, crate::credentials::Settings::default());
+    assert_eq!(config.logs, crate::logs::Settings { files: config.logs.files.clone(), ..Default::default() });
+    assert_eq!((config.region, config.logs.files.len(), config.variables.len()), (None, 1, 1));
+}
+
+#[test]
+fn a_missing_file_is_an_error_if_it_was_named() {
+    let home = tempfile::tempdir().unwrap();
+    let missing = home.path().join("config.toml");
+    let errors = read(Some(&missing), None).unwrap_err();
+    let fault = errors.diagnostics().next().unwrap();
+    assert_eq!((&fault.file, fault.line), (&missing, None));
+    assert!(fault.message.contains("no such file (ENOENT)"), "{}", fault.message);
+}
+
+#[test]
+fn a_missing_default_file_leaves_the_drop_ins() {
+    let house = House::new("", &[("a.toml", "x = 1")]);
+    fs::remove_file(house.main()).unwrap();
+    assert!(source::read_all(&house.main(), true, None)[0].is_err());
+    let optional = source::read_all(&house.main(), false, None);
+    assert_eq!(optional.len(), 1);
+    assert_eq!(optional[0].as_ref().unwrap().text, "x = 1");
+    std::os::unix::fs::symlink("nowhere", house.main()).unwrap();
+    assert!(source::read_all(&house.main(), false, None)[0].is_err(), "a link that leads nowhere is a mistake");
+}
+
+#[test]
+fn drop_ins_append_lists_and_fill_tables() {
+    let file = |path: &str| format!("[[logs.file]]\ninclude = [\"{path}\"]\n");
+    let main = format!("[logs]\nlog_group = \"main\"\n{}", file("/m"));
+    let (b, a) = (file("/b"), format!("{}[imds]\nv1_fallback = true\n", file("/a")));
+    let drop_ins = [("b.toml", b.as_str()), ("a.toml", a.as_str()), (".hidden.toml", "x"), ("note.txt", "x")];
+    let config = House::new(main, &drop_ins).read().unwrap();
+    let paths: Vec<&str> = config.logs.files.iter().map(|file| file.include[0].as_str()).collect();
+    assert_eq!(paths, ["/m", "/a", "/b"]);
+    assert!(config.logs.files.iter().all(|file| file.log_group.text() == "main"));
+    assert!(config.imds.v1_fallback);
+}
+
+#[test]
+fn a_scalar_set_in_two_files_cites_both_places() {
+    let house = House::new("\n[imds]\ntoken_ttl = \"1h\"\n", &[("a.toml", "imds.token_ttl = \"2h\"")]);
+    let errors = house.read().unwrap_err();
+    let fault = errors.diagnostics().next().unwrap();
+    let other = fault.other.as_ref().unwrap();
+    assert_eq!((fault.file.as_path(), fault.line, fault.column), (&*house.conf_d().join("a.toml"), Some(1), Some(6)));
+    assert_eq!((other.file.as_path(), other.line, other.column), (&*house.main(), 3, 1));
+    assert_eq!(errors.count(), 1);
+    let text = errors.to_string();
+    assert!(text.contains("`imds.token_ttl` is set twice") && text.contains("config.toml:3:1"), "{text}");
+}
+
+#[test]
+fn an_unknown_key_brings_the_expected_ones_and_a_guess() {
+    let errors = parse("[imds]\nendpoint_mod = \"ipv4\"\n").unwrap_err();
+    let text = errors.to_string();
+    let expected = "config.toml:2:1: unknown key `endpoint_mod` in [imds]; expected endpoint, endpoint_mode, token_ttl, v1_fallback
+  |
+2 | endpoint_mod = \"ipv4\"
+  | ^^^^^^^^^^^^
+  = did you mean `endpoint_mode`?
+
+1 error in the configuration";
+    assert!(text.ends_with(expected), "{text}");
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let house = House::new("region = 5\n[imds]\nx = 1\n", &[("a.toml", "[logs]\nflush_interval = \"5\"\ny = ")]);
+    let text = house.read().unwrap_err().to_string();
+    for place in ["config.toml:1:10", "config.toml:3:1", "a.toml:2:18", "a.toml:3:5"] {
+        assert!(text.contains(place), "{place} in {text}");
+    }
+    assert!(text.ends_with("4 errors in the configuration"), "{text}");
+}
+
+#[test]
+fn reading_goes_on_behind_a_line_that_is_not_toml() {
+    assert_eq!(faults("region\n[logs]\nlog_group = a b\nbroken\nx = 1\n").len(), 4);
+}
+
+#[test]
+fn a_broken_line_is_one_fault_and_misses_nothing() {
+    assert_only_fault("[[logs.file]]\ninclude = [\"/a\"]\nlog_group = \n", "3:13", "a value is missing");
+    assert_only_fault("[[logs.file]]\ninclude = [\"/a\"\n", "2:16", "");
+}
+
+#[test]
+fn a_key_set_twice_in_one_file_is_cited() {
+    assert_only_fault("[imds]\ntoken_ttl = \"1h\"\ntoken_ttl = \"2h\"\n", "3:1", "`token_ttl` is set twice");
+}
+
+#[test]
+fn quantities_need_units_and_have_limits() {
+    assert_only_fault("[logs]\nflush_interval = 5", "2:18", "needs a unit and quotes, as in \"5s\"");
+    assert_only_fault("[logs]\nflush_interval = \"249ms\"", "2:18", "at least 250ms, not 249ms");
+    assert_only_fault("[logs]\nflush_interval = \"61s\"", "2:18", "at most 1m, not 1m1s");
+    assert_only_fault("[logs]\nmemory_limit = \"4095KiB\"", "2:16", "at least 4MiB");
+    assert_only_fault("[logs]\nmemory_limit = \"16\"", "2:16", "a unit is missing");
+    assert_only_fault("[imds]\ntoken_ttl = \"0s\"", "2:13", "at least 1s");
+    assert_only_fault("[imds]\ntoken_ttl = \"6h1s\"", "2:13", "at most 6h");
+    assert_only_fault("[imds]\ntoken_ttl = true", "2:13", "not a boolean");
+}
+
+#[test]
+fn words_are_checked() {
+    assert_only_fault("[imds]\nendpoint_mode = \"IPv4\"", "2:17", "\"ipv4\" or \"ipv6\" or \"auto\"");
+    assert_only_fault("[credentials]\nsource = \"container\"", "2:10", "\"auto\" or \"instance\"");
+    assert_only_fault("[imds]\nv1_fallback = \"yes\"", "2:15", "true or false");
+}
+
+#[test]
+fn an_endpoint_is_a_plain_http_url() {
+    for wrong in ["https://h", "h:80", "", "http://", "http://h/latest", "http://h?x", "http://u:p@h", "unix:/x"] {
+        assert_only_fault(&format!("[imds]\nendpoint = \"{wrong}\""), "2:12", "`endpoint`");
+    }
+    for right in ["http://[fd00:ec2::254]", "http://imds.example:8080"] {
+        let config = parse(&format!("[imds]\nendpoint = \"{right}\"")).unwrap();
+        assert_eq!(config.imds.endpoint.as_deref(), Some(right));
+    }
+}
+
+#[test]
+fn a_region_has_a_region_s_shape() {
+    for right in ["eu-west-1", "us-iso-east-1", "eusc-de-east-1", "ap-southeast-12"] {
+        assert_eq!(parse(&format!("region = \"{right}\"")).unwrap().region.as_deref(), Some(right));
+    }
+    assert_eq!(parse("region = \"auto\"").unwrap().region, None);
+    for wrong in ["", "Frankfurt", "EU-WEST-1", "eu-west-", "eu-west", "eu--1", "eu-west-1/../x"] {
+        assert_only_fault(&format!("region = \"{wrong}\""), "1:10", "can't be");
+    }
+    let text = parse("region = \"eu-west-1a\"").unwrap_err().to_string();
+    assert!(text.contains("its region is \"eu-west-1\""), "{text}");
+}
+
+#[test]
+fn variables_have_names_of_their_own() {
+    assert_only_fault("[variables]\nEnv = \"x\"", "2:1", "lower-case letters");
+    assert_only_fault("[variables]\n\"\" = \"x\"", "2:1", "lower-case letters");
+    assert_only_fault("[variables]\nregion = \"x\"", "2:1", "built in");
+    assert_only_fault("[variables]\ndate = \"x\"", "2:1", "built in");
+    assert_only_fault("[variables]\nn = 1", "2:5", "must be a string");
+}
+
+#[test]
+fn a_template_s_fault_is_cited_inside_the_string() {
+    assert_only_fault("[logs]\nlog_group = \"/aws/{enviroment}\"", "2:20", "unknown name `enviroment`");
+    assert_only_fault("[logs]\nlog_stream = '{date}'", "2:16", "unknown name `date`");
+    assert_only_fault("[logs]\nlog_group = \"\\u0061{x}\"", "2:13", "unknown name `x`");
+    let text = parse("[variables]\nenvironment = \"x\"\n[logs]\nlog_group = \"{enviroment}\"").unwrap_err().to_string();
+    assert!(text.contains("^^^^^^^^^^\n") && text.contains("did you mean `environment`?"), "{text}");
+}
+
+#[test]
+fn names_hold_what_cloudwatch_allows() {
+    let group = |name: &str| format!("[logs]\nlog_group = \"{name}\"");
+    assert_only_fault(&group("a b"), "2:15", "can't hold ` `");
+    assert_only_fault(&group("{tag:Name|a:b}"), "2:25", "can't hold `:`");
+    assert_only_fault(&group("größe"), "2:16", "can't hold `ö`");
+    assert_only_fault(&group("aws/x"), "2:13", "can't begin with `aws/`");
+    assert_only_fault(&group(""), "2:13", "can't be empty");
+    assert_only_fault(&group("{tag:Name|}"), "2:13", "can't be empty");
+    assert_only_fault(&group(&"a".repeat(513)), "2:13", "at most 512 characters, not 513");
+    assert_only_fault("[logs]\nlog_stream = \"a*\"", "2:16", "can't hold `*`");
+    assert!(parse(&group("/aws/x.-_/#9{region}")).is_ok());
+    assert!(parse(&group(&"a".repeat(512))).is_ok());
+    assert!(parse("[logs]\nlog_stream = \"größe b\"").is_ok());
+}
+
+#[test]
+fn a_file_needs_patterns_and_a_group() {
+    assert_only_fault("[logs]\nlog_group = \"g\"\n\n  [[logs.file]]\n", "4:3", "[[logs.file]] has no `include`");
+    assert_only_fault("[[logs.file]]\ninclude = [\"/a\"]", "1:1", "[[logs.file]] has no `log_group`");
+    assert_only_fault("[logs]\nlog_group = \"g\"\n[[logs.file]]\ninclude = []", "4:11", "names no file");
+    assert_only_fault("[logs]\nlog_group = \"a b\"\n[[logs.file]]\ninclude = [\"/a\"]", "2:15", "can't hold");
+    assert_only_fault("[logs.file]\ninclude = [\"/a\"]", "1:1", "each headed `[[logs.file]]`, not a table");
+}
+
+#[test]
+fn patterns_can_match() {
+    let file = |key: &str, pattern: &str| {
+        let include = if key == "include" { "" } else { "include = [\"/a\"]" };
+        format!("[logs]\nlog_group = \"g\"\n[[logs.file]]\n{include}\n{key} = [\"{pattern}\"]")
+    };
+    assert_only_fault(&file("include", "var/log/*.log"), "5:12", "is not absolute");
+    assert_only_fault(&file("include", "/var/log/"), "5:12", "\"/var/log/*\"");
+    assert_only_fault(&file("include", "/var/../log"), "5:12", "matches nothing");
+    assert_only_fault(&file("include", "/var//log"), "5:12", "matches nothing");
+    assert_only_fault(&file("include", "/var/[a"), "5:12", "is not a glob pattern");
+    assert_only_fault(&file("exclude", "app/*.log"), "5:12", "\"**/app/*.log\" would");
+    assert_only_fault(&file("exclude", "{a"), "5:12", "is not a glob pattern");
+    for right in ["*.gz", "**/old/*", "/var/log/x"] {
+        assert!(parse(&file("exclude", right)).is_ok());
+    }
+}
+
+#[test]
+fn retention_is_one_of_cloudwatch_s_numbers() {
+    assert_only_fault("[logs]\nretention_in_days = 15", "2:21", "can't be 15; CloudWatch accepts 1, 3, 5");
+    assert_only_fault("[logs]\nretention_in_days = -1", "2:21", "can't be -1");
+    assert_only_fault("[logs]\nretention_in_days = \"14\"", "2:21", "must be an integer, not a string");
+    assert_only_fault("[logs]\nretention_in_days = 99999999999999999999", "2:21", "too large");
+}
+
+#[test]
+fn a_file_that_is_no_text_is_refused() {
+    let fault = |house: &House| house.read().unwrap_err().to_string();
+    let not_utf8 = House::new(b"region = \"auto\"\nx = \"\xff\"\n", &[]);
+    assert!(fault(&not_utf8).contains("config.toml:2:6: not UTF-8"), "{}", fault(&not_utf8));
+    let huge = House::new("#".repeat((1 << 20) + 1), &[]);
+    assert!(fault(&huge).contains("larger than 1 MiB"), "{}", fault(&huge));
+    let directory = House::new("", &[("a.toml", "")]);
+    fs::create_dir(directory.conf_d().join("b.toml")).unwrap();
+    assert!(fault(&directory).contains("b.toml: is a directory, not a regular file"), "{}", fault(&directory));
+}
+
+#[test]
+fn what_others_can_write_is_refused_by_root() {
+    let me = rustix::process::geteuid().as_raw();
+    let house = House::new("", &[("a.toml", "")]);
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&house.main(), 0o644);
+    mode(&house.conf_d(), 0o755);
+    mode(&house.conf_d().join("a.toml"), 0o600);
+    house.read_trusting(me).unwrap();
+    for path in [house.main(), house.conf_d(), house.conf_d().join("a.toml"), house.0.path().to_owned()] {
+        let before = fs::metadata(&path).unwrap().permissions().mode();
+        for bit in [0o020, 0o002] {
+            mode(&path, before | bit);
+            let text = house.read_trusting(me).unwrap_err().to_string();
+            assert!(text.contains(&format!("cure: chmod go-w {}", path.display())), "{text}");
+        }
+        mode(&path, before);
+    }
+    let text = house.read_trusting(me + 1).unwrap_err().to_string();
+    assert!(text.contains("cure: chown root:root") && text.contains(&format!("uid {me} owns it")), "{text}");
+}
+
+#[test]
+fn a_link_into_a_directory_that_others_can_write_is_refused_by_root() {
+    let me = rustix::process::geteuid().as_raw();
+    let (house, elsewhere) = (House::new("", &[]), tempfile::tempdir().unwrap());
+    fs::rename(house.main(), elsewhere.path().join("real.toml")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("real.toml"), house.main()).unwrap();
+    fs::set_permissions(elsewhere.path().join("real.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+    house.read_trusting(me).unwrap();
+    fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let text = house.read_trusting(me).unwrap_err().to_string();
+    assert!(text.contains("this directory"), "{text}");
+    // As /tmp is: others can add files there, but not replace this one.
+    fs::set_permissions(elsewhere.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    house.read_trusting(me).unwrap();
+}
+
+#[test]
+fn what_is_shown_parses_back_to_the_same_settings() {
+    for text in ["", FULL] {
+        let (loaded, origins) = read(Some(&House::new(text, &[]).main()), None).unwrap();
+        let config = loaded.config.clone();
+        let shown = Effective::new(loaded, origins).to_toml();
+        assert_eq!(parse(&shown).unwrap(), config, "{shown}");
+    }
+}
+
+#[test]
+fn what_is_shown_says_where_it_comes_from() {
+    let (loaded, origins) = read(Some(&House::new(FULL, &[]).main()), None).unwrap();
+    let effective = Effective::new(loaded, origins);
+    let shown = effective.to_toml();
+    let line = |start: &str| shown.lines().find(|line| line.starts_with(start)).unwrap();
+    assert!(line("token_ttl = \"1h30m\"").ends_with("config.toml:6"), "{shown}");
+    assert!(line("log_group = \"/aws/ec2/{environment}\"").ends_with("config.toml:13"), "inherited: {shown}");
+    assert!(line("log_stream = \"{instance_id}\"").ends_with("# default"), "{shown}");
+    let json = effective.to_json();
+    assert_eq!(json["imds"]["token_ttl"], "1h30m");
+    assert_eq!(json["logs"]["file"][1]["log_group"], "{tag:Name|none}");
+    assert_eq!(json["logs"]["file"][0]["retention_in_days"], 14);
+}
+
+#[test]
+fn a_flood_of_faults_is_counted_and_cut() {
+    let lines: Vec<String> = (0..5000).map(|n| format!("k{n} = 1")).collect();
+    let errors = parse(&lines.join("\n")).unwrap_err();
+    assert_eq!((errors.count(), errors.diagnostics().count()), (5000, 100));
+    assert!(errors.to_string().ends_with("5000 errors in the configuration, the first 100 shown"));
+}
+
+/// Text that is nearly a configuration: its pieces in any order.
+fn nearly() -> impl Strategy<Value = String> {
+    let pieces = [
+        "[", "]", "[[", "]]", "{", "}", "=", ".", ",", "\"", "'", "\"\"\"", "\n", "\r\n", " ", "#", "\\", "é",
+        "\u{feff}",
+    ];
+    let words =
+        ["logs", "file", "imds", "include", "log_group", "region", "token_ttl", "\"/a\"", "\"5s\"", "1", "true"];
+    let lines =
+        ["[logs]\n", "[[logs.file]]\n", "[imds]\n", "region = \"auto\"\n", "log_group = \"{x}\"\n", "[logs.file]\n"];
+    let all: Vec<&str> = pieces.into_iter().chain(words).chain(lines).collect();
+    proptest::collection::vec(proptest::sample::select(all), 0..40).prop_map(|pieces| pieces.concat())
+}
+
+fn assert_places_are_inside(bytes: &[u8]) -> Result<(), TestCaseError> {
+    let Err(errors) = House::new(bytes, &[]).read() else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    prop_assert!(errors.count() > 0 && !errors.to_string().is_empty());
+    for fault in errors.diagnostics() {
+        let (line, column) = (fault.line.unwrap(), fault.column.unwrap());
+        let cited = lines.get(line - 1).copied().unwrap_or_default();
+        prop_assert!((1..=lines.len().max(1)).contains(&line), "line {line} of {}: {}", lines.len(), fault.message);
+        prop_assert!((1..=cited.chars().count() + 1).contains(&column), "{line}:{column} {}", fault.message);
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_or_refused_inside_themselves(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        assert_places_are_inside(&bytes)?;
+    }
+
+    #[test]
+    fn what_is_nearly_a_configuration_is_read_or_refused_inside_itself(text in nearly()) {
+        assert_places_are_inside(text.as_bytes())?;
+    }
+}

@@ -1,0 +1,280 @@
+//! What must survive: how far each file is delivered, and each source's account. An append-only file of CRC'd lines,
+//! written at every acknowledgement (SIGKILL then repeats only what was in flight), synced each second by the shipper
+//! (power loss repeats little more), compacted by rename. Not the events: the source is the buffer.
+//!
+//! Invariants: a line counts only with its CRC, so a torn write loses that line and nothing else; the last record of a
+//! file or source wins; a compacted file is synced before it takes the old one's name.
+
+mod record;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::batch::FileId;
+use super::ledger::Account;
+pub(crate) use record::{FileState, Record};
+
+/// The file's name in the state directory.
+const FILE_NAME: &str = "checkpoint";
+
+/// Below this a file is not worth compacting: it is read in a few milliseconds.
+const SMALLEST_COMPACTION: u64 = 4 << 20;
+
+/// A file this many times its compacted size is compacted.
+const SLACK: u64 = 4;
+
+/// Everything the checkpoint holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Whose state this is.
+    pub(crate) instance: Option<String>,
+    /// The files, by id.
+    pub(crate) files: BTreeMap<FileId, FileState>,
+    /// The accounts, by source.
+    pub(crate) sources: BTreeMap<String, Account>,
+}
+
+impl State {
+    fn apply(&mut self, record: Record) {
+        match record {
+            Record::Instance(id) => self.instance = Some(id),
+            Record::File(file) => {
+                self.files.insert(file.id, file);
+            }
+            Record::Source { name, account } => {
+                self.sources.insert(name, account);
+            }
+            Record::Forget(id) => {
+                self.files.remove(&id);
+            }
+        }
+    }
+
+    fn records(&self) -> impl Iterator<Item = Record> {
+        let instance = self.instance.clone().map(Record::Instance);
+        let files = self.files.values().cloned().map(Record::File);
+        let sources = self.sources.iter();
+        let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
+        instance.into_iter().chain(files).chain(sources)
+    }
+}
+
+/// What opening found.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// The file, ready to be appended to.
+    pub(crate) checkpoint: Checkpoint,
+    /// What it held.
+    pub(crate) state: State,
+    /// Lines that were torn or foreign, and were passed over.
+    pub(crate) torn: usize,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    path: PathBuf,
+    file: File,
+    length: u64,
+    compacted_length: u64,
+    /// Whether the last write broke off, so that the next has to begin on a line of its own.
+    broken: bool,
+    dirty: bool,
+}
+
+impl Checkpoint {
+    /// Opens, or makes, the checkpoint in `directory`.
+    ///
+    /// # Errors
+    /// When it can be neither read nor made.
+    pub(crate) fn open(directory: &Path) -> io::Result<Opened> {
+        let path = directory.join(FILE_NAME);
+        let (state, torn) = match fs::read(&path) {
+            Ok(content) => parse(&content),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (State::default(), 0),
+            Err(error) => return Err(error),
+        };
+        let written_at = Self::written_at(directory);
+        let checkpoint = Self::rewrite(path, &state)?;
+        if let Some(time) = written_at {
+            // Opening is not writing: what was born between the last write and now still "appeared later" if we are
+            // killed before it is seen.
+            checkpoint.file.set_modified(time)?;
+        }
+        Ok(Opened { checkpoint, state, torn })
+    }
+
+    /// When the checkpoint in `directory` was written last.
+    pub(crate) fn written_at(directory: &Path) -> Option<SystemTime> {
+        fs::metadata(directory.join(FILE_NAME)).and_then(|metadata| metadata.modified()).ok()
+    }
+
+    /// Moves the checkpoint aside, for a person to look at: it is another instance's. Returns the new name.
+    ///
+    /// # Errors
+    /// When it can't be renamed, or a new one can't be made.
+    pub(crate) fn set_aside(&mut self, owner: &str) -> io::Result<PathBuf> {
+        let owner: String = owner.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let aside = self.path.with_file_name(format!("{FILE_NAME}.of-{owner}"));
+        fs::rename(&self.path, &aside)?;
+        *self = Self::rewrite(self.path.clone(), &State::default())?;
+        Ok(aside)
+    }
+
+    /// Appends `records` in one write.
+    ///
+    /// # Errors
+    /// When the disk is full, say; what was written of them is passed over when the file is read, and a later
+    /// [`Checkpoint::compact`] repairs it.
+    pub(crate) fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        let mut lines = Vec::with_capacity(256 * records.len() + 1);
+        if self.broken {
+            lines.push(b'\n');
+        }
+        for record in records {
+            record::write(&mut lines, record);
+        }
+        self.broken = true;
+        self.file.write_all(&lines)?;
+        self.broken = false;
+        self.dirty = true;
+        self.length += lines.len() as u64;
+        Ok(())
+    }
+
+    /// Whether [`Checkpoint::compact`] would be worth its price.
+    pub(crate) fn wants_compaction(&self) -> bool {
+        self.broken || self.length > SMALLEST_COMPACTION.max(self.compacted_length * SLACK)
+    }
+
+    /// Writes the file anew with `state` only.
+    ///
+    /// # Errors
+    /// When that fails; the old file is then still in place.
+    pub(crate) fn compact(&mut self, state: &State) -> io::Result<()> {
+        *self = Self::rewrite(self.path.clone(), state)?;
+        Ok(())
+    }
+
+    /// A handle to sync with, outside of the shipper's way, if there is anything to sync.
+    pub(crate) fn to_sync(&mut self) -> Option<File> {
+        if !std::mem::take(&mut self.dirty) {
+            return None;
+        }
+        self.file.try_clone().ok()
+    }
+
+    fn rewrite(path: PathBuf, state: &State) -> io::Result<Self> {
+        let mut lines = Vec::new();
+        for record in state.records() {
+            record::write(&mut lines, &record);
+        }
+        let fresh = path.with_extension("new");
+        let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh)?;
+        file.write_all(&lines)?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)?;
+        sync_directory(&path)?;
+        let length = lines.len() as u64;
+        Ok(Self { path, file, length, compacted_length: length, broken: false, dirty: false })
+    }
+}
+
+/// Makes a rename durable.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+}
+
+fn parse(content: &[u8]) -> (State, usize) {
+    let mut state = State::default();
+    let mut torn = 0;
+    for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match record::read(line) {
+            Some(record) => state.apply(record),
+            None => torn += 1,
+        }
+    }
+    (state, torn)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::logs::coverage::Coverage;
+    use crate::logs::source::identity::Fingerprint;
+
+    fn file_record(id: FileId, offset: u64) -> Record {
+        Record::File(FileState {
+            id,
+            path: format!("/var/log/{id}"),
+            source: format!("/var/log/{id}"),
+            fingerprint: Fingerprint::default(),
+            coverage: Coverage::from(offset),
+        })
+    }
+
+    fn offset(state: &State, id: FileId) -> Option<u64> {
+        state.files.get(&id).map(|file| file.coverage.low().offset)
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_a_restart_and_the_last_record_wins() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut opened = Checkpoint::open(directory.path()).expect("opens");
+        opened.checkpoint.append(&[file_record(1, 10), file_record(2, 5)]).expect("appends");
+        opened.checkpoint.append(&[file_record(1, 20), Record::Forget(2)]).expect("appends");
+        let again = Checkpoint::open(directory.path()).expect("opens");
+        assert_eq!((offset(&again.state, 1), offset(&again.state, 2)), (Some(20), None));
+    }
+
+    #[test]
+    fn a_torn_line_is_passed_over_and_what_follows_counts() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut opened = Checkpoint::open(directory.path()).expect("opens");
+        opened.checkpoint.append(&[file_record(1, 10)]).expect("appends");
+        let path = directory.path().join(FILE_NAME);
+        let mut content = fs::read(&path).expect("readable");
+        content.extend_from_slice(b"00000000 {\"file\":{\"id\":1,\n");
+        let mut good = Vec::new();
+        record::write(&mut good, &file_record(3, 7));
+        content.extend_from_slice(&good);
+        content.extend_from_slice(&good[..20]);
+        fs::write(&path, content).expect("writable");
+        let again = Checkpoint::open(directory.path()).expect("opens");
+        assert_eq!((offset(&again.state, 1), offset(&again.state, 3), again.torn), (Some(10), Some(7), 2));
+    }
+
+    #[test]
+    fn another_instances_state_is_set_aside_and_kept() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut opened = Checkpoint::open(directory.path()).expect("opens");
+        opened.checkpoint.append(&[Record::Instance("i-old".into()), file_record(1, 10)]).expect("appends");
+        let aside = opened.checkpoint.set_aside("i-old").expect("renames");
+        assert!(aside.ends_with("checkpoint.of-i-old") && aside.exists());
+        assert_eq!(Checkpoint::open(directory.path()).expect("opens").state, State::default());
+    }
+
+    proptest! {
+        /// The model: a map. Cut the file anywhere: what is read is what some prefix of the appends made.
+        #[test]
+        fn a_file_cut_anywhere_is_some_earlier_state(appends in prop::collection::vec((0_u64..4, 0_u64..1000), 1..40), cut in any::<prop::sample::Index>()) {
+            let mut content = Vec::new();
+            let mut states = vec![State::default()];
+            for (id, offset) in appends {
+                let record = file_record(id, offset);
+                record::write(&mut content, &record);
+                let mut next = states.last().cloned().unwrap_or_default();
+                next.apply(record);
+                states.push(next);
+            }
+            let (state, torn) = parse(&content[..cut.index(content.len())]);
+            prop_assert!(states.contains(&state));
+            prop_assert!(torn <= 1);
+        }
+    }
+}

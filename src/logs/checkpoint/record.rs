@@ -1,0 +1,61 @@
+//! One line of the checkpoint file: a CRC and a record as JSON. Readable by a person, and told from a torn write.
+
+use serde::{Deserialize, Serialize};
+
+use crate::logs::batch::FileId;
+use crate::logs::coverage::Coverage;
+use crate::logs::ledger::Account;
+use crate::logs::source::identity::Fingerprint;
+
+/// What is known of one file. A later record of the same id replaces an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileState {
+    /// Ours, for as long as the file is known.
+    pub(crate) id: FileId,
+    /// Where it was seen last: a hint.
+    pub(crate) path: String,
+    /// Whose account it is on: the path under which it was found first.
+    pub(crate) source: String,
+    /// How it is recognised.
+    pub(crate) fingerprint: Fingerprint,
+    /// What of it is done.
+    pub(crate) coverage: Coverage,
+}
+
+/// One record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Record {
+    /// Whose state this is: nobody else's instance continues it.
+    Instance(String),
+    /// A file's state.
+    File(FileState),
+    /// A source's account.
+    Source {
+        /// The source's name.
+        name: String,
+        /// Its account.
+        account: Account,
+    },
+    /// A file that is no longer of interest.
+    Forget(FileId),
+}
+
+/// Appends `record` as a line to `out`.
+pub(super) fn write(out: &mut Vec<u8>, record: &Record) {
+    // Plain data with string keys: serialising to memory can't fail.
+    let json = serde_json::to_vec(record).unwrap_or_default();
+    out.extend_from_slice(format!("{:08x} ", crc32fast::hash(&json)).as_bytes());
+    out.extend_from_slice(&json);
+    out.push(b'\n');
+}
+
+/// Reads one line, without its line end; `None` for one that is torn or foreign.
+pub(super) fn read(line: &[u8]) -> Option<Record> {
+    let (crc, json) = line.split_at_checked(9)?;
+    let crc = std::str::from_utf8(crc).ok()?.strip_suffix(' ')?;
+    if u32::from_str_radix(crc, 16).ok()? != crc32fast::hash(json) {
+        return None;
+    }
+    serde_json::from_slice(json).ok()
+}

@@ -1,0 +1,125 @@
+//! The accounts and the checkpoint they are kept in. Not the files: those are the survey's.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::survey::Files;
+use crate::logs::batch::FileId;
+use crate::logs::checkpoint::{Checkpoint, FileState, Record, State};
+use crate::logs::dead_letters::DeadLetters;
+use crate::logs::ledger::Account;
+
+/// What the checkpoint knew of files when it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The files, by id.
+    pub(super) files: BTreeMap<FileId, FileState>,
+    /// Whether nothing at all was known: a new instance, or the first start on this one.
+    pub(super) is_new: bool,
+    /// When the checkpoint was written last: files born since then appeared later.
+    pub(super) written_at: Option<SystemTime>,
+}
+
+/// Accounts and checkpoint.
+#[derive(Debug)]
+pub(super) struct Books {
+    checkpoint: Checkpoint,
+    accounts: BTreeMap<Arc<str>, Account>,
+    pub(super) instance: Option<String>,
+    pub(super) dead_letters: DeadLetters,
+    /// Lines of the checkpoint that could not be read.
+    pub(super) torn: usize,
+    dirty: bool,
+}
+
+impl Books {
+    pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
+        let written_at = Checkpoint::written_at(state_dir);
+        let opened = Checkpoint::open(state_dir)?;
+        let State { instance, files, sources } = opened.state;
+        let is_new = files.is_empty() && sources.is_empty();
+        let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
+        let books = Self {
+            checkpoint: opened.checkpoint,
+            accounts,
+            instance,
+            dead_letters: DeadLetters::in_directory(state_dir),
+            torn: opened.torn,
+            dirty: false,
+        };
+        Ok((books, Known { files, is_new, written_at }))
+    }
+
+    /// The account of a source; opened when there is none.
+    pub(super) fn account(&mut self, source: &Arc<str>) -> &mut Account {
+        self.accounts.entry(source.clone()).or_default()
+    }
+
+    /// All accounts.
+    pub(super) fn accounts(&self) -> &BTreeMap<Arc<str>, Account> {
+        &self.accounts
+    }
+
+    /// Writes down where files and their sources' accounts stand.
+    pub(super) fn write(&mut self, files: Vec<FileState>) -> io::Result<()> {
+        let mut records = Vec::with_capacity(files.len() * 2);
+        for file in files {
+            if let Some(account) = self.accounts.get(file.source.as_str()) {
+                records.push(Record::Source { name: file.source.clone(), account: account.clone() });
+            }
+            records.push(Record::File(file));
+        }
+        self.append(&records)
+    }
+
+    /// Writes down that a file is of no interest any more.
+    pub(super) fn forget(&mut self, id: FileId) -> io::Result<()> {
+        self.append(&[Record::Forget(id)])
+    }
+
+    fn append(&mut self, records: &[Record]) -> io::Result<()> {
+        self.dirty = true;
+        self.checkpoint.append(records)
+    }
+
+    /// Whose state this is, from now on.
+    pub(super) fn belongs_to(&mut self, instance: &str) -> io::Result<()> {
+        self.instance = Some(instance.to_owned());
+        self.append(&[Record::Instance(instance.to_owned())])
+    }
+
+    /// This state is another instance's: begins anew, and keeps the old file. Returns where.
+    pub(super) fn set_aside(&mut self) -> io::Result<PathBuf> {
+        let owner = self.instance.take().unwrap_or_default();
+        let aside = self.checkpoint.set_aside(&owner)?;
+        self.accounts.clear();
+        Ok(aside)
+    }
+
+    /// Whether there is something to sync or to repair.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
+    pub(super) fn maintain(&mut self, files: &mut Files) -> io::Result<()> {
+        if !self.checkpoint.wants_compaction() {
+            return Ok(());
+        }
+        let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
+        let state = State { instance: self.instance.clone(), files: files.states(), sources };
+        self.checkpoint.compact(&state)
+    }
+
+    /// A handle of the checkpoint to sync with, if it was written since the last one.
+    pub(super) fn to_sync(&mut self) -> Option<File> {
+        if !self.checkpoint.wants_compaction() {
+            self.dirty = false;
+        }
+        self.checkpoint.to_sync()
+    }
+}

@@ -1,0 +1,274 @@
+//! Everything the shipper knows, and what it does about an event: files, streams, accounts, checkpoint. One step takes
+//! what happened and a time, reads what is due, and returns what is to be sent. It touches disks, never the network,
+//! and runs where blocking is allowed.
+
+mod books;
+mod reading;
+mod settling;
+mod showing;
+mod streams;
+mod survey;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use inotify::Inotify;
+
+use self::books::Books;
+use self::streams::Streams;
+use self::survey::Files;
+use super::batch::FileId;
+use super::delivery::destination::{Moment, Ticket};
+use super::delivery::shipment::Shipment;
+use super::sink::{Accepted, Failure};
+use super::source::read::{Buffer, Suspect};
+use super::source::watch::{Change, RawChange};
+use super::{Settings, Snapshot};
+use crate::fault::Warning;
+use crate::template::Names;
+
+/// Without a hint from the kernel, files are looked for this often.
+const SURVEY_INTERVAL: Duration = Duration::from_secs(10);
+
+/// After a hint that files came or went: long enough for a rotation to be over, short enough not to miss a second one.
+const SURVEY_SOON: Duration = Duration::from_millis(100);
+
+/// How often what can't wait for an event is done: files that are leaving, a checkpoint to sync or repair.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The kernel told of changes.
+    Changed(Vec<RawChange>),
+    /// The kernel could not tell of all changes.
+    Overflow,
+    /// A put was answered.
+    Answer {
+        /// Which stream.
+        stream: usize,
+        /// Which request.
+        ticket: Ticket,
+        /// What became of it.
+        result: Result<Accepted, Failure>,
+    },
+    /// A stream was created, or not.
+    Created {
+        /// Which stream.
+        stream: usize,
+        /// Why not.
+        result: Result<(), Failure>,
+    },
+    /// A group's retention was looked at, and set if need be, or not.
+    Retention {
+        /// Which group.
+        log_group: Arc<str>,
+        /// Why not.
+        result: Result<(), Failure>,
+    },
+    /// More names are known.
+    Names(Names),
+    /// Nothing is to be read any more; what was read is to be sent.
+    Stop,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Put a batch.
+    Put {
+        /// Which stream.
+        stream: usize,
+        /// For the answer.
+        ticket: Ticket,
+        /// The group's name.
+        log_group: Arc<str>,
+        /// The stream's name.
+        log_stream: Arc<str>,
+        /// The request's body.
+        body: Bytes,
+    },
+    /// Create a stream, and its group if need be.
+    Create {
+        /// Which stream.
+        stream: usize,
+        /// The group's name.
+        log_group: Arc<str>,
+        /// The stream's name.
+        log_stream: Arc<str>,
+        /// The retention of a group that is created.
+        retention: Option<u16>,
+    },
+    /// Look at a group's retention, without hurry, and set it if it differs.
+    CheckRetention {
+        /// The group's name.
+        log_group: Arc<str>,
+        /// What it should be.
+        days: u16,
+    },
+    /// Sync the checkpoint.
+    Sync(File),
+}
+
+/// What a step leads to.
+#[derive(Debug, Default)]
+pub(crate) struct Step {
+    /// What is to be done.
+    pub(crate) actions: Vec<Action>,
+    /// When to step again although nothing happened, by the boot-time clock; zero for at once.
+    pub(crate) wake_at: Duration,
+    /// After [`Event::Stop`]: whether all that could be sent was answered.
+    pub(crate) drained: bool,
+}
+
+/// Records that are not to be framed again: they made us panic twice.
+pub(crate) type Quarantine = BTreeSet<(FileId, u64)>;
+
+/// The shipper's state.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    settings: Settings,
+    names: Names,
+    files: Files,
+    streams: Streams,
+    books: Books,
+    buffer: Buffer,
+    suspect: Arc<Suspect>,
+    quarantine: Quarantine,
+    /// Shipments that could not be settled yet: their dead letters could not be written.
+    unsettled: Vec<(usize, Shipment)>,
+    /// Groups whose retention was set when they were created, or is looked at.
+    checked_groups: BTreeSet<Arc<str>>,
+    warnings: BTreeMap<&'static str, Warning>,
+    survey_at: Duration,
+    tick_at: Duration,
+    next_ticket: Ticket,
+    stopping: bool,
+}
+
+impl Engine {
+    /// An engine that goes on where the checkpoint in `state_dir` ends.
+    ///
+    /// # Errors
+    /// When the checkpoint can be neither read nor made.
+    pub(crate) fn open(
+        settings: Settings,
+        state_dir: PathBuf,
+        inotify: Option<&Inotify>,
+        suspect: Arc<Suspect>,
+        quarantine: Quarantine,
+    ) -> std::io::Result<Self> {
+        let (books, known) = Books::open(&state_dir)?;
+        let files = Files::new(&settings, inotify, known);
+        let streams = Streams::new(settings.flush_interval);
+        let mut engine = Self {
+            settings,
+            names: Names::new(),
+            files,
+            streams,
+            books,
+            buffer: Buffer::default(),
+            suspect,
+            quarantine,
+            unsettled: Vec::new(),
+            checked_groups: BTreeSet::new(),
+            warnings: BTreeMap::new(),
+            survey_at: Duration::ZERO,
+            tick_at: Duration::ZERO,
+            next_ticket: 0,
+            stopping: false,
+        };
+        engine.warn_of_torn_lines();
+        Ok(engine)
+    }
+
+    /// Takes in what happened, does what is due, says what is to be done.
+    pub(crate) fn step(&mut self, events: Vec<Event>, now: Moment) -> Step {
+        let mut step = Step::default();
+        for event in events {
+            self.take_in(event, &mut step, now);
+        }
+        if !self.stopping && now.boot >= self.survey_at {
+            self.survey(now);
+        }
+        if now.boot >= self.tick_at {
+            self.tick(&mut step, now);
+        }
+        let more = !self.stopping && self.read(now);
+        self.send(&mut step, now);
+        step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
+        step.wake_at = if more { Duration::ZERO } else { self.wake_at() };
+        step
+    }
+
+    fn take_in(&mut self, event: Event, step: &mut Step, now: Moment) {
+        match event {
+            Event::Changed(changes) => self.note_changes(&changes, now),
+            Event::Overflow => self.survey_at = now.boot,
+            Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
+            Event::Created { stream, result } => self.streams.created(stream, result, now),
+            Event::Retention { log_group, result } => self.note_retention(&log_group, result),
+            Event::Names(names) => self.learn(names, now),
+            Event::Stop => {
+                self.stopping = true;
+                self.streams.seal_all(now);
+            }
+        }
+    }
+
+    fn note_changes(&mut self, changes: &[RawChange], now: Moment) {
+        let mut grown = BTreeSet::new();
+        for change in changes {
+            match self.files.resolve(change) {
+                Some(Change::Grew(path)) => {
+                    grown.insert(path);
+                }
+                Some(Change::Tree) => self.survey_at = self.survey_at.min(now.boot + SURVEY_SOON),
+                None => {}
+            }
+        }
+        for path in grown {
+            if let Some(id) = self.files.at(&path) {
+                self.look(id, now);
+            }
+        }
+    }
+
+    fn tick(&mut self, step: &mut Step, now: Moment) {
+        self.tick_at = now.boot + TICK;
+        for id in self.files.leaving() {
+            self.look(id, now);
+        }
+        self.retry_unsettled(now);
+        self.forget_finished(now);
+        if let Err(error) = self.books.maintain(&mut self.files) {
+            self.warn_of_checkpoint(&error);
+        } else {
+            self.warnings.remove("checkpoint_unwritable");
+        }
+        step.actions.extend(self.books.to_sync().map(Action::Sync));
+    }
+
+    fn wake_at(&self) -> Duration {
+        let streams = self.streams.wake_at();
+        let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
+        [Some(self.survey_at), streams, tick].into_iter().flatten().min().unwrap_or(self.survey_at)
+    }
+
+    fn needs_ticks(&self) -> bool {
+        !self.unsettled.is_empty() || self.books.is_dirty() || self.files.leaving().next().is_some()
+    }
+
+    /// Everything `status` shows of the logs.
+    pub(crate) fn snapshot(&self, now: Moment) -> Snapshot {
+        self.show(now)
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,288 @@
+//! What is read when: streams take turns, each reads as much as it wants and the memory allows, straight into its
+//! batch. Not what is done with a full one.
+
+use std::collections::BTreeMap;
+
+use super::Engine;
+use crate::fault::Fault;
+use crate::logs::batch::{FileId, Segment};
+use crate::logs::coverage::Place;
+use crate::logs::delivery::destination::Moment;
+use crate::logs::ledger::{Count, Reason};
+use crate::logs::source::read::{self, Job, Progress};
+use crate::template::Names;
+
+/// How much one step reads at most, so that what is ready is sent soon.
+const STEP_BYTES: u64 = 2 << 20;
+
+/// With less memory than this left nothing is read: batches would become too small to be worth a request.
+const LEAST_MEMORY: usize = 64 * 1024;
+
+/// A body takes at most this much of the memory that is left, so that a few slow streams never take all of it.
+const SHARE_OF_MEMORY: usize = 4;
+
+/// How much more a body is than the lines in it, expected: 44 bytes of JSON for a line of 200, and some escapes.
+const JSON_OVERHEAD: f64 = 1.3;
+
+impl Engine {
+    /// `id` has unread data: its stream is to read it, once its name is known.
+    pub(super) fn want(&mut self, id: FileId, now: Moment) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        if file.unread_bytes() > 0 {
+            file.behind_since.get_or_insert(now.boot);
+        }
+        if self.streams.route(id).is_none() {
+            self.find_route(id);
+        }
+        self.streams.want(id);
+    }
+
+    /// Finds out where a file goes; not yet when a name that it needs is not known.
+    fn find_route(&mut self, id: FileId) {
+        let Some(file) = self.files.get(id) else { return };
+        let Some(table) = self.settings.files.get(file.table) else { return };
+        let mut names = self.names.clone();
+        let name = file.source.rsplit('/').next().unwrap_or_default();
+        names.insert("file_name".to_owned(), name.to_owned());
+        names.insert("file_path".to_owned(), file.source.to_string());
+        let (Ok(group), Ok(stream)) = (table.log_group.fill(&names), table.log_stream.fill(&names)) else { return };
+        let (group, stream) = (group_name(&group), stream_name(&stream));
+        self.streams.set_route(id, &group, &stream, table.retention_in_days);
+    }
+
+    /// More names are known, or others: files that waited for them are read, under the names of this instance.
+    pub(super) fn learn(&mut self, names: Names, now: Moment) {
+        if names == self.names {
+            return;
+        }
+        if let Some(instance) = names.get("instance_id") {
+            self.recognise_instance(&instance.clone(), now);
+        }
+        self.names = names;
+        self.streams.forget_routes();
+        let files: Vec<FileId> = self.files.all().map(|file| file.id).collect();
+        for id in files {
+            if let Some(file) = self.files.get_mut(id) {
+                file.unread();
+            }
+            self.look(id, now);
+        }
+    }
+
+    /// State belongs to an instance: an image of another one brings that one's along, which is set aside.
+    fn recognise_instance(&mut self, instance: &str, now: Moment) {
+        let result = match &self.books.instance {
+            Some(owner) if owner == instance => return,
+            None => self.books.belongs_to(instance),
+            Some(owner) => {
+                let owner = owner.clone();
+                self.begin_anew(&owner, instance, now)
+            }
+        };
+        if let Err(error) = result {
+            self.warn_of_checkpoint(&error);
+        }
+    }
+
+    fn begin_anew(&mut self, owner: &str, instance: &str, now: Moment) -> std::io::Result<()> {
+        let aside = self.books.set_aside()?;
+        tracing::warn!(owner, instance, kept = %aside.display(), "state of another instance was set aside");
+        let message =
+            format!("the state directory held the state of {owner}; it was set aside as '{}'", aside.display());
+        self.set_warning("state_set_aside", Some(message), "delete that file; make images without the state directory");
+        self.books.belongs_to(instance)?;
+        self.files.begin_anew();
+        self.streams.begin_anew();
+        self.unsettled.clear();
+        self.survey(now);
+        Ok(())
+    }
+
+    /// Lets streams read in turn; `true` when there is more to read at once.
+    pub(super) fn read(&mut self, now: Moment) -> bool {
+        let mut budget = STEP_BYTES;
+        let mut more = false;
+        for _ in 0..self.streams.queue_length() {
+            let free = self.free_memory();
+            if budget == 0 || free < LEAST_MEMORY {
+                self.relieve_memory(free, now);
+                return budget == 0;
+            }
+            let Some(index) = self.streams.next_in_queue() else { break };
+            let Some(appetite) = self.streams.get(index).destination.appetite(now) else {
+                self.streams.queue_again(index);
+                continue;
+            };
+            let limit = appetite.min((free / SHARE_OF_MEMORY).max(LEAST_MEMORY));
+            let read = self.read_stream(index, limit, now);
+            budget = budget.saturating_sub(read);
+            if self.streams.get(index).next_file().is_some() {
+                self.streams.queue_again(index);
+                more |= read > 0;
+            }
+        }
+        more
+    }
+
+    fn free_memory(&self) -> usize {
+        let limit = usize::try_from(self.settings.memory_limit).unwrap_or(usize::MAX);
+        limit.saturating_sub(self.streams.memory())
+    }
+
+    /// Memory is short: what was read is sent now, so that it comes back.
+    fn relieve_memory(&mut self, free: usize, now: Moment) {
+        if free < LEAST_MEMORY {
+            self.streams.seal_all(now);
+        }
+    }
+
+    /// Fills a stream's batch from its files; returns how many bytes were read.
+    fn read_stream(&mut self, index: usize, limit: usize, now: Moment) -> u64 {
+        let mut total = 0;
+        while let Some(id) = self.streams.get(index).next_file() {
+            let (read, full) = self.read_file(index, id, limit, now);
+            total += read;
+            let stream = self.streams.get_mut(index);
+            if full {
+                stream.file_waits();
+                break;
+            }
+            stream.file_is_read();
+        }
+        self.streams.get_mut(index).destination.seal(now, false);
+        total
+    }
+
+    /// Reads one file into its stream's batch; returns how much, and whether the batch has no more room.
+    fn read_file(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, bool) {
+        let mut total = 0;
+        loop {
+            let Some(file) = self.files.get(id) else { return (total, false) };
+            let (from, until) = file.coverage.next();
+            if self.quarantine.contains(&(id, from.offset)) {
+                total += self.skip_quarantined(id, from, now);
+                continue;
+            }
+            let quarantined = self.quarantine.range((id, from.offset)..=(id, u64::MAX)).next();
+            let until = until.into_iter().chain(quarantined.map(|(_, offset)| *offset)).min();
+            let complete = file.is_complete(now.boot);
+            let expected = expected_body(file.unread_bytes()).min(limit);
+            let batch = self.streams.activate(index).destination.open(now, expected);
+            let before = batch.last_segment(id);
+            let job = Job { id, file: &file.file, from, until, complete, at: now.wall, limit };
+            let progress = read::fill(job, batch, &mut self.buffer, &self.suspect);
+            let segment = batch.last_segment(id);
+            let full = batch.is_full();
+            total += self.enter(id, before.as_ref(), segment.as_ref());
+            match progress {
+                Err(error) => {
+                    self.note_read_error(id, &error, now);
+                    return (total, false);
+                }
+                Ok(progress) => {
+                    if full {
+                        return (total, true);
+                    }
+                    if self.came_to_end(id, progress) {
+                        return (total, false);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Enters what was read into coverage and account.
+    fn enter(&mut self, id: FileId, before: Option<&Segment>, after: Option<&Segment>) -> u64 {
+        let Some(after) = after else { return 0 };
+        let same = before.filter(|before| before.start == after.start);
+        let old = same.map_or(Count::default(), count_of);
+        let new = count_of(after);
+        let read = Count { events: new.events - old.events, bytes: new.bytes - old.bytes };
+        if read.bytes == 0 {
+            return 0;
+        }
+        let Some(file) = self.files.get_mut(id) else { return 0 };
+        file.coverage.take(after.start, Place { offset: after.end, parts: after.end_parts });
+        file.fault = None;
+        let source = file.source.clone();
+        self.books.account(&source).read(read);
+        read.bytes
+    }
+
+    /// Whether the file was read as far as it goes.
+    fn came_to_end(&mut self, id: FileId, progress: Progress) -> bool {
+        if progress.at_end
+            && let Some(file) = self.files.get_mut(id)
+        {
+            file.reached_end();
+        }
+        progress.at_end
+    }
+
+    fn note_read_error(&mut self, id: FileId, error: &std::io::Error, now: Moment) {
+        let Some(file) = self.files.get_mut(id) else { return };
+        let message = format!("can't be read: {error}");
+        if file.fault.as_ref().is_none_or(|before| before.message != message) {
+            tracing::warn!(path = %file.path.display(), error = message, "file can't be followed");
+        }
+        file.fault = Some(Fault { at: now.wall, message, hint: None });
+    }
+
+    /// A record that made us panic twice is passed over, into the dead letters.
+    fn skip_quarantined(&mut self, id: FileId, from: Place, now: Moment) -> u64 {
+        self.quarantine.remove(&(id, from.offset));
+        let Some(file) = self.files.get(id) else { return 0 };
+        let Ok(raw) = read::raw_record(&file.file, from.offset) else { return 0 };
+        let count = Count { events: 1, bytes: raw.len() as u64 };
+        let source = file.source.clone();
+        if self.bury_raw(id, &source, &raw, now).is_err() {
+            return 0;
+        }
+        let Some(file) = self.files.get_mut(id) else { return 0 };
+        file.coverage.take(from.offset, Place { offset: from.offset + count.bytes, parts: 0 });
+        file.coverage.finish(from.offset);
+        let account = self.books.account(&source);
+        account.read(count);
+        account.drop(Reason::Invalid, count);
+        count.bytes
+    }
+}
+
+/// Records (empty ones included) and bytes of a segment.
+pub(super) fn count_of(segment: &Segment) -> Count {
+    Count { events: segment.records + segment.empty_records, bytes: segment.bytes() }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an estimate")]
+fn expected_body(unread: u64) -> usize {
+    (unread.min(1 << 20) as f64 * JSON_OVERHEAD) as usize
+}
+
+/// CloudWatch's rule for group names, `[.\-_/#A-Za-z0-9]{1,512}`: what else a filled-in name holds becomes `_`.
+fn group_name(name: &str) -> String {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
+    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_GROUP_NAME).collect()
+}
+
+/// CloudWatch's rule for stream names: 1–512 characters without `:` and `*`.
+fn stream_name(name: &str) -> String {
+    let allowed = |c: char| c != ':' && c != '*' && !c.is_control();
+    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_STREAM_NAME).collect()
+}
+
+/// The names that are not known yet and that some file waits for.
+pub(super) fn missing_names(engine: &Engine) -> BTreeMap<FileId, Vec<String>> {
+    let mut missing = BTreeMap::new();
+    for file in engine.files.all().filter(|file| engine.streams.route(file.id).is_none()) {
+        let Some(table) = engine.settings.files.get(file.table) else { continue };
+        let mut names = engine.names.clone();
+        names.insert("file_name".to_owned(), String::new());
+        names.insert("file_path".to_owned(), String::new());
+        let lacking = [&table.log_group, &table.log_stream].map(|template| template.fill(&names).err());
+        let lacking: Vec<String> = lacking.into_iter().flatten().flatten().collect();
+        if !lacking.is_empty() {
+            missing.insert(file.id, lacking);
+        }
+    }
+    missing
+}

@@ -1,0 +1,245 @@
+//! What is sent, and what becomes of the answers: accounts, dead letters, and only then the checkpoint.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use super::reading::count_of;
+use super::{Action, Engine, Step};
+use crate::logs::batch::FileId;
+use crate::logs::dead_letters::DeadLetter;
+use crate::logs::delivery::destination::{Moment, Ticket};
+use crate::logs::delivery::shipment::Shipment;
+use crate::logs::ledger::{Count, Reason};
+use crate::logs::sink::{Accepted, Failure};
+use crate::logs::source::tailed::Life;
+
+/// How many requests are on their way at most: a bound on sockets, above what a few slow streams can hold.
+const MOST_REQUESTS: usize = 64;
+
+impl Engine {
+    /// Sends what is due, settles what needs no sending, gives back what would only be held.
+    pub(super) fn send(&mut self, step: &mut Step, now: Moment) {
+        let mut flying: usize = self.streams.all().map(|stream| stream.requests()).sum();
+        for index in self.streams.active() {
+            let stream = self.streams.get_mut(index);
+            stream.destination.seal(now, self.stopping);
+            while let Some(shipment) = self.streams.get_mut(index).destination.take_finished() {
+                self.settle(index, shipment, now);
+            }
+            while flying < MOST_REQUESTS {
+                self.next_ticket += 1;
+                let ticket = self.next_ticket;
+                let destination = &mut self.streams.get_mut(index).destination;
+                let Some(body) = destination.send(ticket, now) else { break };
+                flying += 1;
+                let (log_group, log_stream) = (destination.log_group.clone(), destination.log_stream.clone());
+                step.actions.push(Action::Put { stream: index, ticket, log_group, log_stream, body });
+            }
+            self.give_back(index, now);
+        }
+    }
+
+    /// During a long wait a stream's batches go back to their files, if those still hold them.
+    fn give_back(&mut self, index: usize, now: Moment) {
+        let files = &self.files;
+        let readable = |id: FileId| files.get(id).is_some_and(|file| file.life != Life::Cut);
+        let released = self
+            .streams
+            .get_mut(index)
+            .destination
+            .release(now, |segments| segments.iter().all(|segment| readable(segment.file)));
+        for segment in released {
+            let Some(file) = self.files.get_mut(segment.file) else { continue };
+            file.coverage.give_back(segment.start);
+            file.unread();
+            let source = file.source.clone();
+            self.books.account(&source).give_back(count_of(&segment));
+            self.want(segment.file, now);
+        }
+    }
+
+    /// A put was answered.
+    pub(super) fn take_answer(
+        &mut self,
+        index: usize,
+        ticket: Ticket,
+        result: Result<Accepted, Failure>,
+        step: &mut Step,
+        now: Moment,
+    ) {
+        let outcome = self.streams.answer(index, ticket, result, now);
+        let stream = self.streams.get(index);
+        let (log_group, log_stream) = (stream.destination.log_group.clone(), stream.destination.log_stream.clone());
+        let retention = stream.retention;
+        if outcome.create {
+            self.checked_groups.insert(log_group.clone());
+            step.actions.push(Action::Create { stream: index, log_group, log_stream, retention });
+        } else if let (Some(days), Some(_)) = (retention, &outcome.finished)
+            && self.checked_groups.insert(log_group.clone())
+        {
+            step.actions.push(Action::CheckRetention { log_group, days });
+        }
+        if let Some(shipment) = outcome.finished {
+            self.settle(index, shipment, now);
+        }
+    }
+
+    /// Everything of a shipment is accepted or given up: into the dead letters first, then the accounts, then the
+    /// checkpoint. One whose dead letters can't be written waits.
+    fn settle(&mut self, index: usize, shipment: Shipment, now: Moment) {
+        if let Err(error) = self.bury(index, &shipment, now) {
+            let path = self.books.dead_letters.path().display().to_string();
+            let message = format!("dead letters can't be written to '{path}': {error}");
+            self.set_warning("dead_letters_unwritable", Some(message), "make room on that file system");
+            self.unsettled.push((index, shipment));
+            return;
+        }
+        for (range, reason) in shipment.rejected() {
+            for share in shipment.batch.shares_of(range.clone()) {
+                let count = Count { events: share.records, bytes: share.bytes };
+                self.settle_account(share.file, |account| account.drop(*reason, count));
+            }
+        }
+        let mut touched = BTreeMap::new();
+        for segment in shipment.batch.segments() {
+            let rejected = rejected_of(&shipment, segment.file, segment.start);
+            let delivered = Count {
+                events: segment.records - rejected.events,
+                bytes: segment.bytes() - segment.empty_bytes - rejected.bytes,
+            };
+            let empty = Count { events: segment.empty_records, bytes: segment.empty_bytes };
+            self.settle_account(segment.file, |account| {
+                account.deliver(delivered);
+                account.invalid_utf8 += segment.invalid_utf8;
+                if empty.events > 0 {
+                    account.drop(Reason::Empty, empty);
+                }
+            });
+            if let Some(file) = self.files.get_mut(segment.file) {
+                file.coverage.finish(segment.start);
+                touched.insert(segment.file, ());
+            }
+        }
+        self.write_down(touched.into_keys(), now);
+    }
+
+    fn settle_account(&mut self, id: FileId, change: impl FnOnce(&mut crate::logs::ledger::Account)) {
+        if let Some(file) = self.files.get(id) {
+            let source = file.source.clone();
+            change(self.books.account(&source));
+        }
+    }
+
+    /// Moves the checkpoint of these files.
+    fn write_down(&mut self, ids: impl Iterator<Item = FileId>, now: Moment) {
+        let mut states = Vec::new();
+        for id in ids {
+            let Some(file) = self.files.get_mut(id) else { continue };
+            if file.coverage.low().offset >= file.size {
+                file.behind_since = None;
+            } else {
+                file.behind_since = Some(now.boot);
+            }
+            states.push(file.state());
+        }
+        if let Err(error) = self.books.write(states) {
+            self.warn_of_checkpoint(&error);
+        }
+    }
+
+    /// Writes what was given up of a shipment to the dead letters, synced.
+    fn bury(&mut self, index: usize, shipment: &Shipment, now: Moment) -> io::Result<()> {
+        if shipment.rejected().is_empty() {
+            return Ok(());
+        }
+        let destination = &self.streams.get(index).destination;
+        let (log_group, log_stream) = (destination.log_group.clone(), destination.log_stream.clone());
+        let mut letters = Vec::new();
+        for (range, reason) in shipment.rejected() {
+            for at in range.clone() {
+                let file = shipment.batch.shares_of(at..at + 1).first().map(|share| share.file);
+                let source = file.and_then(|id| self.files.get(id)).map_or("", |file| &file.source);
+                let event: &RawValue = serde_json::from_slice(shipment.batch.event(at))?;
+                let (log_group, log_stream) = (&*log_group, &*log_stream);
+                letters.push(DeadLetter { at: now.wall, reason: *reason, log_group, log_stream, source, event });
+            }
+        }
+        self.books.dead_letters.append(&letters)?;
+        tracing::error!(%log_group, %log_stream, events = letters.len(), "events were refused for good, see the dead letters");
+        Ok(())
+    }
+
+    /// Writes a record that could not even be framed to the dead letters.
+    pub(super) fn bury_raw(&mut self, id: FileId, source: &Arc<str>, raw: &[u8], now: Moment) -> io::Result<()> {
+        let message = String::from_utf8_lossy(raw);
+        let event = serde_json::json!({"timestamp": now.wall.as_millisecond(), "message": message.trim_end()});
+        let event = serde_json::value::to_raw_value(&event)?;
+        let (log_group, log_stream) = self.streams.route(id).map_or_else(
+            || (Arc::from(""), Arc::from("")),
+            |destination| (destination.log_group.clone(), destination.log_stream.clone()),
+        );
+        let (log_group, log_stream) = (&*log_group, &*log_stream);
+        let letter = DeadLetter { at: now.wall, reason: Reason::Invalid, log_group, log_stream, source, event: &event };
+        self.books.dead_letters.append(&[letter])?;
+        tracing::error!(source = &**source, "a record that made us panic twice was put into the dead letters");
+        Ok(())
+    }
+
+    /// Tries again what could not be settled.
+    pub(super) fn retry_unsettled(&mut self, now: Moment) {
+        for (index, shipment) in std::mem::take(&mut self.unsettled) {
+            self.settle(index, shipment, now);
+        }
+        if self.unsettled.is_empty() {
+            self.warnings.remove("dead_letters_unwritable");
+        }
+    }
+
+    /// A group's retention was looked at.
+    pub(super) fn note_retention(&mut self, log_group: &Arc<str>, result: Result<(), Failure>) {
+        let Err(failure) = result else { return };
+        let message = format!("the retention of '{log_group}' could not be set: {failure}");
+        let hint = failure.hint.unwrap_or_else(|| "it is tried again at the next start".to_owned());
+        self.set_warning("retention_not_set", Some(message), &hint);
+    }
+
+    /// The checkpoint can't be written: delivery goes on, but a kill would repeat what was delivered since.
+    pub(super) fn warn_of_checkpoint(&mut self, error: &io::Error) {
+        let message = format!("the checkpoint can't be written: {error}; a restart would send again what is sent now");
+        self.set_warning(
+            "checkpoint_unwritable",
+            Some(message),
+            "make room in the state directory, and let the service's user write it",
+        );
+    }
+
+    /// Lines of the checkpoint that could not be read: positions since then are older than they were.
+    pub(super) fn warn_of_torn_lines(&mut self) {
+        if self.books.torn > 0 {
+            tracing::warn!(lines = self.books.torn, "passed over torn lines of the checkpoint");
+        }
+    }
+}
+
+/// What was given up of the segment that begins at `start`.
+fn rejected_of(shipment: &Shipment, file: FileId, start: u64) -> Count {
+    let mut count = Count::default();
+    let mut first = 0;
+    for segment in shipment.batch.segments() {
+        let next = first + segment.entries as usize;
+        if (segment.file, segment.start) == (file, start) {
+            for (range, _) in shipment.rejected() {
+                let inside = range.start.clamp(first, next)..range.end.clamp(first, next);
+                for share in shipment.batch.shares_of(inside) {
+                    count.events += share.records;
+                    count.bytes += share.bytes;
+                }
+            }
+        }
+        first = next;
+    }
+    count
+}

@@ -1,0 +1,91 @@
+//! What `status` shows of the logs. Reads everything, changes nothing.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::reading::missing_names;
+use crate::fault::Fault;
+use crate::logs::delivery::destination::Moment;
+use crate::logs::ledger::Account;
+use crate::logs::source::tailed::{Life, Tailed};
+use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
+
+impl Engine {
+    /// The snapshot.
+    pub(super) fn show(&self, now: Moment) -> Snapshot {
+        let mut ledger = Ledger::default();
+        for account in self.books.accounts().values() {
+            account.add_to(&mut ledger);
+        }
+        Snapshot {
+            ledger,
+            sources: self.show_sources(now),
+            destinations: self.streams.all().map(|stream| stream.snapshot()).collect(),
+            buffers_bytes: self.streams.memory() as u64,
+            warnings: self.warnings.values().cloned().collect(),
+        }
+    }
+
+    fn show_sources(&self, now: Moment) -> Vec<SourceSnapshot> {
+        let missing = missing_names(self);
+        let mut sources = Vec::new();
+        for (name, account) in self.books.accounts() {
+            // The file at the source's place now; without one, the one that left last.
+            let files = || self.files.all().filter(|file| *file.source == **name);
+            let file = files().find(|file| file.life == Life::Active).or_else(|| files().last());
+            let waiting_for = file.and_then(|file| missing.get(&file.id));
+            let mut source = self.show_source(name, account, file, now);
+            if let Some(names) = waiting_for {
+                source.state = SourceState::Waiting;
+                source.last_error = Some(waiting_fault(names, now));
+            }
+            sources.push(source);
+        }
+        for (path, fault) in &self.files.unreadable {
+            let name = path.to_string_lossy();
+            sources.retain(|source| source.name != name);
+            let account = self.books.accounts().get(&*name).cloned().unwrap_or_default();
+            let mut source = self.show_source(&name, &account, None, now);
+            source.state = SourceState::Failed;
+            source.last_error = Some(fault.clone());
+            sources.push(source);
+        }
+        sources
+    }
+
+    fn show_source(&self, name: &str, account: &Account, file: Option<&Tailed>, now: Moment) -> SourceSnapshot {
+        let route = file.and_then(|file| self.streams.route(file.id));
+        let fault = file.and_then(|file| file.fault.clone());
+        let state = match file {
+            None => SourceState::Finished,
+            Some(_) if fault.is_some() => SourceState::Failed,
+            Some(_) => SourceState::Running,
+        };
+        let lag =
+            file.and_then(|file| file.behind_since).map_or(Duration::ZERO, |since| now.boot.saturating_sub(since));
+        let mut ledger = Ledger::default();
+        account.add_to(&mut ledger);
+        SourceSnapshot {
+            kind: "file".to_owned(),
+            name: name.to_owned(),
+            state,
+            log_group: route.map(|stream| stream.log_group.to_string()),
+            log_stream: route.map(|stream| stream.log_stream.to_string()),
+            position: file.map_or(0, |file| file.coverage.low().offset),
+            size: file.map_or(0, |file| file.size),
+            lag_seconds: lag.as_secs_f64(),
+            invalid_utf8: account.invalid_utf8,
+            ledger,
+            last_error: fault,
+        }
+    }
+}
+
+fn waiting_fault(names: &[String], now: Moment) -> Fault {
+    let names: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
+    Fault {
+        at: now.wall,
+        message: format!("its name needs {}, which is not known yet", names.join(" and ")),
+        hint: Some("see `imds` in this report; or give the name a fallback, e.g. {instance_id|local}".to_owned()),
+    }
+}

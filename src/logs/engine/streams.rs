@@ -1,0 +1,238 @@
+//! The streams that files go to, and which of them want data. Not what one stream does with a batch
+//! (`delivery::destination`).
+
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::logs::batch::FileId;
+use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
+use crate::logs::sink::{Accepted, Failure};
+
+/// A stream and the files that go to it.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// What it does with batches.
+    pub(super) destination: Destination,
+    /// How long its group is to keep events.
+    pub(super) retention: Option<u16>,
+    /// Its files with unread data, in the order in which they are read.
+    unread: VecDeque<FileId>,
+    /// The same files, for finding out quickly.
+    is_unread: HashSet<FileId>,
+    /// Whether it stands in the queue.
+    queued: bool,
+}
+
+impl Stream {
+    /// The file to be read next.
+    pub(super) fn next_file(&self) -> Option<FileId> {
+        self.unread.front().copied()
+    }
+
+    /// The file that was read last was read to its end.
+    pub(super) fn file_is_read(&mut self) {
+        if let Some(file) = self.unread.pop_front() {
+            self.is_unread.remove(&file);
+        }
+    }
+
+    /// The file that was read last goes on when the others had their turn.
+    pub(super) fn file_waits(&mut self) {
+        self.unread.rotate_left(1);
+    }
+
+    fn want(&mut self, file: FileId) {
+        if self.is_unread.insert(file) {
+            self.unread.push_back(file);
+        }
+    }
+
+    fn forget(&mut self, file: FileId) {
+        if self.is_unread.remove(&file) {
+            self.unread.retain(|other| *other != file);
+        }
+    }
+}
+
+/// All streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    streams: Vec<Stream>,
+    by_name: BTreeMap<(Arc<str>, Arc<str>), usize>,
+    /// Streams with unread files, in the order in which they get their turn.
+    queue: VecDeque<usize>,
+    /// Streams that hold batches or wait for an answer.
+    active: BTreeSet<usize>,
+    /// Which stream a file goes to, once its name is known.
+    routes: BTreeMap<FileId, usize>,
+    flush_interval: Duration,
+}
+
+impl Streams {
+    pub(super) fn new(flush_interval: Duration) -> Self {
+        Self {
+            streams: Vec::new(),
+            by_name: BTreeMap::new(),
+            queue: VecDeque::new(),
+            active: BTreeSet::new(),
+            routes: BTreeMap::new(),
+            flush_interval,
+        }
+    }
+
+    /// Where `file` goes, if that is known.
+    pub(super) fn route(&self, file: FileId) -> Option<&Destination> {
+        self.routes.get(&file).map(|&stream| &self.streams[stream].destination)
+    }
+
+    /// From now on `file` goes to this stream.
+    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, retention: Option<u16>) {
+        let key: (Arc<str>, Arc<str>) = (group.into(), stream.into());
+        let next = self.streams.len();
+        let index = *self.by_name.entry(key.clone()).or_insert(next);
+        if index == next {
+            let destination = Destination::new(key.0, key.1, self.flush_interval);
+            let (unread, is_unread) = (VecDeque::new(), HashSet::new());
+            self.streams.push(Stream { destination, retention, unread, is_unread, queued: false });
+        }
+        self.routes.insert(file, index);
+    }
+
+    /// `file` has unread data.
+    pub(super) fn want(&mut self, file: FileId) {
+        let Some(&index) = self.routes.get(&file) else { return };
+        self.streams[index].want(file);
+        self.queue_again(index);
+    }
+
+    /// `file` is no longer followed.
+    pub(super) fn lose_interest(&mut self, file: FileId) {
+        if let Some(index) = self.routes.remove(&file) {
+            self.streams[index].forget(file);
+        }
+    }
+
+    /// All routes are to be found anew: names have changed.
+    pub(super) fn forget_routes(&mut self) {
+        self.routes.clear();
+        self.queue.clear();
+        for stream in &mut self.streams {
+            stream.unread.clear();
+            stream.is_unread.clear();
+            stream.queued = false;
+        }
+    }
+
+    /// How many streams want data.
+    pub(super) fn queue_length(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// The stream whose turn it is; one that goes on wanting is put back with [`Streams::queue_again`].
+    pub(super) fn next_in_queue(&mut self) -> Option<usize> {
+        let index = self.queue.pop_front()?;
+        self.streams[index].queued = false;
+        Some(index)
+    }
+
+    /// A stream wants data, after those that want some already.
+    pub(super) fn queue_again(&mut self, index: usize) {
+        if !std::mem::replace(&mut self.streams[index].queued, true) {
+            self.queue.push_back(index);
+        }
+    }
+
+    /// One stream, which from now on counts as active.
+    pub(super) fn activate(&mut self, index: usize) -> &mut Stream {
+        self.active.insert(index);
+        &mut self.streams[index]
+    }
+
+    /// One stream.
+    pub(super) fn get(&self, index: usize) -> &Stream {
+        &self.streams[index]
+    }
+
+    /// One stream.
+    pub(super) fn get_mut(&mut self, index: usize) -> &mut Stream {
+        &mut self.streams[index]
+    }
+
+    /// All streams.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Destination> {
+        self.streams.iter().map(|stream| &stream.destination)
+    }
+
+    /// Another instance begins here: what is on its way is of no interest any more.
+    pub(super) fn begin_anew(&mut self) {
+        *self = Self::new(self.flush_interval);
+    }
+
+    /// The streams that hold something.
+    pub(super) fn active(&mut self) -> Vec<usize> {
+        let idle: Vec<usize> =
+            self.active.iter().copied().filter(|&index| self.streams[index].destination.is_empty()).collect();
+        for index in idle {
+            self.active.remove(&index);
+        }
+        self.active.iter().copied().collect()
+    }
+
+    /// The memory of all batches, in bytes.
+    pub(super) fn memory(&self) -> usize {
+        self.active.iter().map(|&index| self.streams[index].destination.memory()).sum()
+    }
+
+    /// Closes every batch: no more is read.
+    pub(super) fn seal_all(&mut self, now: Moment) {
+        for &index in &self.active {
+            self.streams[index].destination.seal(now, true);
+        }
+    }
+
+    /// Whether nothing is on its way, and nothing could be sent now.
+    pub(super) fn is_drained(&self) -> bool {
+        self.active.iter().all(|&index| self.streams[index].destination.is_drained())
+    }
+
+    /// When a stream wants to be asked again although nothing happened.
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        let waiting = self.queue.iter().filter_map(|&index| self.streams[index].destination.wake_at());
+        let active = self.active.iter().filter_map(|&index| self.streams[index].destination.wake_at());
+        waiting.chain(active).min()
+    }
+
+    /// A put was answered.
+    pub(super) fn answer(
+        &mut self,
+        index: usize,
+        ticket: Ticket,
+        result: Result<Accepted, Failure>,
+        now: Moment,
+    ) -> Outcome {
+        let stream = &mut self.streams[index];
+        let outcome = stream.destination.answer(ticket, result, now);
+        report(&stream.destination, outcome.news.as_ref());
+        outcome
+    }
+
+    /// A stream was created, or not.
+    pub(super) fn created(&mut self, index: usize, result: Result<(), Failure>, now: Moment) {
+        let stream = &mut self.streams[index];
+        let news = stream.destination.created(result, now);
+        report(&stream.destination, news.as_ref());
+    }
+}
+
+/// One line per change of state.
+fn report(destination: &Destination, news: Option<&News>) {
+    let (log_group, log_stream) = (&destination.log_group, &destination.log_stream);
+    match news {
+        None => {}
+        Some(News::Recovered) => tracing::info!(%log_group, %log_stream, "delivery goes on"),
+        Some(News::Trouble(state, fault)) => {
+            tracing::warn!(%log_group, %log_stream, state = ?state, error = fault.message, "delivery is held up");
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Which files there are: found by pattern, recognised from the checkpoint, followed through renames. Not what is read
+//! of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use inotify::Inotify;
+
+use super::books::Known;
+use super::{Engine, SURVEY_INTERVAL};
+use crate::fault::{Fault, Warning};
+use crate::logs::batch::FileId;
+use crate::logs::checkpoint::FileState;
+use crate::logs::coverage::Coverage;
+use crate::logs::delivery::destination::Moment;
+use crate::logs::ledger::{Count, Reason};
+use crate::logs::source::discover::{Finder, Found, MOST_FILES, siblings};
+use crate::logs::source::open::open_regular;
+use crate::logs::source::tailed::{Life, Look, Tailed};
+use crate::logs::source::watch::{Change, RawChange, Watcher};
+use crate::logs::{Settings, StartAt};
+
+/// The followed files.
+#[derive(Debug)]
+pub(super) struct Files {
+    finders: Vec<Finder>,
+    watcher: Option<Watcher>,
+    tailed: BTreeMap<FileId, Tailed>,
+    by_path: HashMap<PathBuf, FileId>,
+    /// What the checkpoint knows and was not found yet.
+    known: BTreeMap<FileId, FileState>,
+    is_new: bool,
+    written_at: Option<SystemTime>,
+    surveyed: bool,
+    next_id: FileId,
+    /// What a pattern names and can't be followed.
+    pub(super) unreadable: BTreeMap<PathBuf, Fault>,
+}
+
+impl Files {
+    pub(super) fn new(settings: &Settings, inotify: Option<&Inotify>, known: Known) -> Self {
+        // `config` has checked the patterns; one that still is no glob finds nothing.
+        let finders = settings.files.iter().filter_map(|table| Finder::new(table).ok()).collect();
+        Self {
+            finders,
+            watcher: inotify.map(Watcher::new),
+            tailed: BTreeMap::new(),
+            by_path: HashMap::new(),
+            next_id: known.files.keys().max().map_or(1, |id| id + 1),
+            known: known.files,
+            is_new: known.is_new,
+            written_at: known.written_at,
+            surveyed: false,
+            unreadable: BTreeMap::new(),
+        }
+    }
+
+    /// Forgets everything: another instance begins here.
+    pub(super) fn begin_anew(&mut self) {
+        self.tailed.clear();
+        self.by_path.clear();
+        self.known.clear();
+        self.is_new = true;
+        self.surveyed = false;
+    }
+
+    pub(super) fn resolve(&mut self, change: &RawChange) -> Option<Change> {
+        self.watcher.as_mut()?.resolve(change)
+    }
+
+    pub(super) fn at(&self, path: &Path) -> Option<FileId> {
+        self.by_path.get(path).copied()
+    }
+
+    pub(super) fn get(&self, id: FileId) -> Option<&Tailed> {
+        self.tailed.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut Tailed> {
+        self.tailed.get_mut(&id)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &Tailed> {
+        self.tailed.values()
+    }
+
+    /// Files that left their place, or were cut, and are not done with yet.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = FileId> + use<> {
+        let ids: Vec<FileId> =
+            self.tailed.values().filter(|file| file.life != Life::Active).map(|file| file.id).collect();
+        ids.into_iter()
+    }
+
+    pub(super) fn remove(&mut self, id: FileId) -> Option<Tailed> {
+        self.tailed.remove(&id)
+    }
+
+    /// What the checkpoint is to hold of all files, those included that were not found yet.
+    pub(super) fn states(&mut self) -> BTreeMap<FileId, FileState> {
+        let mut states = self.known.clone();
+        states.extend(self.tailed.values_mut().map(|file| (file.id, file.state())));
+        states
+    }
+
+    /// Why directories are only looked at from time to time, if some are.
+    fn watch_problem(&self) -> Option<String> {
+        match &self.watcher {
+            Some(watcher) => watcher.problem(),
+            None => Some("inotify is not to be had".to_owned()),
+        }
+    }
+
+    /// The tailed file that `metadata` is of, if it can still be read.
+    fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
+        let alive = self.tailed.values().filter(|file| file.life != Life::Cut);
+        alive.filter(|file| file.is(metadata)).map(|file| file.id).next()
+    }
+
+    /// What the checkpoint knows of this file.
+    fn recognise(&self, file: &fs::File, metadata: &Metadata) -> io::Result<Option<FileState>> {
+        for state in self.known.values().filter(|state| state.fingerprint.inode() == metadata.ino()) {
+            if state.fingerprint.recognises(file, metadata)? {
+                return Ok(Some(state.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where to begin in a file that nobody knows.
+    fn beginning(&self, start_at: StartAt, metadata: &Metadata) -> u64 {
+        let born = metadata.created().ok();
+        let appeared_later =
+            self.surveyed || (!self.is_new && born.zip(self.written_at).is_some_and(|(born, then)| born > then));
+        let at_end = match start_at {
+            StartAt::Beginning => false,
+            StartAt::Auto => !self.is_new && !appeared_later,
+            StartAt::End => !appeared_later,
+        };
+        if at_end { metadata.len() } else { 0 }
+    }
+}
+
+impl Engine {
+    /// Looks around: follows what is new, notices what left.
+    pub(super) fn survey(&mut self, now: Moment) {
+        self.survey_at = now.boot + SURVEY_INTERVAL;
+        let mut found = Found::default();
+        for (table, finder) in self.files.finders.iter().enumerate() {
+            finder.look(table, &mut found);
+        }
+        if let Some(watcher) = &mut self.files.watcher {
+            watcher.watch(&found.directories);
+        }
+        self.files.unreadable.retain(|path, _| found.files.contains_key(path));
+        let mut adopted = BTreeSet::new();
+        self.let_go_of_the_vanished(&found, now);
+        for (path, table) in &found.files {
+            self.visit(path, *table, &mut adopted, now);
+        }
+        if !self.files.surveyed {
+            self.find_rotated(&mut adopted, now);
+            self.files.surveyed = true;
+        }
+        self.warn_of_survey(&found);
+        let files = self.files.tailed.values_mut().filter(|file| adopted.contains(&file.id));
+        let states: Vec<FileState> = files.map(Tailed::state).collect();
+        if !states.is_empty()
+            && let Err(error) = self.books.write(states)
+        {
+            self.warn_of_checkpoint(&error);
+        }
+        for id in adopted {
+            self.look(id, now);
+        }
+    }
+
+    fn let_go_of_the_vanished(&mut self, found: &Found, now: Moment) {
+        let vanished: Vec<PathBuf> =
+            self.files.by_path.keys().filter(|path| !found.files.contains_key(*path)).cloned().collect();
+        for path in vanished {
+            self.let_go(&path, now);
+        }
+    }
+
+    /// The file at `path` is no longer there.
+    fn let_go(&mut self, path: &Path, now: Moment) {
+        if let Some(file) = self.files.by_path.remove(path).and_then(|id| self.files.tailed.get_mut(&id)) {
+            file.leave(now.boot);
+        }
+    }
+
+    /// A path that a pattern names: still the file we follow, or another one.
+    fn visit(&mut self, path: &Path, table: usize, adopted: &mut BTreeSet<FileId>, now: Moment) {
+        if let Some(id) = self.files.at(path) {
+            let same = fs::metadata(path)
+                .is_ok_and(|metadata| self.files.tailed.get(&id).is_some_and(|file| file.is(&metadata)));
+            if same {
+                return self.look(id, now);
+            }
+            self.let_go(path, now);
+        }
+        self.adopt(path, table, Life::Active, adopted, now);
+    }
+
+    /// Follows the file at `path` from where it is known to be done, or from its beginning or end.
+    fn adopt(&mut self, path: &Path, table: usize, life: Life, adopted: &mut BTreeSet<FileId>, now: Moment) {
+        let file = match open_regular(path) {
+            Ok(file) => file,
+            Err(error) if error.is_absent() => return,
+            Err(error) => return self.note_unreadable(path, error.to_string(), error.hint(path), now),
+        };
+        match self.admit(path, table, life, file) {
+            Ok(Some(id)) => {
+                self.files.unreadable.remove(path);
+                adopted.insert(id);
+            }
+            Ok(None) => {}
+            Err(error) => self.note_unreadable(path, error.to_string(), None, now),
+        }
+    }
+
+    /// Takes an opened file in; `None` when it was followed already.
+    fn admit(&mut self, path: &Path, table: usize, life: Life, file: fs::File) -> io::Result<Option<FileId>> {
+        let metadata = file.metadata()?;
+        if let Some(id) = self.files.same_as(&metadata) {
+            self.move_to(id, path, life);
+            return Ok(None);
+        }
+        let known = self.files.recognise(&file, &metadata)?;
+        let (id, source, coverage) = match known {
+            Some(state) => (state.id, state.source.into(), state.coverage),
+            None => {
+                let source: Arc<str> = path.to_string_lossy().into();
+                let start = self.settings.files[table].start_at;
+                (self.files.next_id, source, Coverage::from(self.files.beginning(start, &metadata)))
+            }
+        };
+        let mut tailed = Tailed::new(id, path.to_owned(), source.clone(), table, file, coverage)?;
+        tailed.life = life;
+        self.books.account(&source);
+        self.files.next_id = self.files.next_id.max(id + 1);
+        self.files.known.remove(&id);
+        self.files.tailed.insert(id, tailed);
+        if life == Life::Active {
+            self.files.by_path.insert(path.to_owned(), id);
+        }
+        Ok(Some(id))
+    }
+
+    /// A followed file was renamed to a path that a pattern names, too.
+    fn move_to(&mut self, id: FileId, path: &Path, life: Life) {
+        let Some(file) = self.files.tailed.get_mut(&id) else { return };
+        if life == Life::Active && file.life != Life::Active {
+            file.path = path.to_owned();
+            file.life = Life::Active;
+            self.files.by_path.insert(path.to_owned(), id);
+        }
+    }
+
+    /// Files that were renamed while nobody looked, to a name that no pattern matches: read to their end, then left.
+    fn find_rotated(&mut self, adopted: &mut BTreeSet<FileId>, now: Moment) {
+        let missing: Vec<FileState> = self.files.known.values().cloned().collect();
+        for state in missing {
+            let Some(table) = self.table_of(&state.source) else { continue };
+            for path in siblings(Path::new(&state.source)) {
+                let same = fs::metadata(&path).is_ok_and(|metadata| metadata.ino() == state.fingerprint.inode());
+                if same {
+                    self.adopt(&path, table, Life::Leaving { quiet_since: now.boot }, adopted, now);
+                }
+            }
+        }
+    }
+
+    /// The table whose patterns name a source.
+    fn table_of(&self, source: &str) -> Option<usize> {
+        self.files.finders.iter().position(|finder| finder.matches(Path::new(source)))
+    }
+
+    /// Looks at one file: is there more to read, or was it cut off?
+    pub(super) fn look(&mut self, id: FileId, now: Moment) {
+        let Some(file) = self.files.tailed.get_mut(&id) else { return };
+        if file.life == Life::Cut {
+            return;
+        }
+        match file.look(now.boot) {
+            Ok(Look::Unread) => self.want(id, now),
+            Ok(Look::AtEnd) if file.is_complete(now.boot) && file.unread_bytes() > 0 => {
+                file.unread();
+                self.want(id, now);
+            }
+            Ok(Look::AtEnd) => {}
+            Ok(Look::CutOff) => self.cut_off(id, now),
+            Err(error) => {
+                file.fault = Some(Fault { at: now.wall, message: error.to_string(), hint: None });
+            }
+        }
+    }
+
+    /// A file was truncated, or rewritten: what was not read of it is a gap, and what stands there now is a new file.
+    fn cut_off(&mut self, id: FileId, now: Moment) {
+        let Some(file) = self.files.tailed.get_mut(&id) else { return };
+        let gap = Count { events: 0, bytes: file.unread_bytes() };
+        let (path, table, was_active) = (file.path.clone(), file.table, file.life == Life::Active);
+        file.life = Life::Cut;
+        tracing::info!(path = %path.display(), unread_bytes = gap.bytes, "file was truncated, reading it from its beginning");
+        if gap.bytes > 0 {
+            let source = file.source.clone();
+            let account = self.books.account(&source);
+            account.read(gap);
+            account.drop(Reason::Gap, gap);
+        }
+        self.files.by_path.remove(&path);
+        if was_active {
+            let mut adopted = BTreeSet::new();
+            self.adopt(&path, table, Life::Active, &mut adopted, now);
+            for id in adopted {
+                self.look(id, now);
+            }
+        }
+    }
+
+    fn note_unreadable(&mut self, path: &Path, message: String, hint: Option<String>, now: Moment) {
+        let fault = Fault { at: now.wall, message, hint };
+        if self.files.unreadable.get(path).is_none_or(|before| before.message != fault.message) {
+            tracing::warn!(path = %path.display(), error = fault.message, "file can't be followed");
+        }
+        self.files.unreadable.insert(path.to_owned(), fault);
+    }
+
+    fn warn_of_survey(&mut self, found: &Found) {
+        let too_many = found.too_many.then(|| format!("more than {MOST_FILES} files match; the rest is not followed"));
+        self.set_warning("too_many_files", too_many, "make `include` narrower, or use `exclude`");
+        let unwatched = self.files.watch_problem();
+        let hint = "raise fs.inotify.max_user_watches; until then such directories are looked at every 10 s";
+        self.set_warning("unwatched_directory", unwatched, hint);
+        let unreadable = found.unreadable.iter().find(|(path, _)| path.exists());
+        let unreadable =
+            unreadable.map(|(path, reason)| format!("directory '{}' can't be read: {reason}", path.display()));
+        self.set_warning("unreadable_directory", unreadable, "let the service's user read and enter it");
+    }
+
+    /// Shows or withdraws a warning.
+    pub(super) fn set_warning(&mut self, code: &'static str, message: Option<String>, hint: &str) {
+        match message {
+            None => drop(self.warnings.remove(code)),
+            Some(message) => {
+                let warning = Warning { code: code.to_owned(), message, hint: Some(hint.to_owned()) };
+                if self.warnings.get(code) != Some(&warning) {
+                    tracing::warn!(code, reason = warning.message, "degraded");
+                    self.warnings.insert(code, warning);
+                }
+            }
+        }
+    }
+
+    /// Files that left, were read to their end and are settled are no longer of interest.
+    pub(super) fn forget_finished(&mut self, now: Moment) {
+        let finished: Vec<FileId> = self.files.leaving().filter(|id| self.is_finished(*id, now)).collect();
+        for id in finished {
+            self.files.remove(id);
+            self.streams.lose_interest(id);
+            if let Err(error) = self.books.forget(id) {
+                self.warn_of_checkpoint(&error);
+            }
+        }
+    }
+
+    fn is_finished(&self, id: FileId, now: Moment) -> bool {
+        self.files.get(id).is_some_and(|file| {
+            let read = file.life == Life::Cut || file.unread_bytes() == 0;
+            read && file.is_complete(now.boot) && file.coverage.is_settled()
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! How the engine behaves, with real files and a scripted sink.

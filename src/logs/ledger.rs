@@ -1,0 +1,160 @@
+//! The account of one source: read = delivered + pending + dropped, in records and bytes. Each side is counted where
+//! it happens, none is computed from the others, so that a mistake shows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{Ledger, Tally};
+
+/// Why a record was given up; the words of `status` and of the dead letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reason {
+    /// CloudWatch takes nothing older than 14 days.
+    TooOld,
+    /// CloudWatch takes nothing more than two hours ahead.
+    TooNew,
+    /// Older than the group's retention.
+    Expired,
+    /// CloudWatch refused this very event, or it could not be framed.
+    Invalid,
+    /// An empty line: CloudWatch takes no empty message.
+    Empty,
+    /// Cut off in the source before it was read.
+    Gap,
+}
+
+impl Reason {
+    /// The word in `status`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::TooOld => "too_old",
+            Self::TooNew => "too_new",
+            Self::Expired => "expired",
+            Self::Invalid => "invalid",
+            Self::Empty => "empty",
+            Self::Gap => "gap",
+        }
+    }
+}
+
+/// Records and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Count {
+    /// Records.
+    pub(crate) events: u64,
+    /// The source's bytes.
+    pub(crate) bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.events += other.events;
+        self.bytes += other.bytes;
+    }
+
+    fn subtract(&mut self, other: Self) {
+        self.events = self.events.saturating_sub(other.events);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
+}
+
+/// The account of one source. What is kept is what is settled; what was on its way is read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Account {
+    #[serde(skip)]
+    read: Count,
+    #[serde(skip)]
+    pending: Count,
+    delivered: Count,
+    #[serde(default)]
+    dropped: BTreeMap<Reason, Count>,
+    /// Records that held bytes that are not UTF-8, and were delivered with replacement characters.
+    #[serde(default)]
+    pub(crate) invalid_utf8: u64,
+}
+
+impl Account {
+    /// An account as the checkpoint kept it: what is settled was once read.
+    pub(crate) fn revived(mut self) -> Self {
+        self.read = self.delivered;
+        for count in self.dropped.values() {
+            self.read.add(*count);
+        }
+        self.pending = Count::default();
+        self
+    }
+
+    /// Records were read, and are on their way.
+    pub(crate) fn read(&mut self, count: Count) {
+        self.read.add(count);
+        self.pending.add(count);
+    }
+
+    /// Records on their way were given back to the source.
+    pub(crate) fn give_back(&mut self, count: Count) {
+        self.read.subtract(count);
+        self.pending.subtract(count);
+    }
+
+    /// Records on their way were accepted.
+    pub(crate) fn deliver(&mut self, count: Count) {
+        self.pending.subtract(count);
+        self.delivered.add(count);
+    }
+
+    /// Records on their way were given up.
+    pub(crate) fn drop(&mut self, reason: Reason, count: Count) {
+        self.pending.subtract(count);
+        self.dropped.entry(reason).or_default().add(count);
+    }
+
+    /// Adds this account to what `status` shows.
+    pub(crate) fn add_to(&self, ledger: &mut Ledger) {
+        add(&mut ledger.events, self, |count| count.events);
+        add(&mut ledger.bytes, self, |count| count.bytes);
+    }
+}
+
+fn add(tally: &mut Tally, account: &Account, side: impl Fn(&Count) -> u64) {
+    tally.read += side(&account.read);
+    tally.delivered += side(&account.delivered);
+    tally.pending += side(&account.pending);
+    for (reason, count) in &account.dropped {
+        *tally.dropped.entry(reason.word().to_owned()).or_default() += side(count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(events: u64, bytes: u64) -> Count {
+        Count { events, bytes }
+    }
+
+    fn balanced(account: &Account) -> bool {
+        let mut ledger = Ledger::default();
+        account.add_to(&mut ledger);
+        [ledger.events, ledger.bytes]
+            .iter()
+            .all(|side| side.read == side.delivered + side.pending + side.dropped.values().sum::<u64>())
+    }
+
+    #[test]
+    fn the_account_balances_after_each_step_and_after_a_restart() {
+        let mut account = Account::default();
+        account.read(count(10, 100));
+        assert!(balanced(&account));
+        account.deliver(count(5, 50));
+        account.drop(Reason::Empty, count(2, 2));
+        assert!(balanced(&account));
+        account.give_back(count(1, 20));
+        assert!(balanced(&account));
+        let kept = serde_json::to_string(&account).expect("plain data");
+        let revived = serde_json::from_str::<Account>(&kept).expect("as written").revived();
+        assert!(balanced(&revived));
+        assert_eq!(revived.read, count(7, 52));
+    }
+}

@@ -1,0 +1,9 @@
+//! Files as a source: finding them, opening them safely, recognising them again, noticing that they grew. Not the
+//! decision what to read when (the engine's), nor what a record is (framing's).
+
+pub(crate) mod discover;
+pub(crate) mod identity;
+pub(crate) mod open;
+pub(crate) mod read;
+pub(crate) mod tailed;
+pub(crate) mod watch;

@@ -1,0 +1,169 @@
+//! A report in one line: for systemd's `STATUS=` and the top of the screen. Not the details.
+
+use serde::Serialize;
+
+use super::Report;
+use crate::logs::{DestinationState, SourceState};
+use crate::{credentials, imds};
+
+/// How the daemon is, all in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// IMDS was not heard or credentials were not had yet, and nothing has failed.
+    Starting,
+    /// All is as it should be.
+    Healthy,
+    /// It runs, and these things do not work.
+    Degraded(Vec<String>),
+}
+
+impl Condition {
+    /// What `report` amounts to.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        let problems: Vec<String> = [configuration(report), imds(report), credentials(report)]
+            .into_iter()
+            .flatten()
+            .chain(sources(report))
+            .chain(destinations(report))
+            .collect();
+        if !problems.is_empty() {
+            Self::Degraded(problems)
+        } else if report.imds.state == imds::State::Starting
+            || report.credentials.iter().any(|role| role.expiration.is_none())
+        {
+            Self::Starting
+        } else {
+            Self::Healthy
+        }
+    }
+}
+
+impl std::fmt::Display for Condition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Starting => f.write_str("starting"),
+            Self::Healthy => f.write_str("healthy"),
+            Self::Degraded(problems) => write!(f, "degraded: {}", problems.join(", ")),
+        }
+    }
+}
+
+/// Condition, instance and ledger on one line.
+#[must_use]
+pub fn headline(report: &Report) -> String {
+    let events = &report.logs.ledger.events;
+    let mut parts = vec![Condition::of(report).to_string()];
+    parts.extend(report.instance.instance_id.clone());
+    parts.push(format!(
+        "{} delivered, {} pending, {} dropped",
+        count(events.delivered),
+        count(events.pending),
+        count(events.dropped.values().sum())
+    ));
+    parts.join("; ")
+}
+
+fn configuration(report: &Report) -> Option<String> {
+    report.config.error.as_ref().map(|_| "the configuration file is not in use".to_owned())
+}
+
+fn imds(report: &Report) -> Option<String> {
+    use imds::State::{Running, Starting};
+    (!matches!(report.imds.state, Running | Starting)).then(|| format!("IMDS {}", word(&report.imds.state)))
+}
+
+fn credentials(report: &Report) -> Option<String> {
+    use credentials::State::{Expired, Stale};
+    let bad = report.credentials.iter().find(|role| {
+        matches!(role.state, Stale | Expired) || (role.expiration.is_none() && role.last_error.is_some())
+    })?;
+    Some(format!("credentials {}", word(&bad.state)))
+}
+
+fn sources(report: &Report) -> impl Iterator<Item = String> {
+    let states = [SourceState::Failed, SourceState::Waiting];
+    states.into_iter().filter_map(|state| {
+        counted(report.logs.sources.iter().filter(|source| source.state == state).count(), "source", &word(&state))
+    })
+}
+
+fn destinations(report: &Report) -> impl Iterator<Item = String> {
+    use DestinationState::{BackingOff, Denied, NoCredentials, Throttled, Unreachable};
+    [Denied, Unreachable, NoCredentials, Throttled, BackingOff].into_iter().filter_map(|state| {
+        let destinations = &report.logs.destinations;
+        counted(destinations.iter().filter(|to| to.state == state).count(), "destination", &word(&state))
+    })
+}
+
+fn counted(n: usize, thing: &str, state: &str) -> Option<String> {
+    match n {
+        0 => None,
+        1 => Some(format!("1 {thing} {state}")),
+        n => Some(format!("{n} {thing}s {state}")),
+    }
+}
+
+/// A state's word as a person reads it; the same as in the JSON.
+pub(super) fn word(state: &impl Serialize) -> String {
+    match serde_json::to_value(state) {
+        Ok(serde_json::Value::String(word)) => word.replace('_', " "),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::report::tests::sample;
+    use super::*;
+
+    fn healthy() -> Report {
+        let mut report = sample();
+        report.logs.sources.truncate(1);
+        report.logs.destinations.clear();
+        report
+    }
+
+    #[test]
+    fn a_daemon_with_nothing_wrong_is_healthy() {
+        let expected = "healthy; i-0123456789abcdef0; 999,880 delivered, 100 pending, 20 dropped";
+        assert_eq!(headline(&healthy()), expected);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_named() {
+        let mut report = sample();
+        report.imds.state = imds::State::NotImds;
+        report.credentials[0].state = credentials::State::Stale;
+        let expected = "degraded: IMDS not imds, credentials stale, 1 source failed, 1 destination denied";
+        assert_eq!(Condition::of(&report).to_string(), expected);
+    }
+
+    #[test]
+    fn before_imds_was_heard_it_is_starting_and_with_an_error_it_is_degraded() {
+        let mut report = healthy();
+        report.credentials[0] = credentials::Snapshot::default();
+        report.imds = imds::Snapshot::default();
+        assert_eq!(Condition::of(&report), Condition::Starting);
+        report.credentials[0].last_error = sample().logs.sources[1].last_error.clone();
+        assert_eq!(Condition::of(&report), Condition::Degraded(vec!["credentials absent".to_owned()]));
+    }
+
+    #[test]
+    fn large_numbers_are_grouped_by_thousands() {
+        assert_eq!([0, 999, 1_000, 12_345_678].map(count), ["0", "999", "1,000", "12,345,678"]);
+    }
+}
