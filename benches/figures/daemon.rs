@@ -67,7 +67,7 @@ impl Host {
         // One that died left its socket behind.
         let _ = std::fs::remove_file(&notify);
         let systemd = UnixDatagram::bind(&notify).expect("a socket in a temporary directory");
-        systemd.set_read_timeout(Some(PATIENCE)).expect("a timeout that is not zero");
+        systemd.set_read_timeout(Some(LOOK_EVERY)).expect("a timeout that is not zero");
         let started = Instant::now();
         let child = Command::new(BINARY)
             .args([Path::new("run"), Path::new("--config"), &self.path("config.toml")])
@@ -111,12 +111,15 @@ impl Daemon {
     }
 
     /// Waits for `READY=1`; returns how long that was from the start.
-    pub(crate) fn wait_until_ready(&self) -> Duration {
+    pub(crate) fn wait_until_ready(&mut self) -> Duration {
         let mut datagram = [0; 4096];
         loop {
-            let length = self.systemd.recv(&mut datagram).unwrap_or_else(|_| panic!("never ready: {}", self.said()));
-            if datagram[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
-                return self.started.elapsed();
+            match self.systemd.recv(&mut datagram) {
+                Ok(length) if datagram[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") => {
+                    return self.started.elapsed();
+                }
+                Ok(_) => {}
+                Err(_) => self.assert_alive("it is not ready"),
             }
         }
     }
@@ -124,15 +127,19 @@ impl Daemon {
     /// Waits until `sink` holds `count` different lines; returns how long that was from the start.
     pub(crate) fn wait_until_shipped(&mut self, sink: &Sink, count: u64) -> Duration {
         loop {
-            let tally = sink.tally();
-            if tally.distinct >= count {
+            let shipped = sink.tally().distinct;
+            if shipped >= count {
                 return self.started.elapsed();
             }
-            let ended = self.child.try_wait().expect("our own child can be waited for");
-            assert!(ended.is_none(), "the agent ended with {ended:?}: {}", self.said());
-            assert!(self.started.elapsed() < PATIENCE, "{} of {count} lines: {}", tally.distinct, self.said());
+            self.assert_alive(&format!("{shipped} of {count} lines have come"));
             std::thread::sleep(LOOK_EVERY);
         }
+    }
+
+    fn assert_alive(&mut self, so_far: &str) {
+        let ended = self.child.try_wait().expect("our own child can be waited for");
+        assert!(ended.is_none(), "the agent ended with {ended:?}, and {so_far}; it said:\n{}", self.said());
+        assert!(self.started.elapsed() < PATIENCE, "after {PATIENCE:?} {so_far}; it said:\n{}", self.said());
     }
 
     fn said(&self) -> String {

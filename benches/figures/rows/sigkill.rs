@@ -37,7 +37,7 @@ pub(crate) fn sigkill() -> Vec<Row> {
         }
         writer.join().expect("the writer does not panic");
     });
-    let daemon = host.start(&sink);
+    let mut daemon = host.start(&sink);
     daemon.wait_until_ready();
     let tally = wait_until_quiet(&sink);
     let lost = LINES as u64 - tally.distinct;

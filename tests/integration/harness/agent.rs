@@ -25,8 +25,9 @@ impl Agent {
     pub(crate) fn start(command: Command, socket: PathBuf) -> Self {
         let mut agent = Self::start_without_waiting(command, socket);
         let opened = look_until(SOON, || {
-            let exited = agent.child.try_wait().expect("our child can be waited for");
-            assert!(exited.is_none(), "the agent ended at once, with {exited:?}, saying:\n{}", agent.said());
+            if let Some(status) = agent.child.try_wait().expect("our own child can be waited for") {
+                panic!("the agent ended at once, with {status}, saying:\n{}", agent.said_to_its_end());
+            }
             agent.try_report()
         });
         assert!(opened.is_ok(), "no report at {} within {SOON:?}; it said:\n{}", agent.socket.display(), agent.said());
@@ -60,6 +61,14 @@ impl Agent {
     /// What it wrote to stderr so far.
     pub(crate) fn said(&self) -> String {
         self.said.lock().expect("nobody panics here").clone()
+    }
+
+    /// All that it wrote to stderr; waits until it is gone.
+    fn said_to_its_end(&mut self) -> String {
+        if let Some(listener) = self.listener.take() {
+            listener.join().expect("the listener does not panic");
+        }
+        self.said()
     }
 
     /// The report, straight from the socket: one JSON document a connection.
@@ -119,14 +128,12 @@ impl Agent {
     pub(crate) fn wait_for_exit(mut self, within: Duration) -> (ExitStatus, String) {
         let status = look_until(within, || self.child.try_wait().expect("our own child can be waited for"))
             .unwrap_or_else(|waited| panic!("still running after {waited:?}; it said:\n{}", self.said()));
-        if let Some(listener) = self.listener.take() {
-            listener.join().expect("the listener does not panic");
-        }
+        let said = self.said_to_its_end();
         let mut printed = String::new();
         let stdout = self.child.stdout.as_mut().expect("stdout is piped");
         stdout.read_to_string(&mut printed).expect("a pipe can be read");
         assert_eq!(printed, "", "the daemon prints nothing on stdout");
-        (status, self.said())
+        (status, said)
     }
 }
 
