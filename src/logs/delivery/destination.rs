@@ -313,15 +313,15 @@ impl Destination {
         released
     }
 
-    /// When to ask again although nothing happened.
-    pub(crate) fn wake_at(&self) -> Option<Duration> {
+    /// When, after `now`, to ask again although nothing happened. What was due before waits for an answer.
+    pub(crate) fn wake_at(&self, now: Moment) -> Option<Duration> {
         let sealing = self.seal_at();
         let retrying = self.trouble.as_ref().map(|trouble| trouble.not_before);
         let widening = self.ready.front().filter(|(shipment, _)| {
             self.trouble.is_none() && self.proven && self.window < WIDEST_WINDOW && shipment.batch.is_full()
         });
         let widening = widening.map(|(_, since)| *since + KEEPS_UP);
-        [sealing, retrying, widening].into_iter().flatten().min()
+        [sealing, retrying, widening].into_iter().flatten().filter(|due| *due > now.boot).min()
     }
 
     /// Whether it holds no batch at all.

@@ -51,7 +51,7 @@ fn state(stream: &Destination) -> DestinationState {
 fn an_idle_stream_sends_a_line_after_a_quarter_of_a_second() {
     let mut stream = proven();
     read(&mut stream, 0, 1, at(10_000));
-    assert_eq!(stream.wake_at(), Some(at(10_250).boot));
+    assert_eq!(stream.wake_at(at(10_000)), Some(at(10_250).boot));
     stream.seal(at(10_249), false);
     assert!(stream.send(1, at(10_249)).is_none());
     stream.seal(at(10_250), false);

@@ -198,10 +198,12 @@ impl Engine {
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
         }
+        // What waited is sent first, so that its stream has an appetite again.
+        self.send(&mut step, now);
         let more = !self.stopping && self.read(now);
         self.send(&mut step, now);
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
-        step.wake_at = if more { Duration::ZERO } else { self.wake_at() };
+        step.wake_at = if more { Duration::ZERO } else { self.wake_at(now) };
         step
     }
 
@@ -253,8 +255,8 @@ impl Engine {
         step.actions.extend(self.books.to_sync().map(Action::Sync));
     }
 
-    fn wake_at(&self) -> Duration {
-        let streams = self.streams.wake_at();
+    fn wake_at(&self, now: Moment) -> Duration {
+        let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
         [Some(self.survey_at), streams, tick].into_iter().flatten().min().unwrap_or(self.survey_at)
     }

@@ -197,9 +197,9 @@ impl Streams {
     }
 
     /// When a stream wants to be asked again although nothing happened.
-    pub(super) fn wake_at(&self) -> Option<Duration> {
-        let waiting = self.queue.iter().filter_map(|&index| self.streams[index].destination.wake_at());
-        let active = self.active.iter().filter_map(|&index| self.streams[index].destination.wake_at());
+    pub(super) fn wake_at(&self, now: Moment) -> Option<Duration> {
+        let waiting = self.queue.iter().filter_map(|&index| self.streams[index].destination.wake_at(now));
+        let active = self.active.iter().filter_map(|&index| self.streams[index].destination.wake_at(now));
         waiting.chain(active).min()
     }
 

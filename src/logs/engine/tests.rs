@@ -1,1 +1,464 @@
-//! How the engine behaves, with real files and a scripted sink.
+//! How the engine behaves, with real files and answers given by hand; nothing here waits.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::logs::sink::Kind;
+use crate::logs::{FileSettings, SourceState, StartAt, Tally};
+use crate::template::Template;
+
+/// An engine over a directory of logs, a clock that a test moves, and a CloudWatch that accepts what it is told to.
+struct Bench {
+    logs: TempDir,
+    state: TempDir,
+    engine: Engine,
+    settings: Settings,
+    now: Moment,
+    puts: VecDeque<(usize, Ticket, Vec<String>)>,
+    created: Vec<usize>,
+    delivered: Vec<String>,
+}
+
+fn settings(logs: &Path, log_stream: &str) -> Settings {
+    let table = FileSettings {
+        include: vec![format!("{}/*.log", logs.display())],
+        exclude: Vec::new(),
+        log_group: Template::parse("g", &[]).expect("a name"),
+        log_stream: Template::parse(log_stream, &[]).expect("a name"),
+        retention_in_days: None,
+        start_at: StartAt::Auto,
+    };
+    Settings { files: vec![table], ..Settings::default() }
+}
+
+fn open(settings: &Settings, state: &Path, quarantine: Quarantine) -> Engine {
+    Engine::open(settings.clone(), state.to_owned(), None, Arc::default(), quarantine).expect("opens")
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with_stream("{file_name}")
+    }
+
+    fn with_stream(log_stream: &str) -> Self {
+        let logs = tempfile::tempdir().expect("a directory");
+        let state = tempfile::tempdir().expect("a directory");
+        let settings = settings(logs.path(), log_stream);
+        let engine = open(&settings, state.path(), Quarantine::new());
+        let now = Moment { boot: Duration::from_secs(1000), wall: Timestamp::now() };
+        let (puts, created, delivered) = (VecDeque::new(), Vec::new(), Vec::new());
+        Self { logs, state, engine, settings, now, puts, created, delivered }
+    }
+
+    fn append(&self, name: &str, text: &str) {
+        let path = self.logs.path().join(name);
+        let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opens");
+        file.write_all(text.as_bytes()).expect("writes");
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.boot += time;
+        self.now.wall += SignedDuration::try_from(time).expect("short");
+    }
+
+    /// Lets time pass and the engine look and act; what it puts waits for an answer.
+    fn go(&mut self, time: Duration) {
+        self.pass(time);
+        let mut events = Vec::new();
+        loop {
+            let step = self.engine.step(std::mem::take(&mut events), self.now);
+            for action in step.actions {
+                match action {
+                    Action::Put { stream, ticket, body, .. } => {
+                        self.puts.push_back((stream, ticket, messages(&body)));
+                    }
+                    Action::Create { stream, .. } => {
+                        self.created.push(stream);
+                        events.push(Event::Created { stream, result: Ok(()) });
+                    }
+                    Action::CheckRetention { .. } | Action::Sync(_) => {}
+                }
+            }
+            if events.is_empty() && step.wake_at > self.now.boot {
+                return;
+            }
+        }
+    }
+
+    /// Answers the oldest put.
+    fn answer(&mut self, result: Result<Accepted, Failure>) {
+        let (stream, ticket, events) = self.puts.pop_front().expect("a put");
+        if result.is_ok() {
+            self.delivered.extend(events);
+        }
+        let step = self.engine.step(vec![Event::Answer { stream, ticket, result }], self.now);
+        for action in step.actions {
+            match action {
+                Action::Put { stream, ticket, body, .. } => self.puts.push_back((stream, ticket, messages(&body))),
+                Action::Create { stream, .. } => {
+                    self.created.push(stream);
+                    self.engine.step(vec![Event::Created { stream, result: Ok(()) }], self.now);
+                }
+                Action::CheckRetention { .. } | Action::Sync(_) => {}
+            }
+        }
+    }
+
+    /// Surveys, and accepts everything until nothing comes any more.
+    fn deliver_all(&mut self) {
+        for _ in 0..4 {
+            self.go(SURVEY_INTERVAL);
+            while !self.puts.is_empty() {
+                self.answer(Ok(Accepted::default()));
+                self.go(Duration::from_millis(300));
+            }
+        }
+        self.assert_balanced();
+    }
+
+    /// What SIGKILL leaves: the files.
+    fn kill_and_restart(&mut self) {
+        self.puts.clear();
+        self.engine = open(&self.settings, self.state.path(), Quarantine::new());
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        self.engine.snapshot(self.now)
+    }
+
+    fn dropped(&self, reason: &str) -> u64 {
+        self.snapshot().ledger.events.dropped.get(reason).copied().unwrap_or_default()
+    }
+
+    fn assert_balanced(&self) {
+        let snapshot = self.snapshot();
+        let balanced =
+            |tally: &Tally| tally.read == tally.delivered + tally.pending + tally.dropped.values().sum::<u64>();
+        let ledgers = snapshot.sources.iter().map(|source| &source.ledger).chain([&snapshot.ledger]);
+        for ledger in ledgers {
+            assert!(balanced(&ledger.events) && balanced(&ledger.bytes), "{ledger:?}");
+        }
+    }
+
+    fn dead_letters(&self) -> Vec<Value> {
+        let text = fs::read_to_string(self.state.path().join("dead-letters.jsonl")).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+fn messages(body: &[u8]) -> Vec<String> {
+    let request: Value = serde_json::from_slice(body).expect("JSON");
+    let events = request["logEvents"].as_array().expect("events");
+    events.iter().map(|event| event["message"].as_str().expect("text").to_owned()).collect()
+}
+
+fn failure(kind: Kind) -> Failure {
+    Failure { kind, message: format!("{kind:?}"), hint: None, retry_after: None }
+}
+
+#[test]
+fn lines_arrive_once_and_in_order_and_the_ledger_says_so() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n\ntwo\r\nthr");
+    bench.deliver_all();
+    bench.append("a.log", "ee\n");
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "two", "three"]);
+    let ledger = bench.snapshot().ledger;
+    assert_eq!((ledger.events.read, ledger.events.delivered, bench.dropped("empty")), (4, 3, 1));
+    assert_eq!(ledger.bytes.read, 16);
+}
+
+#[test]
+fn the_checkpoint_moves_only_after_the_answer() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.go(Duration::from_secs(1));
+    bench.go(Duration::from_secs(1));
+    assert_eq!(bench.puts.len(), 1);
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one"]);
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one"]);
+    assert_eq!(bench.snapshot().ledger.events.delivered, 1);
+}
+
+#[test]
+fn a_renamed_file_is_read_to_its_end_and_the_new_one_from_its_beginning() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.deliver_all();
+    bench.append("a.log", "two\n");
+    fs::rename(bench.logs.path().join("a.log"), bench.logs.path().join("a.log.1")).expect("renames");
+    bench.append("a.log", "three\n");
+    bench.deliver_all();
+    bench.delivered.sort();
+    assert_eq!(bench.delivered, ["one", "three", "two"]);
+    assert_eq!(bench.snapshot().sources.len(), 1);
+}
+
+#[test]
+fn a_last_line_without_an_end_is_delivered_when_its_file_was_left() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\npartial");
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one"]);
+    fs::rename(bench.logs.path().join("a.log"), bench.logs.path().join("a.log.1")).expect("renames");
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "partial"]);
+}
+
+#[test]
+fn a_deleted_file_is_read_to_its_end() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.deliver_all();
+    let mut writer = OpenOptions::new().append(true).open(bench.logs.path().join("a.log")).expect("opens");
+    fs::remove_file(bench.logs.path().join("a.log")).expect("removes");
+    writer.write_all(b"two\n").expect("writes");
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "two"]);
+    assert_eq!(bench.snapshot().sources[0].state, SourceState::Finished);
+}
+
+#[test]
+fn a_truncated_file_is_read_from_its_beginning_even_if_it_grew_past_the_position() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\ntwo\n");
+    bench.deliver_all();
+    File::create(bench.logs.path().join("a.log")).expect("truncates");
+    bench.append("a.log", "drei\nvier\nfünf\n");
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "two", "drei", "vier", "fünf"]);
+}
+
+#[test]
+fn what_was_cut_off_before_it_was_read_is_a_counted_gap() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.go(Duration::from_secs(1));
+    bench.append("a.log", "partial");
+    bench.deliver_all();
+    File::create(bench.logs.path().join("a.log")).expect("truncates");
+    bench.deliver_all();
+    assert_eq!(bench.snapshot().ledger.bytes.dropped.get("gap"), Some(&7));
+}
+
+#[test]
+fn a_file_renamed_while_we_were_stopped_is_finished_from_its_position() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.deliver_all();
+    bench.append("a.log", "two\n");
+    fs::rename(bench.logs.path().join("a.log"), bench.logs.path().join("a.log.1")).expect("renames");
+    bench.append("a.log", "three\n");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    bench.delivered.sort();
+    assert_eq!(bench.delivered, ["one", "three", "two"]);
+}
+
+#[test]
+fn a_file_that_appeared_while_we_were_stopped_is_read_from_its_beginning() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.deliver_all();
+    bench.append("b.log", "two\n");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "two"]);
+}
+
+#[test]
+fn start_at_end_skips_what_was_there_and_nothing_that_comes() {
+    let mut bench = Bench::new();
+    bench.settings.files[0].start_at = StartAt::End;
+    bench.engine = open(&bench.settings, bench.state.path(), Quarantine::new());
+    bench.append("a.log", "old\n");
+    bench.deliver_all();
+    bench.append("a.log", "new\n");
+    bench.append("b.log", "later\n");
+    bench.deliver_all();
+    bench.delivered.sort();
+    assert_eq!(bench.delivered, ["later", "new"]);
+}
+
+#[test]
+fn a_missing_stream_is_created_and_nothing_is_lost() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.go(Duration::from_secs(1));
+    bench.go(Duration::from_secs(1));
+    bench.answer(Err(failure(Kind::NotFound)));
+    assert_eq!(bench.created.len(), 1);
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one"]);
+}
+
+#[test]
+fn a_denied_stream_holds_its_data_and_never_delays_the_others() {
+    let mut bench = Bench::new();
+    for name in ["a.log", "b.log"] {
+        bench.append(name, &format!("{name}\n"));
+    }
+    bench.go(Duration::from_secs(1));
+    bench.go(Duration::from_secs(1));
+    bench.answer(Err(failure(Kind::Denied)));
+    bench.answer(Ok(Accepted::default()));
+    bench.append("a.log", "more\n");
+    bench.append("b.log", "more\n");
+    bench.go(SURVEY_INTERVAL);
+    bench.go(Duration::from_secs(1));
+    assert_eq!(bench.puts.len(), 1);
+    bench.answer(Ok(Accepted::default()));
+    assert_eq!(bench.delivered, ["b.log", "more"]);
+    assert_eq!(bench.snapshot().ledger.events.pending, 0);
+    bench.assert_balanced();
+    for _ in 0..7 {
+        bench.go(SURVEY_INTERVAL);
+    }
+    bench.go(Duration::from_secs(1));
+    bench.answer(Ok(Accepted::default()));
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["b.log", "more", "a.log", "more"]);
+}
+
+#[test]
+fn what_cloudwatch_refuses_becomes_a_dead_letter_before_the_checkpoint_moves() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "old\nold too\ngood\n");
+    bench.go(Duration::from_secs(1));
+    bench.go(Duration::from_secs(1));
+    bench.answer(Ok(Accepted { too_old_end: Some(2), ..Accepted::default() }));
+    bench.assert_balanced();
+    let letters = bench.dead_letters();
+    assert_eq!(letters.iter().map(|letter| &letter["event"]["message"]).collect::<Vec<_>>(), ["old", "old too"]);
+    assert_eq!((bench.dropped("too_old"), bench.snapshot().ledger.events.delivered), (2, 1));
+}
+
+#[test]
+fn only_the_poison_event_becomes_a_dead_letter() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "a\nb\npoison\nc\n");
+    bench.go(Duration::from_secs(1));
+    bench.go(Duration::from_secs(1));
+    while let Some((_, _, messages)) = bench.puts.front() {
+        let poisoned = messages.contains(&"poison".to_owned());
+        bench.answer(if poisoned { Err(failure(Kind::InvalidEvents)) } else { Ok(Accepted::default()) });
+    }
+    assert_eq!(bench.delivered, ["a", "b", "c"]);
+    assert_eq!(bench.dead_letters()[0]["event"]["message"], "poison");
+    assert_eq!(bench.dropped("invalid"), 1);
+    bench.assert_balanced();
+}
+
+#[test]
+fn a_dead_letter_that_can_not_be_written_holds_the_checkpoint() {
+    let mut bench = Bench::new();
+    fs::create_dir(bench.state.path().join("dead-letters.jsonl")).expect("blocks the file");
+    bench.append("a.log", "old\n");
+    bench.go(Duration::from_secs(1));
+    bench.go(Duration::from_secs(1));
+    bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
+    assert_eq!(bench.snapshot().sources[0].position, 0);
+    assert!(bench.snapshot().warnings.iter().any(|warning| warning.code == "dead_letters_unwritable"));
+    fs::remove_dir(bench.state.path().join("dead-letters.jsonl")).expect("unblocks");
+    bench.go(TICK);
+    assert_eq!((bench.snapshot().sources[0].position, bench.dropped("too_old")), (4, 1));
+}
+
+#[test]
+fn a_quarantined_record_is_passed_over_and_its_neighbours_are_delivered() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\nevil\ntwo\n");
+    bench.engine = open(&bench.settings, bench.state.path(), Quarantine::from([(1, 4)]));
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "two"]);
+    assert_eq!(bench.dead_letters()[0]["event"]["message"], "evil");
+}
+
+#[test]
+fn a_name_that_is_not_known_yet_makes_its_file_wait_and_then_it_flows() {
+    let mut bench = Bench::with_stream("{instance_id}/{file_name}");
+    bench.append("a.log", "one\n");
+    bench.go(SURVEY_INTERVAL);
+    let source = &bench.snapshot().sources[0];
+    assert_eq!(source.state, SourceState::Waiting);
+    assert!(source.last_error.as_ref().expect("says why").message.contains("{instance_id}"));
+    let names = Names::from([("instance_id".to_owned(), "i-1".to_owned())]);
+    bench.engine.step(vec![Event::Names(names)], bench.now);
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one"]);
+    assert_eq!(bench.snapshot().destinations[0].log_stream, "i-1/a.log");
+}
+
+#[test]
+fn state_of_another_instance_is_set_aside_and_its_files_are_new_to_us() {
+    let mut bench = Bench::new();
+    let names = |id: &str| Event::Names(Names::from([("instance_id".to_owned(), id.to_owned())]));
+    bench.append("a.log", "one\n");
+    bench.engine.step(vec![names("i-old")], bench.now);
+    bench.deliver_all();
+    bench.kill_and_restart();
+    bench.engine.step(vec![names("i-new")], bench.now);
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "one"]);
+    assert!(bench.state.path().join("checkpoint.of-i-old").exists());
+    assert!(bench.snapshot().warnings.iter().any(|warning| warning.code == "state_set_aside"));
+}
+
+#[test]
+fn several_files_of_one_stream_share_its_batches() {
+    let mut bench = Bench::with_stream("all");
+    bench.append("a.log", "a\n");
+    bench.append("b.log", "b\n");
+    bench.deliver_all();
+    bench.delivered.sort();
+    assert_eq!(bench.delivered, ["a", "b"]);
+    assert_eq!((bench.snapshot().destinations.len(), bench.snapshot().sources.len()), (1, 2));
+}
+
+#[test]
+fn buffers_stay_below_their_limit_whatever_waits() {
+    let mut bench = Bench::new();
+    bench.settings.memory_limit = 4 << 20;
+    bench.engine = open(&bench.settings, bench.state.path(), Quarantine::new());
+    let line = format!("{}\n", "x".repeat(199));
+    for index in 0..20 {
+        bench.append(&format!("{index}.log"), &line.repeat(10_000));
+    }
+    for _ in 0..20 {
+        bench.go(Duration::from_secs(1));
+        assert!(bench.snapshot().buffers_bytes <= bench.settings.memory_limit, "{}", bench.snapshot().buffers_bytes);
+        while !bench.puts.is_empty() {
+            bench.answer(Ok(Accepted::default()));
+            assert!(bench.snapshot().buffers_bytes <= bench.settings.memory_limit);
+        }
+    }
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 200_000);
+}
+
+#[test]
+fn stopping_sends_what_was_read_and_reads_no_more() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.go(Duration::from_millis(10));
+    let step = bench.engine.step(vec![Event::Stop], bench.now);
+    assert!(!step.drained);
+    assert!(matches!(step.actions[..], [Action::Put { .. }]));
+    let Some(Action::Put { stream, ticket, .. }) = step.actions.into_iter().next() else { panic!("a put") };
+    bench.append("a.log", "two\n");
+    let answer = Event::Answer { stream, ticket, result: Ok(Accepted::default()) };
+    assert!(bench.engine.step(vec![answer], bench.now).drained);
+    assert_eq!(bench.snapshot().ledger.events.delivered, 1);
+}

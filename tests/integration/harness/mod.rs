@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! What every suite stands on: a host made of temporary directories, the agent's real binary on it, the emulator and
 //! moto on loopback, and waiting for conditions with a deadline. Not the promises: those are the suites'.
 
@@ -8,7 +7,7 @@ mod host;
 pub(crate) mod http;
 mod lines;
 mod moto;
-mod python;
+pub(crate) mod python;
 mod report;
 
 use std::net::{SocketAddr, TcpListener};
@@ -49,8 +48,3 @@ pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("a bound socket has an address")
 }
-=======
-//! What the suites stand on.
-
-pub(crate) mod python;
->>>>>>> emulator
