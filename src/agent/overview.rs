@@ -10,7 +10,7 @@ use super::identity::Identity;
 use super::supervisor::Board;
 use crate::clock::{Clock, boot_time};
 use crate::credentials::CredentialCache;
-use crate::fault::Warning;
+use crate::fault::{Fault, Warning};
 use crate::imds::ImdsClient;
 use crate::logs::LogShipper;
 use crate::status::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
@@ -57,6 +57,8 @@ impl Overview {
         warnings.extend(self.identity.warnings());
         warnings.extend(region_warning(&instance));
         warnings.extend(skew_warning(self.clock.skew()));
+        let credentials = self.credentials.snapshot();
+        warnings.extend(credentials.confirmation.clone().map(confirmation_warning));
         warnings.extend(logs.warnings);
         Report {
             schema: SCHEMA,
@@ -67,7 +69,7 @@ impl Overview {
             config: self.config.clone(),
             instance,
             imds: self.imds.snapshot(),
-            credentials: vec![self.credentials.snapshot()],
+            credentials: vec![credentials],
             logs: Logs { ledger: logs.ledger, sources: logs.sources, destinations: logs.destinations },
             memory,
             warnings,
@@ -109,6 +111,11 @@ fn skew_warning(skew: SignedDuration) -> Option<Warning> {
         ),
         hint: Some("chronyc makestep, or timedatectl set-ntp true".to_owned()),
     })
+}
+
+/// STS can't say who the credentials are: worth knowing, and no failure of theirs.
+fn confirmation_warning(fault: Fault) -> Warning {
+    Warning { code: "identity_unconfirmed".to_owned(), message: fault.message, hint: fault.hint }
 }
 
 /// What the process occupies (proc(5), `VmRSS`); 0 where /proc is not mounted.

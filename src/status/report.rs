@@ -186,6 +186,7 @@ pub(super) mod tests {
                 served: 1_234,
                 denied: 0,
                 last_error: None,
+                confirmation: None,
             }],
             logs: Logs {
                 ledger: ledger(),
