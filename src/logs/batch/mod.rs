@@ -33,11 +33,13 @@ pub(crate) type FileId = u64;
 struct Entry {
     /// Where its JSON ends in the body.
     body_end: u32,
-    /// How many of the source's bytes it covers.
+    /// How many of the source's bytes it covers; the highest bit says whether it ends its record (parts of a line are
+    /// one record). Two words an event, as there are thousands in memory.
     bytes: u32,
-    /// Whether it ends its record (parts of a line are one record).
-    ends_record: bool,
 }
+
+/// The bit of [`Entry::bytes`] that says "ends its record".
+const ENDS_RECORD: u32 = 1 << 31;
 
 /// A run of records of one file that stand in a batch together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,6 +84,12 @@ pub(crate) struct Share {
     pub(crate) bytes: u64,
 }
 
+/// Room behind the events for the rest of the body: both names, escaped.
+const TAIL_ROOM: usize = 2048;
+
+/// What an event's JSON takes beside its text, with a timestamp of our age.
+const EVENT_JSON: usize = 64;
+
 /// What every body begins with.
 const HEAD: &[u8] = b"{\"logEvents\":[";
 
@@ -104,7 +112,7 @@ pub(crate) struct Batch {
 impl Batch {
     /// An empty batch; no event of it is older than `not_before`. `expected` bytes are about to be read into it.
     pub(crate) fn new(not_before: Timestamp, expected: usize) -> Self {
-        let mut body = Vec::with_capacity(HEAD.len() + expected.min(LONGEST_BODY));
+        let mut body = Vec::with_capacity(expected.min(LONGEST_BODY) + TAIL_ROOM);
         body.extend_from_slice(HEAD);
         let first = not_before.as_millisecond();
         Self {
@@ -165,7 +173,7 @@ impl Batch {
             && (self.cost + cost > LARGEST_COST
                 || self.entries.len() >= MOST_EVENTS
                 || at - self.first >= LONGEST_SPAN
-                || self.body.len() + cost > limit.min(LONGEST_BODY))
+                || self.body.len() + cost + EVENT_JSON > limit.min(LONGEST_BODY))
     }
 
     fn write_event(&mut self, at: i64, text: &str, marker: &str) {
@@ -176,6 +184,11 @@ impl Batch {
             self.prefix = format!("{{\"timestamp\":{at},\"message\":\"").into_bytes();
             self.prefix_at = Some(at);
         }
+        // Doubling a body of a megabyte would waste half of what it takes.
+        let needed = self.prefix.len() + text.len() + marker.len() + 2;
+        if self.body.capacity() - self.body.len() < needed + TAIL_ROOM {
+            self.body.reserve_exact(needed + TAIL_ROOM + self.body.len() / 4);
+        }
         self.body.extend_from_slice(&self.prefix);
         json::escape_into(&mut self.body, text);
         self.body.extend_from_slice(marker.as_bytes());
@@ -184,10 +197,10 @@ impl Batch {
 
     fn enter(&mut self, record: &Record<'_>, replaced: bool) {
         let ends_record = record.piece.next_part() == 0;
+        let bytes = u32::try_from(record.length).unwrap_or(ENDS_RECORD - 1);
         self.entries.push(Entry {
             body_end: u32::try_from(self.body.len()).unwrap_or(u32::MAX),
-            bytes: u32::try_from(record.length).unwrap_or(u32::MAX),
-            ends_record,
+            bytes: if ends_record { bytes | ENDS_RECORD } else { bytes },
         });
         if let Some(segment) = self.segments.last_mut() {
             segment.end += record.length as u64;
@@ -346,8 +359,8 @@ impl Sealed {
             if !inside.is_empty() {
                 let mut share = Share { file: segment.file, ..Share::default() };
                 for entry in &self.entries[inside] {
-                    share.records += u64::from(entry.ends_record);
-                    share.bytes += u64::from(entry.bytes);
+                    share.records += u64::from(entry.bytes & ENDS_RECORD != 0);
+                    share.bytes += u64::from(entry.bytes & !ENDS_RECORD);
                 }
                 shares.push(share);
             }

@@ -4,16 +4,16 @@
 //! |---|---|---|---|
 //! | throttled | throttled | full jitter 1 → 60 s, at least what AWS asks for; the linger doubles, 5 → 30 s | kept |
 //! | 5xx | backing off | full jitter 0.2 → 30 s | kept |
-//! | no connection, no answer | unreachable | full jitter 0.2 → 30 s | kept while that is short |
+//! | no connection, no answer | unreachable | full jitter 0.2 → 30 s | kept |
 //! | no credentials, no region | no credentials | full jitter 0.2 → 2 s: asking our own cache costs nothing | kept |
 //! | credentials rejected | no credentials | 0.2 → 5 s: a refresh was asked for, and answers in that time | kept |
-//! | denied | denied | 60 s: permissions change when a person changes them | given back |
+//! | denied | denied | 60 s: permissions change when a person changes them | kept |
 //! | group or stream missing | | none: created, then sent again | kept |
 //! | invalid events | | none: halved until the poison event is alone, which becomes a dead letter | kept |
 //! | clock skew | backing off | full jitter 0.2 → 30 s: the clock was corrected from that very answer | kept |
-//! | refused for another reason | backing off | full jitter 1 → 60 s | kept while that is short |
+//! | refused for another reason | backing off | full jitter 1 → 60 s | kept |
 //!
-//! It is never given up: the source is the buffer, and CloudWatch says when an event is too old.
+//! A kept batch whose wait is long is given back to its source when memory is short. It is never given up: the source is the buffer, and CloudWatch says when an event is too old.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ const DENIED: Duration = Duration::from_secs(60);
 /// No retry is sooner than this: full jitter may be zero.
 const SOONEST: Duration = Duration::from_millis(50);
 
-/// A batch whose retry is further away than this is given back to its source, so that it takes no memory meanwhile.
+/// A batch whose retry is further away than this may be given back to its source, to take no memory meanwhile.
 pub(crate) const LONG_WAIT: Duration = Duration::from_secs(5);
 
 /// What to do about a failure.

@@ -15,8 +15,11 @@ use crate::template::Names;
 /// How much one step reads at most, so that what is ready is sent soon.
 const STEP_BYTES: u64 = 2 << 20;
 
-/// With less memory than this left nothing is read: batches would become too small to be worth a request.
-const LEAST_MEMORY: usize = 64 * 1024;
+/// The smallest body worth a request.
+const LEAST_BODY: usize = 64 * 1024;
+
+/// With less memory than this left nothing is read: a small body, what it grows by, and its bookkeeping.
+const LEAST_MEMORY: usize = 4 * LEAST_BODY;
 
 /// A body takes at most this much of the memory that is left, so that a few slow streams never take all of it.
 const SHARE_OF_MEMORY: usize = 4;
@@ -113,7 +116,7 @@ impl Engine {
                 self.streams.queue_again(index);
                 continue;
             };
-            let limit = appetite.min((free / SHARE_OF_MEMORY).max(LEAST_MEMORY));
+            let limit = appetite.min((free / SHARE_OF_MEMORY).max(LEAST_BODY));
             let read = self.read_stream(index, limit, now);
             budget = budget.saturating_sub(read);
             if self.streams.get(index).next_file().is_some() {
@@ -124,9 +127,17 @@ impl Engine {
         more
     }
 
+    fn memory_limit(&self) -> usize {
+        usize::try_from(self.settings.memory_limit).unwrap_or(usize::MAX)
+    }
+
     fn free_memory(&self) -> usize {
-        let limit = usize::try_from(self.settings.memory_limit).unwrap_or(usize::MAX);
-        limit.saturating_sub(self.streams.memory())
+        self.memory_limit().saturating_sub(self.streams.memory())
+    }
+
+    /// Whether streams that wait long should give back what they hold: what is left is for the others.
+    pub(super) fn memory_is_short(&self) -> bool {
+        self.free_memory() < self.memory_limit() / 2
     }
 
     /// Memory is short: what was read is sent now, so that it comes back.

@@ -42,8 +42,11 @@ impl Engine {
         }
     }
 
-    /// During a long wait a stream's batches go back to their files, if those still hold them.
+    /// During a long wait a stream's batches go back to their files, if those still hold them and memory is short.
     fn give_back(&mut self, index: usize, now: Moment) {
+        if !self.memory_is_short() {
+            return;
+        }
         let files = &self.files;
         let readable = |id: FileId| files.get(id).is_some_and(|file| file.life != Life::Cut);
         let released = self

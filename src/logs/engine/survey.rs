@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use inotify::Inotify;
 
@@ -24,6 +24,10 @@ use crate::logs::source::open::open_regular;
 use crate::logs::source::tailed::{Life, Look, Tailed};
 use crate::logs::source::watch::{Change, RawChange, Watcher};
 use crate::logs::{Settings, StartAt};
+
+/// A file that is older than this when the checkpoint is written is in it, or was not of interest: surveys are more
+/// frequent by far, even of a slow disk.
+const LONGEST_UNSEEN: Duration = Duration::from_secs(60);
 
 /// The followed files.
 #[derive(Debug)]
@@ -134,8 +138,9 @@ impl Files {
     /// Where to begin in a file that nobody knows.
     fn beginning(&self, start_at: StartAt, metadata: &Metadata) -> u64 {
         let born = metadata.created().ok();
+        let unseen = self.written_at.and_then(|written| written.checked_sub(LONGEST_UNSEEN));
         let appeared_later =
-            self.surveyed || (!self.is_new && born.zip(self.written_at).is_some_and(|(born, then)| born > then));
+            self.surveyed || (!self.is_new && born.zip(unseen).is_some_and(|(born, unseen)| born >= unseen));
         let at_end = match start_at {
             StartAt::Beginning => false,
             StartAt::Auto => !self.is_new && !appeared_later,
