@@ -2,6 +2,8 @@
 
 mod config;
 #[cfg(feature = "emulator")]
+mod demo;
+#[cfg(feature = "emulator")]
 mod emulator;
 mod exit;
 mod run;
@@ -27,6 +29,9 @@ enum Command {
     Status(status::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
+    /// Show the whole thing on this machine, against the embedded emulator
+    #[cfg(feature = "emulator")]
+    Demo(demo::Args),
     /// Run `IMDSv2`, STS and `CloudWatch` Logs on loopback, for development
     #[cfg(feature = "emulator")]
     Emulator(emulator::Args),
@@ -39,6 +44,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config(args) => config::run(args),
+        #[cfg(feature = "emulator")]
+        Command::Demo(args) => demo::run(&args),
         #[cfg(feature = "emulator")]
         Command::Emulator(args) => emulator::run(args),
     }

@@ -105,7 +105,7 @@ fn counted(n: usize, thing: &str, state: &str) -> Option<String> {
 }
 
 /// A state's word as a person reads it; the same as in the JSON.
-pub(super) fn word(state: &impl Serialize) -> String {
+pub(crate) fn word(state: &impl Serialize) -> String {
     match serde_json::to_value(state) {
         Ok(serde_json::Value::String(word)) => word.replace('_', " "),
         _ => "unknown".to_owned(),
@@ -113,7 +113,7 @@ pub(super) fn word(state: &impl Serialize) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-pub(super) fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

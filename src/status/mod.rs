@@ -9,6 +9,8 @@ mod server;
 
 pub use client::{Error as ClientError, fetch};
 pub use headline::{Condition, headline};
+pub(crate) use headline::{count, word};
+pub(crate) use render::duration;
 pub use render::{Style, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
 pub use server::{Error as ServerError, Reporter, StatusServer};

@@ -21,6 +21,10 @@ use crate::logs::{DestinationSnapshot, DestinationState};
 /// An idle stream sends a new line after so long: a person is waiting for it.
 const IDLE_LINGER: Duration = Duration::from_millis(250);
 
+/// How many small batches a stream may send that soon in a row; it earns one each flush interval. A stream that uses
+/// them up is busy: a thousand hosts with a line a second each must not use up the account's requests.
+const QUICK_SENDS: f64 = 20.0;
+
 /// A full batch that waited so long behind one on its way shows that one at a time does not keep up; well above the
 /// time a nearby sink takes.
 const KEEPS_UP: Duration = Duration::from_millis(5);
@@ -92,6 +96,8 @@ pub(crate) struct Destination {
     window: usize,
     flush_interval: Duration,
     linger: Duration,
+    /// Small batches that may still be sent soon, at the time of the last one.
+    quick_sends: f64,
     last_partial: Option<Duration>,
     last_at: Timestamp,
     delivered_until: Option<Timestamp>,
@@ -115,6 +121,7 @@ impl Destination {
             window: 1,
             flush_interval,
             linger: flush_interval,
+            quick_sends: QUICK_SENDS,
             last_partial: None,
             last_at: Timestamp::MIN,
             delivered_until: None,
@@ -157,6 +164,7 @@ impl Destination {
             return;
         }
         if !batch.is_full() {
+            self.quick_sends = (self.quick_sends_at(now.boot) - 1.0).max(0.0);
             self.last_partial = Some(now.boot);
         }
         self.last_at = self.last_at.max(batch.last_at());
@@ -168,9 +176,16 @@ impl Destination {
     /// last batch that was not full.
     fn seal_at(&self) -> Option<Duration> {
         let (_, since) = self.open.as_ref()?;
-        let idle = *since + IDLE_LINGER;
-        let busy = self.last_partial.map_or(Duration::ZERO, |last| last + self.linger);
-        Some(idle.max(busy.min(*since + self.linger)))
+        let soon = *since + IDLE_LINGER;
+        match self.last_partial {
+            Some(last) if self.quick_sends_at(*since) < 1.0 => Some(soon.max(last + self.linger)),
+            _ => Some(soon),
+        }
+    }
+
+    fn quick_sends_at(&self, time: Duration) -> f64 {
+        let since = time.saturating_sub(self.last_partial.unwrap_or_default());
+        (self.quick_sends + since.div_duration_f64(self.flush_interval)).min(QUICK_SENDS)
     }
 
     /// Batches that hold nothing to send: only empty lines.
@@ -252,6 +267,7 @@ impl Destination {
         if state == DestinationState::Throttled {
             self.throttles += 1;
             self.window = (self.window / 2).max(1);
+            self.quick_sends = 0.0;
             self.linger = (self.linger * 2).min(LONGEST_LINGER.max(self.flush_interval));
         }
         let before = self.trouble.take();

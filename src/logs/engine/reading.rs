@@ -232,9 +232,9 @@ impl Engine {
 
     fn note_read_error(&mut self, id: FileId, error: &std::io::Error, now: Moment) {
         let Some(file) = self.files.get_mut(id) else { return };
-        let message = format!("can't be read: {error}");
+        let message = format!("'{}' can't be read: {error}", file.path.display());
         if file.fault.as_ref().is_none_or(|before| before.message != message) {
-            tracing::warn!(path = %file.path.display(), error = message, "file can't be followed");
+            tracing::warn!(error = message, "passing over a file");
         }
         file.fault = Some(Fault { at: now.wall, message, hint: None });
     }

@@ -330,9 +330,10 @@ impl Engine {
     }
 
     fn note_unreadable(&mut self, path: &Path, message: String, hint: Option<String>, now: Moment) {
+        let message = format!("'{}' can't be followed: {message}", path.display());
         let fault = Fault { at: now.wall, message, hint };
         if self.files.unreadable.get(path).is_none_or(|before| before.message != fault.message) {
-            tracing::warn!(path = %path.display(), error = fault.message, "file can't be followed");
+            tracing::warn!(error = fault.message, "passing over a file");
         }
         self.files.unreadable.insert(path.to_owned(), fault);
     }

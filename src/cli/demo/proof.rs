@@ -1,0 +1,161 @@
+//! Whether every line arrived, once and in order: the file and what the emulator holds are reduced to the same text and
+//! compared by their checksums. Not by the agent's own counters: those are what is to be proved.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use crate::emulator::Emulator;
+
+use super::{Error, LOG_GROUP};
+
+/// A file that is shipped.
+#[derive(Clone, Debug)]
+pub(super) struct Text {
+    /// Its path, without links.
+    pub(super) path: PathBuf,
+    /// Where its last complete line ended when it was looked at; `None` while it grows.
+    pub(super) complete_bytes: Option<u64>,
+}
+
+/// Lines, and a checksum of them in their order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Digest {
+    /// Lines that are not empty.
+    pub(super) lines: u64,
+    checksum: u32,
+}
+
+/// What became of one file.
+#[derive(Debug)]
+pub(super) struct Fate {
+    /// What the file holds, as far as it is shipped.
+    pub(super) written: Digest,
+    /// Empty lines, which are not sent.
+    pub(super) empty: u64,
+    /// What the emulator holds.
+    pub(super) arrived: Digest,
+    /// Events there: more than lines when long lines were split.
+    pub(super) events: u64,
+}
+
+impl Text {
+    /// A file as it is now.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let mut complete = 0;
+        let mut offset = 0;
+        each_line(path, u64::MAX, |line| {
+            offset += line.len() as u64;
+            if line.ends_with(b"\n") {
+                complete = offset;
+            }
+        })?;
+        Ok(Self { path: path.to_owned(), complete_bytes: Some(complete) })
+    }
+
+    /// A file that grows until told otherwise.
+    pub(super) fn growing(path: &Path) -> Self {
+        Self { path: path.to_owned(), complete_bytes: None }
+    }
+
+    /// The same file, as it is now.
+    pub(super) fn at(text: &Self) -> Result<Self, Error> {
+        Self::of(&text.path).map_err(|source| Error::File { path: text.path.display().to_string(), source })
+    }
+
+    /// Compares the first `delivered` bytes of the file with what the emulator holds of it.
+    pub(super) fn fate(&self, emulator: &Emulator, log_stream: &str, delivered: u64) -> io::Result<Fate> {
+        let mut written = Digester::default();
+        let mut empty = 0;
+        each_line(&self.path, delivered, |line| {
+            let text = line.strip_suffix(b"\n").unwrap_or(line);
+            let text = text.strip_suffix(b"\r").unwrap_or(text);
+            if text.is_empty() {
+                empty += 1;
+            } else {
+                written.take(&String::from_utf8_lossy(text), true);
+            }
+        })?;
+        let mut arrived = Digester::default();
+        let mut events = 0;
+        emulator.each_event(LOG_GROUP, log_stream, |_, _, message| {
+            events += 1;
+            match part(message) {
+                Some((text, last)) => arrived.take(text, last),
+                None => arrived.take(message, true),
+            }
+        });
+        Ok(Fate { written: written.finish(), empty, arrived: arrived.finish(), events })
+    }
+}
+
+/// A part of a long line: its text, and whether it is the last one.
+fn part(message: &str) -> Option<(&str, bool)> {
+    let (text, marker) = message.rsplit_once(" [imds-agent: part ")?;
+    let (number, kind) = marker.strip_suffix(']')?.split_once(", ")?;
+    number.parse::<u32>().ok()?;
+    Some((text, kind == "last"))
+}
+
+#[derive(Default)]
+struct Digester {
+    lines: u64,
+    hasher: crc32fast::Hasher,
+}
+
+impl Digester {
+    fn take(&mut self, text: &str, ends_line: bool) {
+        self.hasher.update(text.as_bytes());
+        if ends_line {
+            self.hasher.update(b"\n");
+            self.lines += 1;
+        }
+    }
+
+    fn finish(self) -> Digest {
+        Digest { lines: self.lines, checksum: self.hasher.finalize() }
+    }
+}
+
+/// Hands out the lines of the first `end` bytes, line ends included.
+fn each_line(path: &Path, end: u64, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    use std::io::Read as _;
+    let mut reader = BufReader::new(File::open(path)?.take(end));
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        take(&line);
+        line.clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_told_from_lines() {
+        assert_eq!(part("abc [imds-agent: part 2, continued]"), Some(("abc", false)));
+        assert_eq!(part("abc [imds-agent: part 3, last]"), Some(("abc", true)));
+        assert_eq!(part("abc [imds-agent: part of it]"), None);
+    }
+
+    #[test]
+    fn parts_digest_like_the_line_they_are_of() {
+        let (mut whole, mut parts) = (Digester::default(), Digester::default());
+        whole.take("abcdef", true);
+        parts.take("abc", false);
+        parts.take("def", true);
+        assert_eq!(whole.finish(), parts.finish());
+    }
+
+    #[test]
+    fn another_order_is_another_digest() {
+        let digest = |lines: [&str; 2]| {
+            let mut digester = Digester::default();
+            lines.iter().for_each(|line| digester.take(line, true));
+            digester.finish()
+        };
+        assert_ne!(digest(["a", "b"]), digest(["b", "a"]));
+    }
+}
