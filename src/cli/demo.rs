@@ -99,7 +99,7 @@ async fn show(files: &[PathBuf]) -> Result<bool, Error> {
     }
     screen.show(&daemon.report());
     let report = finish(daemon, &stop).await;
-    Ok(screen.conclude(&emulator, &texts, &report))
+    Ok(Screen::conclude(&emulator, &texts, &report))
 }
 
 /// A file as it is now, by the path that leads to it without links.

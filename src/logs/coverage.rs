@@ -161,7 +161,7 @@ mod tests {
                         coverage.give_back(start);
                     }
                 }
-                let contiguous = (0..).find(|byte| !done.contains(byte)).unwrap_or(0);
+                let contiguous = (0..=done.len() as u64).find(|byte| !done.contains(byte)).unwrap_or(0);
                 prop_assert_eq!(coverage.low().offset, contiguous);
             }
         }

@@ -33,7 +33,7 @@ const PACE: Duration = Duration::from_millis(50);
 const SHOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A group's retention is looked at within this time: thousands of hosts that start together must not ask together.
-const RETENTION_SPREAD: Duration = Duration::from_secs(60);
+const RETENTION_SPREAD: Duration = Duration::from_mins(1);
 
 /// How long opening the state waits before it is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
@@ -97,7 +97,7 @@ impl LogShipper {
             names,
             tasks: JoinSet::new(),
             background: JoinSet::new(),
-            creating: Arc::default(),
+            creating: HashMap::new(),
             heartbeat,
             paced_until: Duration::ZERO,
         };
@@ -114,7 +114,7 @@ impl LogShipper {
         let inner = &self.0;
         loop {
             let (settings, place, quarantine) = (inner.settings.clone(), inner.place.clone(), inner.quarantine());
-            match Engine::open(settings, place.state_dir, inotify, suspect.clone(), quarantine) {
+            match Engine::open(settings, &place.state_dir, inotify, suspect.clone(), quarantine) {
                 Ok(engine) => return Some(engine),
                 Err(error) => inner.show_closed(&error),
             }
@@ -166,6 +166,9 @@ impl Inner {
     }
 }
 
+/// Held while a group is created.
+type GroupLock = Arc<tokio::sync::Mutex<()>>;
+
 /// One run of the loop.
 struct Run {
     inner: Arc<Inner>,
@@ -179,7 +182,7 @@ struct Run {
     /// What nobody waits for: a look at a group's retention, without hurry.
     background: JoinSet<Event>,
     /// One creation a group at a time; the others of that group wait for it, nobody else does.
-    creating: Arc<Mutex<HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>>>,
+    creating: HashMap<Arc<str>, GroupLock>,
     heartbeat: Heartbeat,
     paced_until: Duration,
 }
@@ -189,9 +192,8 @@ impl Run {
         let mut events = Vec::new();
         let mut shown_at = Duration::ZERO;
         while !stop.is_cancelled() {
-            let step = self.step(std::mem::take(&mut events)).await;
-            let wake_at = step.wake_at;
-            self.act(step.actions);
+            let Step { actions, wake_at, .. } = self.step(std::mem::take(&mut events)).await;
+            self.act(actions);
             let now = boot_time();
             if wake_at > now || now.saturating_sub(shown_at) >= SHOW_INTERVAL {
                 self.show();
@@ -213,13 +215,12 @@ impl Run {
     /// After the stop: sends what was read, once.
     async fn drain(&mut self, mut events: Vec<Event>) {
         loop {
-            let step = self.step(std::mem::take(&mut events)).await;
-            let drained = step.drained;
-            self.act(step.actions);
+            let Step { actions, wake_at, drained } = self.step(std::mem::take(&mut events)).await;
+            self.act(actions);
             if drained {
                 return;
             }
-            events = self.gather(step.wake_at).await;
+            events = self.gather(wake_at).await;
         }
     }
 
@@ -316,9 +317,8 @@ impl Run {
         }
     }
 
-    fn lock_of(&self, log_group: &Arc<str>) -> Arc<tokio::sync::Mutex<()>> {
-        let mut creating = self.creating.lock().unwrap_or_else(PoisonError::into_inner);
-        creating.entry(log_group.clone()).or_default().clone()
+    fn lock_of(&mut self, log_group: &Arc<str>) -> GroupLock {
+        self.creating.entry(log_group.clone()).or_default().clone()
     }
 }
 
@@ -347,7 +347,7 @@ async fn listen(changes: &mut Option<EventStream<Vec<u8>>>, pause: Duration) -> 
 /// Creates a stream, and its group where that is missing.
 async fn create(
     sink: &dyn Sink,
-    group_lock: &tokio::sync::Mutex<()>,
+    group_lock: &GroupLock,
     log_group: &str,
     log_stream: &str,
     retention: Option<u16>,

@@ -22,7 +22,7 @@ use imds_agent::emulator::{Change, Denial, Door, Effect, Emulator, Fault, Option
 use crate::harness::python;
 
 /// Long enough for a busy machine, short enough to end a test that hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The SDK's own client of the metadata service.
 fn imds(emulator: &Emulator) -> aws_config::imds::Client {

@@ -45,8 +45,8 @@ impl Screen {
         let lines = [token(report), credentials(report), self.events(report)];
         if self.redraws {
             let up = if self.drawn_lines > 0 { format!("\x1b[{}A", self.drawn_lines) } else { String::new() };
-            let drawn: String = lines.iter().map(|line| format!("\x1b[2K  {line}\n")).collect();
-            print(&format!("{up}{drawn}"));
+            let clear = "\x1b[2K  ";
+            print(&format!("{up}{clear}{}\n", lines.join(&format!("\n{clear}"))));
             self.drawn_lines = lines.len();
         } else if self.printed_at.is_none_or(|at| at.elapsed() >= LINE_EVERY) {
             print(&format!("{}\n", lines.join(" · ")));
@@ -84,7 +84,7 @@ impl Screen {
     }
 
     /// Says what the emulator holds, and whether every line arrived; `false` when one did not.
-    pub(super) fn conclude(&self, emulator: &Emulator, texts: &[Text], report: &Report) -> bool {
+    pub(super) fn conclude(emulator: &Emulator, texts: &[Text], report: &Report) -> bool {
         let mut text = String::from("\nThe emulator holds\n");
         let mut all = true;
         for file in texts {

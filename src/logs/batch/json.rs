@@ -34,7 +34,9 @@ fn first_dirty(text: &[u8]) -> usize {
 }
 
 fn needs_escape(byte: u8) -> bool {
-    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+    #[expect(clippy::needless_bitwise_bool, reason = "without branches it becomes vector instructions")]
+    let dirty = (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    dirty
 }
 
 fn escape_byte(body: &mut Vec<u8>, byte: u8) {

@@ -160,7 +160,7 @@ impl Checkpoint {
     }
 
     /// A handle to sync with, outside of the shipper's way, if there is anything to sync.
-    pub(crate) fn to_sync(&mut self) -> Option<File> {
+    pub(crate) fn take_sync(&mut self) -> Option<File> {
         if !std::mem::take(&mut self.dirty) {
             return None;
         }

@@ -120,7 +120,7 @@ fn a_throttled_stream_waits_narrows_and_lingers_longer_and_then_recovers() {
     stream.send(2, later).expect("sent again");
     let outcome = stream.answer(2, Ok(Accepted::default()), later);
     assert!(outcome.finished.is_some());
-    assert_eq!((state(&stream), stream.linger), (DestinationState::Running, FLUSH * 2 - LINGER_STEP));
+    assert_eq!((state(&stream), stream.linger + LINGER_STEP), (DestinationState::Running, FLUSH * 2));
     assert_eq!((stream.retries, stream.throttles, stream.put_calls), (1, 1, 2));
 }
 

@@ -21,11 +21,11 @@ use crate::backoff::Backoff;
 use crate::logs::DestinationState;
 use crate::logs::sink::{Failure, Kind};
 
-const THROTTLED: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+const THROTTLED: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 const NETWORK: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 const CREDENTIALS_MISSING: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
 const CREDENTIALS_REJECTED: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-const DENIED: Duration = Duration::from_secs(60);
+const DENIED: Duration = Duration::from_mins(1);
 
 /// No retry is sooner than this: full jitter may be zero.
 const SOONEST: Duration = Duration::from_millis(50);
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_denied_destination_is_probed_once_a_minute() {
-        assert_eq!(waits(Kind::Denied, 1), Duration::from_secs(60));
+        assert_eq!(waits(Kind::Denied, 1), Duration::from_mins(1));
     }
 
     #[test]
@@ -107,9 +107,9 @@ mod tests {
             kind: Kind::Throttled,
             message: String::new(),
             hint: None,
-            retry_after: Some(Duration::from_secs(90)),
+            retry_after: Some(Duration::from_secs(95)),
         };
-        let expected = Verdict::Wait { state: DestinationState::Throttled, wait: Duration::from_secs(90) };
+        let expected = Verdict::Wait { state: DestinationState::Throttled, wait: Duration::from_secs(95) };
         assert_eq!(verdict(&failure, 1), expected);
     }
 }

@@ -25,7 +25,8 @@ pub(crate) struct Shipment {
 impl Shipment {
     /// A batch that was not sent yet.
     pub(crate) fn new(batch: Sealed) -> Self {
-        let todo = if batch.len() == 0 { VecDeque::new() } else { VecDeque::from([0..batch.len()]) };
+        let events = 0..batch.len();
+        let todo = VecDeque::from_iter((!events.is_empty()).then_some(events));
         Self { batch, todo, rejected: Vec::new(), tries: 0 }
     }
 

@@ -116,10 +116,10 @@ impl Books {
     }
 
     /// A handle of the checkpoint to sync with, if it was written since the last one.
-    pub(super) fn to_sync(&mut self) -> Option<File> {
+    pub(super) fn take_sync(&mut self) -> Option<File> {
         if !self.checkpoint.wants_compaction() {
             self.dirty = false;
         }
-        self.checkpoint.to_sync()
+        self.checkpoint.take_sync()
     }
 }

@@ -11,7 +11,7 @@ mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,12 +157,12 @@ impl Engine {
     /// When the checkpoint can be neither read nor made.
     pub(crate) fn open(
         settings: Settings,
-        state_dir: PathBuf,
+        state_dir: &Path,
         inotify: Option<&Inotify>,
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
-        let (books, known) = Books::open(&state_dir)?;
+        let (books, known) = Books::open(state_dir)?;
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
@@ -213,7 +213,7 @@ impl Engine {
             Event::Overflow => self.survey_at = now.boot,
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.streams.created(stream, result, now),
-            Event::Retention { log_group, result } => self.note_retention(&log_group, result),
+            Event::Retention { log_group, result } => self.note_retention(&log_group, result.err()),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.stopping = true;
@@ -252,7 +252,7 @@ impl Engine {
         } else {
             self.warnings.remove("checkpoint_unwritable");
         }
-        step.actions.extend(self.books.to_sync().map(Action::Sync));
+        step.actions.extend(self.books.take_sync().map(Action::Sync));
     }
 
     fn wake_at(&self, now: Moment) -> Duration {

@@ -1,6 +1,6 @@
 //! What is sent, and what becomes of the answers: accounts, dead letters, and only then the checkpoint.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use super::reading::count_of;
 use super::{Action, Engine, Step};
 use crate::logs::batch::FileId;
 use crate::logs::dead_letters::DeadLetter;
-use crate::logs::delivery::destination::{Moment, Ticket};
+use crate::logs::delivery::destination::{Destination, Moment, Ticket};
 use crate::logs::delivery::shipment::Shipment;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::sink::{Accepted, Failure};
@@ -22,7 +22,7 @@ const MOST_REQUESTS: usize = 64;
 impl Engine {
     /// Sends what is due, settles what needs no sending, gives back what would only be held.
     pub(super) fn send(&mut self, step: &mut Step, now: Moment) {
-        let mut flying: usize = self.streams.all().map(|stream| stream.requests()).sum();
+        let mut flying: usize = self.streams.all().map(Destination::requests).sum();
         for index in self.streams.active() {
             let stream = self.streams.get_mut(index);
             stream.destination.seal(now, self.stopping);
@@ -74,6 +74,9 @@ impl Engine {
         now: Moment,
     ) {
         let outcome = self.streams.answer(index, ticket, result, now);
+        if !outcome.create && outcome.finished.is_none() {
+            return;
+        }
         let stream = self.streams.get(index);
         let (log_group, log_stream) = (stream.destination.log_group.clone(), stream.destination.log_stream.clone());
         let retention = stream.retention;
@@ -106,7 +109,7 @@ impl Engine {
                 self.settle_account(share.file, |account| account.drop(*reason, count));
             }
         }
-        let mut touched = BTreeMap::new();
+        let mut touched = BTreeSet::new();
         for segment in shipment.batch.segments() {
             let rejected = rejected_of(&shipment, segment.file, segment.start);
             let delivered = Count {
@@ -123,10 +126,10 @@ impl Engine {
             });
             if let Some(file) = self.files.get_mut(segment.file) {
                 file.coverage.finish(segment.start);
-                touched.insert(segment.file, ());
+                touched.insert(segment.file);
             }
         }
-        self.write_down(touched.into_keys(), now);
+        self.write_down(touched.into_iter(), now);
     }
 
     fn settle_account(&mut self, id: FileId, change: impl FnOnce(&mut crate::logs::ledger::Account)) {
@@ -202,8 +205,8 @@ impl Engine {
     }
 
     /// A group's retention was looked at.
-    pub(super) fn note_retention(&mut self, log_group: &Arc<str>, result: Result<(), Failure>) {
-        let Err(failure) = result else { return };
+    pub(super) fn note_retention(&mut self, log_group: &Arc<str>, failure: Option<Failure>) {
+        let Some(failure) = failure else { return };
         let message = format!("the retention of '{log_group}' could not be set: {failure}");
         let hint = failure.hint.unwrap_or_else(|| "it is tried again at the next start".to_owned());
         self.set_warning("retention_not_set", Some(message), &hint);

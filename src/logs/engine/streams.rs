@@ -58,7 +58,7 @@ impl Stream {
 /// All streams.
 #[derive(Debug)]
 pub(super) struct Streams {
-    streams: Vec<Stream>,
+    all: Vec<Stream>,
     by_name: BTreeMap<(Arc<str>, Arc<str>), usize>,
     /// Streams with unread files, in the order in which they get their turn.
     queue: VecDeque<usize>,
@@ -72,7 +72,7 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(flush_interval: Duration) -> Self {
         Self {
-            streams: Vec::new(),
+            all: Vec::new(),
             by_name: BTreeMap::new(),
             queue: VecDeque::new(),
             active: BTreeSet::new(),
@@ -83,18 +83,18 @@ impl Streams {
 
     /// Where `file` goes, if that is known.
     pub(super) fn route(&self, file: FileId) -> Option<&Destination> {
-        self.routes.get(&file).map(|&stream| &self.streams[stream].destination)
+        self.routes.get(&file).map(|&stream| &self.all[stream].destination)
     }
 
     /// From now on `file` goes to this stream.
     pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, retention: Option<u16>) {
         let key: (Arc<str>, Arc<str>) = (group.into(), stream.into());
-        let next = self.streams.len();
+        let next = self.all.len();
         let index = *self.by_name.entry(key.clone()).or_insert(next);
         if index == next {
             let destination = Destination::new(key.0, key.1, self.flush_interval);
             let (unread, is_unread) = (VecDeque::new(), HashSet::new());
-            self.streams.push(Stream { destination, retention, unread, is_unread, queued: false });
+            self.all.push(Stream { destination, retention, unread, is_unread, queued: false });
         }
         self.routes.insert(file, index);
     }
@@ -102,14 +102,14 @@ impl Streams {
     /// `file` has unread data.
     pub(super) fn want(&mut self, file: FileId) {
         let Some(&index) = self.routes.get(&file) else { return };
-        self.streams[index].want(file);
+        self.all[index].want(file);
         self.queue_again(index);
     }
 
     /// `file` is no longer followed.
     pub(super) fn lose_interest(&mut self, file: FileId) {
         if let Some(index) = self.routes.remove(&file) {
-            self.streams[index].forget(file);
+            self.all[index].forget(file);
         }
     }
 
@@ -117,7 +117,7 @@ impl Streams {
     pub(super) fn forget_routes(&mut self) {
         self.routes.clear();
         self.queue.clear();
-        for stream in &mut self.streams {
+        for stream in &mut self.all {
             stream.unread.clear();
             stream.is_unread.clear();
             stream.queued = false;
@@ -132,13 +132,13 @@ impl Streams {
     /// The stream whose turn it is; one that goes on wanting is put back with [`Streams::queue_again`].
     pub(super) fn next_in_queue(&mut self) -> Option<usize> {
         let index = self.queue.pop_front()?;
-        self.streams[index].queued = false;
+        self.all[index].queued = false;
         Some(index)
     }
 
     /// A stream wants data, after those that want some already.
     pub(super) fn queue_again(&mut self, index: usize) {
-        if !std::mem::replace(&mut self.streams[index].queued, true) {
+        if !std::mem::replace(&mut self.all[index].queued, true) {
             self.queue.push_back(index);
         }
     }
@@ -146,22 +146,22 @@ impl Streams {
     /// One stream, which from now on counts as active.
     pub(super) fn activate(&mut self, index: usize) -> &mut Stream {
         self.active.insert(index);
-        &mut self.streams[index]
+        &mut self.all[index]
     }
 
     /// One stream.
     pub(super) fn get(&self, index: usize) -> &Stream {
-        &self.streams[index]
+        &self.all[index]
     }
 
     /// One stream.
     pub(super) fn get_mut(&mut self, index: usize) -> &mut Stream {
-        &mut self.streams[index]
+        &mut self.all[index]
     }
 
     /// All streams.
     pub(super) fn all(&self) -> impl Iterator<Item = &Destination> {
-        self.streams.iter().map(|stream| &stream.destination)
+        self.all.iter().map(|stream| &stream.destination)
     }
 
     /// Another instance begins here: what is on its way is of no interest any more.
@@ -172,7 +172,7 @@ impl Streams {
     /// The streams that hold something.
     pub(super) fn active(&mut self) -> Vec<usize> {
         let idle: Vec<usize> =
-            self.active.iter().copied().filter(|&index| self.streams[index].destination.is_empty()).collect();
+            self.active.iter().copied().filter(|&index| self.all[index].destination.is_empty()).collect();
         for index in idle {
             self.active.remove(&index);
         }
@@ -181,25 +181,25 @@ impl Streams {
 
     /// The memory of all batches, in bytes.
     pub(super) fn memory(&self) -> usize {
-        self.active.iter().map(|&index| self.streams[index].destination.memory()).sum()
+        self.active.iter().map(|&index| self.all[index].destination.memory()).sum()
     }
 
     /// Closes every batch: no more is read.
     pub(super) fn seal_all(&mut self, now: Moment) {
         for &index in &self.active {
-            self.streams[index].destination.seal(now, true);
+            self.all[index].destination.seal(now, true);
         }
     }
 
     /// Whether nothing is on its way, and nothing could be sent now.
     pub(super) fn is_drained(&self) -> bool {
-        self.active.iter().all(|&index| self.streams[index].destination.is_drained())
+        self.active.iter().all(|&index| self.all[index].destination.is_drained())
     }
 
     /// When a stream wants to be asked again although nothing happened.
     pub(super) fn wake_at(&self, now: Moment) -> Option<Duration> {
-        let waiting = self.queue.iter().filter_map(|&index| self.streams[index].destination.wake_at(now));
-        let active = self.active.iter().filter_map(|&index| self.streams[index].destination.wake_at(now));
+        let waiting = self.queue.iter().filter_map(|&index| self.all[index].destination.wake_at(now));
+        let active = self.active.iter().filter_map(|&index| self.all[index].destination.wake_at(now));
         waiting.chain(active).min()
     }
 
@@ -211,7 +211,8 @@ impl Streams {
         result: Result<Accepted, Failure>,
         now: Moment,
     ) -> Outcome {
-        let stream = &mut self.streams[index];
+        // An answer to what was sent before another instance began here finds nobody.
+        let Some(stream) = self.all.get_mut(index) else { return Outcome::default() };
         let outcome = stream.destination.answer(ticket, result, now);
         report(&stream.destination, outcome.news.as_ref());
         outcome
@@ -219,7 +220,7 @@ impl Streams {
 
     /// A stream was created, or not.
     pub(super) fn created(&mut self, index: usize, result: Result<(), Failure>, now: Moment) {
-        let stream = &mut self.streams[index];
+        let Some(stream) = self.all.get_mut(index) else { return };
         let news = stream.destination.created(result, now);
         report(&stream.destination, news.as_ref());
     }

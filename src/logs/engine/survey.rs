@@ -27,7 +27,7 @@ use crate::logs::{Settings, StartAt};
 
 /// A file that is older than this when the checkpoint is written is in it, or was not of interest: surveys are more
 /// frequent by far, even of a slow disk.
-const LONGEST_UNSEEN: Duration = Duration::from_secs(60);
+const LONGEST_UNSEEN: Duration = Duration::from_mins(1);
 
 /// The followed files.
 #[derive(Debug)]
@@ -217,7 +217,7 @@ impl Engine {
         let file = match open_regular(path) {
             Ok(file) => file,
             Err(error) if error.is_absent() => return,
-            Err(error) => return self.note_unreadable(path, error.to_string(), error.hint(path), now),
+            Err(error) => return self.note_unreadable(path, &error, error.hint(path), now),
         };
         match self.admit(path, table, life, file) {
             Ok(Some(id)) => {
@@ -225,7 +225,7 @@ impl Engine {
                 adopted.insert(id);
             }
             Ok(None) => {}
-            Err(error) => self.note_unreadable(path, error.to_string(), None, now),
+            Err(error) => self.note_unreadable(path, &error, None, now),
         }
     }
 
@@ -237,13 +237,12 @@ impl Engine {
             return Ok(None);
         }
         let known = self.files.recognise(&file, &metadata)?;
-        let (id, source, coverage) = match known {
-            Some(state) => (state.id, state.source.into(), state.coverage),
-            None => {
-                let source: Arc<str> = path.to_string_lossy().into();
-                let start = self.settings.files[table].start_at;
-                (self.files.next_id, source, Coverage::from(self.files.beginning(start, &metadata)))
-            }
+        let (id, source, coverage): (_, Arc<str>, _) = if let Some(state) = known {
+            (state.id, state.source.into(), state.coverage)
+        } else {
+            let start = self.settings.files[table].start_at;
+            let coverage = Coverage::from(self.files.beginning(start, &metadata));
+            (self.files.next_id, path.to_string_lossy().into(), coverage)
         };
         let mut tailed = Tailed::new(id, path.to_owned(), source.clone(), table, file, coverage)?;
         tailed.life = life;
@@ -261,7 +260,7 @@ impl Engine {
     fn move_to(&mut self, id: FileId, path: &Path, life: Life) {
         let Some(file) = self.files.tailed.get_mut(&id) else { return };
         if life == Life::Active && file.life != Life::Active {
-            file.path = path.to_owned();
+            path.clone_into(&mut file.path);
             file.life = Life::Active;
             self.files.by_path.insert(path.to_owned(), id);
         }
@@ -329,8 +328,8 @@ impl Engine {
         }
     }
 
-    fn note_unreadable(&mut self, path: &Path, message: String, hint: Option<String>, now: Moment) {
-        let message = format!("'{}' can't be followed: {message}", path.display());
+    fn note_unreadable(&mut self, path: &Path, error: &dyn std::error::Error, hint: Option<String>, now: Moment) {
+        let message = format!("'{}' can't be followed: {error}", path.display());
         let fault = Fault { at: now.wall, message, hint };
         if self.files.unreadable.get(path).is_none_or(|before| before.message != fault.message) {
             tracing::warn!(error = fault.message, "passing over a file");

@@ -39,7 +39,7 @@ fn settings(logs: &Path, log_stream: &str) -> Settings {
 }
 
 fn open(settings: &Settings, state: &Path, quarantine: Quarantine) -> Engine {
-    Engine::open(settings.clone(), state.to_owned(), None, Arc::default(), quarantine).expect("opens")
+    Engine::open(settings.clone(), state, None, Arc::default(), quarantine).expect("opens")
 }
 
 impl Bench {

@@ -14,6 +14,7 @@ use aws_sdk_cloudwatchlogs::config::interceptors::{
 use aws_sdk_cloudwatchlogs::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_cloudwatchlogs::error::{BoxError, ProvideErrorMetadata, SdkError};
 use aws_sdk_cloudwatchlogs::operation::put_log_events::PutLogEventsOutput;
+use aws_sdk_cloudwatchlogs::types::LogGroup;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::body::SdkBody;
 use aws_types::SdkConfig;
@@ -135,7 +136,7 @@ impl Sink for CloudWatch {
             let operation = sink.client()?.describe_log_groups().log_group_name_prefix(&group).limit(1);
             let output = call!(sink, call, sink.probe(), operation)?;
             let found = output.log_groups().iter().find(|found| found.log_group_name() == Some(group.as_str()));
-            let days = found.and_then(|found| found.retention_in_days());
+            let days = found.and_then(LogGroup::retention_in_days);
             Ok(days.and_then(|days| u16::try_from(days).ok()))
         })
     }

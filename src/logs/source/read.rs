@@ -73,6 +73,13 @@ pub(crate) struct Progress {
 /// # Errors
 /// When the file can't be read; what was taken before stays taken.
 pub(crate) fn fill(job: Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect: &Suspect) -> io::Result<Progress> {
+    let progress = read_records(&job, batch, buffer, suspect);
+    // What panics from here on is no record's fault. No file has number 0.
+    suspect.at(0, 0);
+    progress
+}
+
+fn read_records(job: &Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect: &Suspect) -> io::Result<Progress> {
     let mut place = job.from;
     let mut size = BLOCK;
     batch.begin_segment(job.id, place.offset, place.parts);
@@ -80,7 +87,7 @@ pub(crate) fn fill(job: Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect
         let room = job.until.map_or(size, |until| size.min(usize::try_from(until - place.offset).unwrap_or(size)));
         let block = read_block(job.file, place.offset, room, &mut buffer.0)?;
         let short = block.len() < room;
-        let next = take_records(&job, block, place, short, batch, suspect);
+        let next = take_records(job, block, place, short, batch, suspect);
         let stuck = next == place;
         place = next;
         if batch.is_full() || job.until == Some(place.offset) {
