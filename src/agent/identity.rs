@@ -2,6 +2,7 @@
 //! configuration once the region is known. Not IMDS's protocol, and not the credentials.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub(super) struct Identity {
     provider: SharedCredentialsProvider,
     clock: Clock,
     wanted: Wanted,
+    /// Whether IMDS has told what it knows of the instance, which may not be all.
+    described: AtomicBool,
     names: watch::Sender<Names>,
     sdk: watch::Sender<Option<SdkConfig>>,
     warnings: Mutex<BTreeMap<&'static str, Warning>>,
@@ -71,7 +74,8 @@ impl Identity {
     ) -> Self {
         let names = watch::Sender::new(names_without_imds(&wanted, host_name()));
         let sdk = watch::Sender::new(None);
-        let identity = Self { imds, aws, provider, clock, wanted, names, sdk, warnings: Mutex::default() };
+        let (described, warnings) = (AtomicBool::new(false), Mutex::default());
+        let identity = Self { imds, aws, provider, clock, wanted, described, names, sdk, warnings };
         if let Some(region) = &identity.wanted.region {
             identity.publish_sdk(region);
         }
@@ -112,7 +116,7 @@ impl Identity {
 
     /// Asks IMDS for what is not known, and for nothing else.
     async fn learn(&self) -> Known {
-        if !self.knows("instance_id") {
+        if !self.is_described() {
             match self.imds.identity_document().await {
                 // Tags come in the same instant as the rest: a name's fallback is for a tag that is not there, not for
                 // one that was not asked for yet.
@@ -135,13 +139,17 @@ impl Identity {
         if let Some(region) = region.filter(|_| !has_sdk) {
             self.publish_sdk(&region);
         }
-        if !self.knows("instance_id") || self.sdk.borrow().is_none() {
+        if !self.is_described() || self.sdk.borrow().is_none() {
             Known::TooLittle
         } else if self.missing_tags().next().is_some() {
             Known::AllButTags
         } else {
             Known::All
         }
+    }
+
+    fn is_described(&self) -> bool {
+        self.described.load(Ordering::Relaxed)
     }
 
     fn knows(&self, name: &str) -> bool {
@@ -172,6 +180,7 @@ impl Identity {
             names.extend(instance_names(document, self.wanted.region.as_deref()));
             names.extend(tags);
         });
+        self.described.store(true, Ordering::Relaxed);
     }
 
     fn publish_sdk(&self, region: &str) {
@@ -264,6 +273,8 @@ fn host_name() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emulator::{Emulator, Options};
+    use crate::imds;
 
     fn document() -> IdentityDocument {
         IdentityDocument {
@@ -288,6 +299,24 @@ mod tests {
         let names = instance_names(&document(), None);
         let known: Vec<_> = names.keys().map(String::as_str).collect();
         assert_eq!(known, ["account_id", "instance_id", "region"]);
+    }
+
+    #[tokio::test]
+    async fn an_instance_whose_id_is_not_told_is_described_once_and_its_name_waits() {
+        let options = Options { instance_id: String::new(), ..Options::default() };
+        let emulator = Emulator::start(options).await.unwrap();
+        let settings = imds::Settings { endpoint: Some(emulator.url()), ..imds::Settings::default() };
+        let clock = Clock::system();
+        let client = ImdsClient::new(&settings, &imds::Environment::default(), &clock).unwrap();
+        let keys = aws_credential_types::Credentials::new("AKIA", "secret", None, None, "test");
+        let provider = SharedCredentialsProvider::new(keys);
+        let identity = Identity::new(client, aws::Environment::default(), provider, clock, Wanted::default());
+        assert!(identity.learn().await == Known::All, "there is nothing more to come");
+        assert!(!identity.names().borrow().contains_key("instance_id"));
+        assert_eq!(identity.names().borrow()["region"], "eu-west-1");
+        let names = identity.names();
+        identity.learn().await;
+        assert!(!names.has_changed().unwrap(), "what is known is not told again");
     }
 
     #[test]

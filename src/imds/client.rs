@@ -88,6 +88,7 @@ impl ImdsClient {
     }
 
     /// Which instance this is. It never changes while the instance runs, so only the first success costs requests.
+    /// Where there is no such document, as in some look-alikes, it is put together from the metadata.
     ///
     /// # Errors
     /// As IMDS answers.
@@ -95,8 +96,50 @@ impl ImdsClient {
         if let Some(known) = self.0.identity.get() {
             return Ok(known.clone());
         }
-        let document = self.0.ask(documents::IDENTITY, documents::identity).await?;
+        let document = match self.0.ask(documents::IDENTITY, documents::identity).await {
+            Err(absent) if matches!(absent.problem(), Problem::NotFound { .. }) => {
+                self.identity_from_metadata(absent).await?
+            }
+            answer => answer?,
+        };
         Ok(self.0.identity.get_or_init(|| document).clone())
+    }
+
+    /// The identity where its document is `absent`. That may only mean that IMDS is coming up, so the document is asked
+    /// for once more as soon as another path has answered; only then what metadata don't tell stays unknown.
+    async fn identity_from_metadata(&self, absent: Error) -> Result<IdentityDocument, Error> {
+        let (instance_id, region, zone) = tokio::try_join!(
+            self.value("instance-id"),
+            self.value("placement/region"),
+            self.value("placement/availability-zone"),
+        )?;
+        let region = region.or_else(|| zone.as_deref().and_then(documents::region_of).map(str::to_owned));
+        if instance_id.is_none() && region.is_none() && zone.is_none() {
+            return Err(absent);
+        }
+        match self.0.ask(documents::IDENTITY, documents::identity).await {
+            Err(error) if matches!(error.problem(), Problem::NotFound { .. }) => {}
+            answer => return answer,
+        }
+        let profile = unless_not_served(self.iam_info().await)?.unwrap_or_default();
+        let (instance_type, image_id, private_ip) =
+            tokio::try_join!(self.value("instance-type"), self.value("ami-id"), self.value("local-ipv4"))?;
+        tracing::info!(endpoint = %address(self.0.endpoint()), "no identity document here, its parts were asked for");
+        Ok(IdentityDocument {
+            instance_id: instance_id.unwrap_or_default(),
+            region: region.unwrap_or_default(),
+            account_id: profile.account_id().unwrap_or_default().to_owned(),
+            availability_zone: zone.unwrap_or_default(),
+            instance_type: instance_type.unwrap_or_default(),
+            image_id: image_id.unwrap_or_default(),
+            private_ip,
+        })
+    }
+
+    /// The one-word value called `name` in the metadata.
+    async fn value(&self, name: &str) -> Result<Option<String>, Error> {
+        let path = format!("/latest/meta-data/{name}");
+        unless_not_served(self.0.ask(&path, |body| documents::value(&path, body)).await)
     }
 
     /// The name of the instance's role. It may change while the instance runs: ask before every use.
@@ -148,6 +191,17 @@ impl ImdsClient {
         let mut snapshot = self.0.book().snapshot.clone();
         snapshot.endpoint = address(self.0.endpoint());
         snapshot
+    }
+}
+
+/// `None` for what a service that answers does not serve: look-alikes say so with 404, with 500, or with a page.
+fn unless_not_served<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+    match answer {
+        Err(error) => match error.problem() {
+            Problem::NotFound { .. } | Problem::BadStatus { .. } | Problem::BadDocument { .. } => Ok(None),
+            _ => Err(error),
+        },
+        Ok(value) => Ok(Some(value)),
     }
 }
 
@@ -246,7 +300,8 @@ impl Inner {
     }
 
     fn error(&self, problem: Problem) -> Error {
-        Error::new(problem, self.identity.get().map(|identity| identity.instance_id.clone()))
+        let instance_id = self.identity.get().map(|identity| identity.instance_id.clone());
+        Error::new(problem, instance_id.filter(|id| !id.is_empty()))
     }
 
     /// Enters an operation's end in the book, and says so once when that changes how IMDS is doing.

@@ -23,7 +23,7 @@ pub(super) const SUCCESS: &str = "Success";
 /// The longest role name IAM allows.
 const LONGEST_ROLE_NAME: usize = 64;
 
-/// `dynamic/instance-identity/document`.
+/// `dynamic/instance-identity/document`. A field that is empty is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all(deserialize = "camelCase"))]
 pub struct IdentityDocument {
@@ -53,6 +53,14 @@ pub struct IamInfo {
     pub message: Option<String>,
     /// The profile's ARN, whose fifth field is the account's id.
     pub instance_profile_arn: Option<String>,
+}
+
+impl IamInfo {
+    /// The account that the profile belongs to, which is the instance's.
+    pub(super) fn account_id(&self) -> Option<&str> {
+        let account = self.instance_profile_arn.as_deref()?.split(':').nth(4)?;
+        Some(account).filter(|account| account.bytes().all(|byte| byte.is_ascii_digit()))
+    }
 }
 
 /// A role's credentials, exactly as issued.
@@ -128,6 +136,25 @@ pub(super) fn role_credentials(role: &str, body: &[u8]) -> Result<RoleCredential
         "instance role",
     );
     Ok(RoleCredentials { credentials, expiration })
+}
+
+/// Parses a value of one word, such as an id or an address. What it becomes part of must not be named after a page.
+pub(super) fn value(path: &str, body: &[u8]) -> Result<String, Problem> {
+    let text = text(path, body)?;
+    let value = text.trim();
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    if value.is_empty() || !value.chars().all(allowed) {
+        return Err(bad(path, "it is not one word"));
+    }
+    Ok(value.to_owned())
+}
+
+/// The region of an availability zone: its name without the letter at its end. A local zone's name has more in between
+/// (`us-west-2-lax-1a`), and a look-alike's may be anything (`nova`): those don't tell.
+pub(super) fn region_of(zone: &str) -> Option<&str> {
+    let region = zone.strip_suffix(|c: char| c.is_ascii_lowercase())?;
+    let number = &region[region.find(|c: char| c.is_ascii_digit())?..];
+    number.bytes().all(|byte| byte.is_ascii_digit()).then_some(region)
 }
 
 /// Parses a plain text.
@@ -213,5 +240,35 @@ mod tests {
         assert_eq!((document.instance_id.as_str(), document.private_ip.as_deref()), ("i-1", Some("10.0.0.5")));
         assert!(identity(b"{}").is_err());
         assert!(identity(b"<html></html>").is_err());
+    }
+
+    #[test]
+    fn a_value_is_one_word() {
+        assert_eq!(value(IDENTITY, b" i-0abc\n").unwrap(), "i-0abc");
+        for bad in ["", "\n", "<html>", "a b", "a/b", "a\nb"] {
+            assert!(value(IDENTITY, bad.as_bytes()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_zones_name_tells_the_region() {
+        assert_eq!(region_of("eu-west-1a"), Some("eu-west-1"));
+        assert_eq!(region_of("us-gov-east-1c"), Some("us-gov-east-1"));
+        for zone in ["", "a", "nova", "us-west-2-lax-1a", "us-east-1-wl1-bos-wlz-1", "eu-west-1"] {
+            assert_eq!(region_of(zone), None, "{zone}");
+        }
+    }
+
+    #[test]
+    fn the_profiles_arn_tells_the_account() {
+        let account = |arn: &str| {
+            let info = IamInfo { instance_profile_arn: Some(arn.to_owned()), ..IamInfo::default() };
+            info.account_id().map(str::to_owned)
+        };
+        let arn = "arn:aws-cn:iam::123456789012:instance-profile/team/web";
+        assert_eq!(account(arn).as_deref(), Some("123456789012"));
+        assert_eq!(account("arn:aws:iam"), None);
+        assert_eq!(account("arn:aws:iam::me:instance-profile/web"), None);
+        assert_eq!(IamInfo::default().account_id(), None);
     }
 }

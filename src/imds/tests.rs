@@ -1,5 +1,6 @@
 //! The client against a scripted server on loopback, one test a promise. Not a model of IMDS: that is the emulator's.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -109,6 +110,9 @@ async fn answer(
 
 const ID: &str = "/latest/meta-data/instance-id";
 
+const DOCUMENT: &str = r#"{"accountId":"1","availabilityZone":"a","imageId":"ami","instanceId":"i-1",
+    "instanceType":"t","region":"eu-west-1"}"#;
+
 #[tokio::test]
 async fn every_request_carries_the_one_token() {
     let server = Server::with_tokens(|_, _| say(200, "i-1")).await;
@@ -208,13 +212,115 @@ async fn after_the_first_success_a_404_is_an_answer_at_once() {
 
 #[tokio::test]
 async fn an_unparsable_document_is_asked_for_again() {
-    let document = r#"{"accountId":"1","availabilityZone":"a","imageId":"ami","instanceId":"i-1","instanceType":"t",
-        "region":"eu-west-1"}"#;
-    let server = Server::with_tokens(move |_, n| if n < 3 { say(200, "{\"a") } else { say(200, document) }).await;
+    let server = Server::with_tokens(move |_, n| if n < 3 { say(200, "{\"a") } else { say(200, DOCUMENT) }).await;
     let client = server.client();
     assert_eq!(client.identity_document().await.unwrap().region, "eu-west-1");
     client.identity_document().await.unwrap();
     assert_eq!(server.seen().len(), 4, "the identity is fetched once, then known");
+}
+
+/// A service without an identity document that serves these values, and says `otherwise` for the rest.
+async fn serving(values: &'static [(&str, &str)], otherwise: u16) -> Server {
+    Server::with_tokens(move |head, _| {
+        let path = head.split(' ').nth(1).unwrap();
+        if path.ends_with("/document") {
+            return say(404, "");
+        }
+        match values.iter().find(|(name, _)| path == format!("/latest/meta-data/{name}")) {
+            Some((_, value)) => say(200, value),
+            None => say(otherwise, ""),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn where_there_is_no_identity_document_the_metadata_tell_the_instance_once() {
+    let server = serving(
+        &[
+            ("instance-id", "i-1\n"),
+            ("placement/region", "eu-west-1"),
+            ("placement/availability-zone", "eu-west-1b"),
+            ("instance-type", "t3.micro"),
+            ("ami-id", "ami-1"),
+            ("local-ipv4", "10.0.0.5"),
+            ("iam/info", r#"{"Code":"Success","InstanceProfileArn":"arn:aws:iam::123456789012:instance-profile/web"}"#),
+        ],
+        404,
+    )
+    .await;
+    let client = server.client();
+    let document = client.identity_document().await.unwrap();
+    let expected = IdentityDocument {
+        instance_id: "i-1".to_owned(),
+        region: "eu-west-1".to_owned(),
+        account_id: "123456789012".to_owned(),
+        availability_zone: "eu-west-1b".to_owned(),
+        instance_type: "t3.micro".to_owned(),
+        image_id: "ami-1".to_owned(),
+        private_ip: Some("10.0.0.5".to_owned()),
+    };
+    assert_eq!(document, expected);
+    let requests = server.seen().len();
+    assert_eq!(client.identity_document().await.unwrap(), expected);
+    assert_eq!(server.seen().len(), requests, "what was put together is known from then on");
+}
+
+#[tokio::test]
+async fn what_the_metadata_do_not_tell_stays_unknown() {
+    for otherwise in [404, 500] {
+        let server = serving(&[("instance-id", "i-1"), ("placement/availability-zone", "eu-west-1b")], otherwise).await;
+        let expected = IdentityDocument {
+            instance_id: "i-1".to_owned(),
+            region: "eu-west-1".to_owned(),
+            availability_zone: "eu-west-1b".to_owned(),
+            ..IdentityDocument::default()
+        };
+        assert_eq!(server.client().identity_document().await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_tells_no_more_than_the_region_is_believed() {
+    let server = serving(&[("placement/region", "eu-west-1")], 404).await;
+    let client = server.client();
+    let document = client.identity_document().await.unwrap();
+    assert_eq!((document.region.as_str(), document.instance_id.as_str()), ("eu-west-1", ""));
+    let hint = client.role_name().await.unwrap_err().hint().unwrap();
+    assert!(hint.contains("--instance-id INSTANCE_ID"), "{hint}");
+}
+
+#[tokio::test]
+async fn while_nothing_else_answers_a_missing_document_is_no_absent_one() {
+    let up = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::clone(&up);
+    let server = Server::with_tokens(move |head, _| {
+        if is_up.load(Ordering::Relaxed) && head.contains("/document") { say(200, DOCUMENT) } else { say(404, "") }
+    })
+    .await;
+    let client = server.client();
+    let error = client.identity_document().await.unwrap_err();
+    let missing = Problem::NotFound { path: "/latest/dynamic/instance-identity/document".to_owned() };
+    assert_eq!(*error.problem(), missing);
+    up.store(true, Ordering::Relaxed);
+    assert_eq!(client.identity_document().await.unwrap().account_id, "1");
+}
+
+#[tokio::test]
+async fn a_document_that_comes_while_the_metadata_are_asked_is_taken() {
+    let up = AtomicBool::new(false);
+    let server = Server::with_tokens(move |head, _| {
+        if !head.contains("/document") {
+            up.store(true, Ordering::Relaxed);
+            say(200, "i-2")
+        } else if up.load(Ordering::Relaxed) {
+            say(200, DOCUMENT)
+        } else {
+            say(404, "")
+        }
+    })
+    .await;
+    assert_eq!(server.client().identity_document().await.unwrap().account_id, "1");
 }
 
 #[tokio::test]

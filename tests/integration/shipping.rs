@@ -39,7 +39,6 @@ fn at_moto_five_thousand_lines_arrive_once_and_in_order() {
 fn ship_to_moto(count: usize) {
     let moto = Moto::start();
     let mut host = Host::new(&moto.url());
-    // moto's metadata service has no identity document to read the region from.
     host.set("AWS_REGION", MOTO_REGION);
     host.configure(&host.one_source("retention_in_days = 14"));
     let lines = numbered(0, count, 200);
@@ -49,6 +48,20 @@ fn ship_to_moto(count: usize) {
     assert_same_lines(&moto.lines(GROUP, "app"), &lines);
     let retention = || Some(moto.retention_in_days(GROUP)).filter(|days| *days == 14);
     assert!(look_until(SOON, retention).is_ok(), "the group's retention is {}", moto.retention_in_days(GROUP));
+}
+
+#[test]
+fn at_moto_which_has_no_identity_document_names_are_filled_from_the_metadata() {
+    let moto = Moto::start();
+    let host = Host::new(&moto.url());
+    host.configure(&host.one_source("").replace("\"app\"", "\"{instance_id}/{file_name}\""));
+    let lines = numbered(0, 100, 100);
+    append(&host.log("app.log"), &lines);
+    let report = host.start().wait_within(SOON * 5, "all is delivered", |report| report.events().delivered == 100);
+    assert_same_lines(&moto.lines(GROUP, "i-fake/app.log"), &lines);
+    assert_eq!((report.text("/instance/instance_id"), report.text("/instance/region")), ("i-fake", MOTO_REGION));
+    // moto has no `iam/info` to read it from.
+    assert_eq!(report.text("/instance/account_id"), "");
 }
 
 #[test]
