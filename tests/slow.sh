@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 # Nothing may reach a real metadata service or AWS, whatever this machine is.
 export AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL=http://127.0.0.1:9
 
-cargo test --release --test integration -- --ignored --test-threads=1
+cargo build --locked --release
+IMDS_AGENT_TEST_BINARY=$PWD/target/release/imds-agent cargo test --locked --test integration -- --ignored --test-threads=1
 
 if command -v cargo-deny >/dev/null; then
     cargo deny check

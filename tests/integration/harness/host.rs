@@ -30,7 +30,9 @@ impl Host {
         for directory in ["state", "run", "logs"] {
             std::fs::create_dir(root.path().join(directory)).expect("a directory in a temporary directory");
         }
-        let binary = PathBuf::from(env!("CARGO_BIN_EXE_imds-agent"));
+        // tests/slow.sh names the release binary: what ships is what is tortured, and it need not be built twice.
+        let given = std::env::var_os("IMDS_AGENT_TEST_BINARY");
+        let binary = given.map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_imds-agent")), PathBuf::from);
         let mut host = Self { root, environment: Vec::new(), binary, as_nobody: false };
         host.set("AWS_EC2_METADATA_SERVICE_ENDPOINT", aws);
         host.set("AWS_ENDPOINT_URL", aws);
