@@ -388,3 +388,7 @@ async fn check_retention(sink: &dyn Sink, log_group: &str, days: u16) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "shipper_tests.rs"]
+mod tests;

@@ -17,6 +17,10 @@ const BLOCK: usize = 128 * 1024;
 /// As much as the longest record needs: more than one event holds, so that its end or its part is certain.
 const LARGEST_BLOCK: usize = 1_100_000;
 
+/// For tests of what becomes of a record that makes us panic: this one does.
+#[cfg(test)]
+pub(crate) const PANICS: &[u8] = b"this record makes us panic";
+
 /// The one buffer that all files are read through.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer(Vec<u8>);
@@ -137,6 +141,8 @@ fn take_records(job: &Job<'_>, block: &[u8], from: Place, short: bool, batch: &m
     let mut rest = block;
     while let Some(record) = framing::next_record(rest, place.parts, job.complete && short) {
         suspect.at(job.id, place.offset);
+        #[cfg(test)]
+        assert_ne!(record.text, PANICS, "a record that makes us panic");
         let start = block.len() - rest.len();
         if !push(batch, job, &record, valid.get(start..start + record.text.len())) {
             break;
