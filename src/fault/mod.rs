@@ -28,6 +28,30 @@ pub struct Warning {
     pub hint: Option<String>,
 }
 
+/// `text` as one word of a shell command, so that a cure can be pasted whatever a file is called.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    if !text.chars().any(char::is_control) {
+        return format!("'{}'", text.replace('\'', r"'\''"));
+    }
+    let mut word = String::from("$'");
+    for character in text.chars() {
+        if character.is_control() {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                word.push_str(&format!(r"\x{byte:02x}"));
+            }
+        } else {
+            if matches!(character, '\'' | '\\') {
+                word.push('\\');
+            }
+            word.push(character);
+        }
+    }
+    word.push('\'');
+    word
+}
+
 /// An error and all its sources in one line: `a: b: c`. Printed at the edge, once.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
@@ -42,4 +66,16 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_name_is_one_word_of_a_command_whatever_it_holds() {
+        assert_eq!(shell_word("/var/log/a b.log"), "'/var/log/a b.log'");
+        assert_eq!(shell_word("x'; reboot; '"), r"'x'\''; reboot; '\'''");
+        assert_eq!(shell_word("x'\n\u{85}y"), r"$'x\'\x0a\xc2\x85y'");
+    }
 }

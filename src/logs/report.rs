@@ -1,6 +1,7 @@
 //! What `status` shows of the logs: the ledger, each source, each destination. Plain data, handed out by the shipper.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,19 @@ pub enum DestinationState {
     NoCredentials,
     /// It fails in another way, and is tried again.
     BackingOff,
+}
+
+impl fmt::Display for DestinationState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Running => "running",
+            Self::Throttled => "throttled",
+            Self::Denied => "denied",
+            Self::Unreachable => "unreachable",
+            Self::NoCredentials => "no_credentials",
+            Self::BackingOff => "backing_off",
+        })
+    }
 }
 
 /// One log stream.

@@ -15,7 +15,7 @@ use super::retry::{self, LONG_WAIT, Verdict};
 use super::shipment::Shipment;
 use crate::fault::Fault;
 use crate::logs::batch::{Batch, Segment};
-use crate::logs::sink::{Accepted, Failure};
+use crate::logs::sink::{Accepted, Failure, Kind};
 use crate::logs::{DestinationSnapshot, DestinationState};
 
 /// An idle stream sends a new line after so long: a person is waiting for it.
@@ -79,8 +79,8 @@ pub(crate) struct Outcome {
 pub(crate) enum News {
     /// Trouble began, or became another.
     Trouble(DestinationState, Fault),
-    /// It accepts again.
-    Recovered,
+    /// It accepts again, after this.
+    Recovered(DestinationState),
 }
 
 /// One log stream.
@@ -247,10 +247,15 @@ impl Destination {
         if self.linger > self.flush_interval {
             self.linger = self.linger.saturating_sub(LINGER_STEP).max(self.flush_interval);
         }
-        self.trouble.take().map(|_| News::Recovered)
+        self.trouble.take().map(|trouble| News::Recovered(trouble.state))
     }
 
     fn fail(&mut self, failure: &Failure, shipment: &mut Shipment, outcome: &mut Outcome, now: Moment) {
+        if failure.kind == Kind::NoCredentials {
+            // Nothing was sent.
+            shipment.tries -= 1;
+            self.put_calls -= 1;
+        }
         let attempts = self.trouble.as_ref().map_or(0, |trouble| trouble.attempts).saturating_add(1);
         match retry::verdict(failure, attempts) {
             Verdict::Bisect => shipment.bisect(),

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::logs::framing::{Piece, Record};
-use crate::logs::sink::Kind;
 
 const FLUSH: Duration = Duration::from_secs(5);
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::logs::DestinationState;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
 use crate::logs::sink::{Accepted, Failure};
@@ -231,9 +232,12 @@ fn report(destination: &Destination, news: Option<&News>) {
     let (log_group, log_stream) = (&destination.log_group, &destination.log_stream);
     match news {
         None => {}
-        Some(News::Recovered) => tracing::info!(%log_group, %log_stream, "delivery goes on"),
+        Some(News::Recovered(DestinationState::NoCredentials)) => {}
+        Some(News::Recovered(_)) => tracing::info!(%log_group, %log_stream, "delivery goes on"),
+        // All streams at once, and the credentials' own lines say it.
+        Some(News::Trouble(DestinationState::NoCredentials, _)) => {}
         Some(News::Trouble(state, fault)) => {
-            tracing::warn!(%log_group, %log_stream, state = ?state, error = fault.message, "delivery is held up");
+            tracing::warn!(%log_group, %log_stream, %state, error = fault.message, "delivery is held up");
         }
     }
 }

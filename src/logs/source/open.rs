@@ -11,6 +11,8 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, open, openat, readlinkat};
 use rustix::io::Errno;
 
+use crate::fault::shell_word;
+
 /// As many links as the kernel follows (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 
@@ -39,16 +41,16 @@ impl OpenError {
 
     /// What cures it.
     pub(crate) fn hint(&self, path: &Path) -> Option<String> {
-        let path = path.display();
+        let path = shell_word(&path.to_string_lossy());
         match self {
             Self::System(Errno::ACCESS | Errno::PERM) => Some(format!(
-                "let the service's user read it, e.g. `setfacl -m u:imds-agent:r '{path}'`, and enter its directories"
+                "let the service's user read it, e.g. `setfacl -m u:imds-agent:r {path}`, and enter its directories"
             )),
             Self::System(Errno::MFILE | Errno::NFILE) => Some("raise LimitNOFILE= of the service".to_owned()),
             Self::System(_) => None,
-            Self::ForeignLink { link } => {
-                Some(format!("name the link's target in `include`, or make root its owner: `chown -h root '{link}'`"))
-            }
+            Self::ForeignLink { .. } => Some(format!(
+                "name the link's target in `include`, or make root the owner of each link: `namei -o {path}` shows them"
+            )),
             Self::NotRegular => Some("name it in `exclude`; only regular files are followed".to_owned()),
         }
     }
