@@ -1,6 +1,8 @@
 //! How a failure is reported: when, what, and what cures it. Not an error type: rooms have their own, and turn them
 //! into a [`Fault`] where a person will read them.
 
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -39,7 +41,7 @@ pub fn shell_word(text: &str) -> String {
         if character.is_control() {
             let mut bytes = [0; 4];
             for byte in character.encode_utf8(&mut bytes).bytes() {
-                word.push_str(&format!(r"\x{byte:02x}"));
+                let _ = write!(word, r"\x{byte:02x}");
             }
         } else {
             if matches!(character, '\'' | '\\') {

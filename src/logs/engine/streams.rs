@@ -231,11 +231,11 @@ impl Streams {
 fn report(destination: &Destination, news: Option<&News>) {
     let (log_group, log_stream) = (&destination.log_group, &destination.log_stream);
     match news {
-        None => {}
-        Some(News::Recovered(DestinationState::NoCredentials)) => {}
+        // Without credentials all streams wait at once, and the credentials' own lines say it.
+        None
+        | Some(News::Recovered(DestinationState::NoCredentials) | News::Trouble(DestinationState::NoCredentials, _)) => {
+        }
         Some(News::Recovered(_)) => tracing::info!(%log_group, %log_stream, "delivery goes on"),
-        // All streams at once, and the credentials' own lines say it.
-        Some(News::Trouble(DestinationState::NoCredentials, _)) => {}
         Some(News::Trouble(state, fault)) => {
             tracing::warn!(%log_group, %log_stream, %state, error = fault.message, "delivery is held up");
         }
