@@ -2,6 +2,7 @@
 //! ranges of which sources it covers. Not the sending, nor the order between batches.
 
 mod json;
+mod pool;
 
 use std::ops::Range;
 
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::framing::{Piece, Record};
+pub(crate) use pool::Pool;
 
 /// What AWS adds to each event's bytes when it counts a batch (CloudWatch Logs API reference, `PutLogEvents`).
 const EVENT_OVERHEAD: usize = 26;
@@ -107,12 +109,13 @@ pub(crate) struct Batch {
     /// than copying the event.
     prefix: Vec<u8>,
     prefix_at: Option<i64>,
+    pool: Pool,
 }
 
 impl Batch {
     /// An empty batch; no event of it is older than `not_before`. `expected` bytes are about to be read into it.
-    pub(crate) fn new(not_before: Timestamp, expected: usize) -> Self {
-        let mut body = Vec::with_capacity(expected.min(LONGEST_BODY) + TAIL_ROOM);
+    pub(crate) fn new(not_before: Timestamp, expected: usize, pool: &Pool) -> Self {
+        let mut body = pool.take(expected.min(LONGEST_BODY) + TAIL_ROOM);
         body.extend_from_slice(HEAD);
         let first = not_before.as_millisecond();
         Self {
@@ -125,6 +128,7 @@ impl Batch {
             full: false,
             prefix: Vec::new(),
             prefix_at: None,
+            pool: pool.clone(),
         }
     }
 
@@ -264,7 +268,7 @@ impl Batch {
         self.body.extend_from_slice(b"\"}");
         let memory = self.memory();
         Sealed {
-            body: Bytes::from(self.body),
+            body: self.pool.lend(self.body),
             tail,
             entries: self.entries,
             segments: self.segments,
@@ -396,7 +400,7 @@ mod tests {
 
     #[test]
     fn the_body_is_what_the_api_wants() {
-        let mut batch = Batch::new(at(5), 0);
+        let mut batch = Batch::new(at(5), 0, &Pool::default());
         fill(&mut batch, 1, 0, &["a \"quoted\" one", "two"], 7);
         let sealed = batch.seal("/g", "s\"x");
         let expected = serde_json::json!({
@@ -411,27 +415,27 @@ mod tests {
     #[test]
     fn a_batch_holds_ten_thousand_events() {
         let lines = vec!["x"; 10_001];
-        assert_eq!(fill(&mut Batch::new(at(0), 0), 1, 0, &lines, 0), 10_000);
+        assert_eq!(fill(&mut Batch::new(at(0), 0, &Pool::default()), 1, 0, &lines, 0), 10_000);
     }
 
     #[test]
     fn a_batch_counts_each_event_with_26_bytes_more() {
         let line = "x".repeat(1000 - 26);
         let lines = vec![line.as_str(); 2000];
-        assert_eq!(fill(&mut Batch::new(at(0), 0), 1, 0, &lines, 0), 1_048_576 / 1000);
+        assert_eq!(fill(&mut Batch::new(at(0), 0, &Pool::default()), 1, 0, &lines, 0), 1_048_576 / 1000);
     }
 
     #[test]
     fn the_largest_event_fits_alone() {
         let line = "x".repeat(1_048_550);
-        let mut batch = Batch::new(at(0), 0);
+        let mut batch = Batch::new(at(0), 0, &Pool::default());
         assert_eq!(fill(&mut batch, 1, 0, &[line.as_str(), "y"], 0), 1);
         assert!(batch.is_full());
     }
 
     #[test]
     fn a_batch_spans_less_than_a_day_and_never_goes_back_in_time() {
-        let mut batch = Batch::new(at(100), 0);
+        let mut batch = Batch::new(at(100), 0, &Pool::default());
         assert_eq!(fill(&mut batch, 1, 0, &["early"], 50), 1);
         assert_eq!(fill(&mut batch, 1, 6, &["late"], 100 + LONGEST_SPAN), 0);
         assert_eq!(batch.seal("g", "s").first_at(), at(100));
@@ -439,7 +443,7 @@ mod tests {
 
     #[test]
     fn empty_lines_are_covered_but_not_sent() {
-        let mut batch = Batch::new(at(0), 0);
+        let mut batch = Batch::new(at(0), 0, &Pool::default());
         fill(&mut batch, 1, 10, &["", "a", ""], 0);
         let sealed = batch.seal("g", "s");
         let segment = &sealed.segments()[0];
@@ -449,7 +453,7 @@ mod tests {
 
     #[test]
     fn shares_tell_whose_events_a_range_is() {
-        let mut batch = Batch::new(at(0), 0);
+        let mut batch = Batch::new(at(0), 0, &Pool::default());
         fill(&mut batch, 1, 0, &["aa", "bb"], 0);
         fill(&mut batch, 2, 0, &["cccc"], 0);
         fill(&mut batch, 2, 5, &["d"], 0);

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::retry::{self, LONG_WAIT, Verdict};
 use super::shipment::Shipment;
 use crate::fault::Fault;
-use crate::logs::batch::{Batch, Segment};
+use crate::logs::batch::{Batch, Pool, Segment};
 use crate::logs::sink::{Accepted, Failure, Kind};
 use crate::logs::{DestinationSnapshot, DestinationState};
 
@@ -146,10 +146,10 @@ impl Destination {
     }
 
     /// The batch being filled; a new one is made for `expected` bytes, later than all before it.
-    pub(crate) fn open(&mut self, now: Moment, expected: usize) -> &mut Batch {
+    pub(crate) fn open(&mut self, now: Moment, expected: usize, pool: &Pool) -> &mut Batch {
         let after_last = self.last_at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now.wall);
         let begin = now.wall.max(after_last);
-        &mut self.open.get_or_insert_with(|| (Batch::new(begin, expected), now.boot)).0
+        &mut self.open.get_or_insert_with(|| (Batch::new(begin, expected, pool), now.boot)).0
     }
 
     /// Closes the batch being filled if it is full, or has lingered long enough, or `at_once`.

@@ -24,7 +24,7 @@ fn proven() -> Destination {
 
 /// Reads `lines` lines of one byte at `now`, beginning at `start`.
 fn read(stream: &mut Destination, start: u64, lines: usize, now: Moment) {
-    let batch = stream.open(now, 0);
+    let batch = stream.open(now, 0, &Pool::default());
     batch.begin_segment(1, start, 0);
     for _ in 0..lines {
         let record = Record { text: b"x", length: 2, piece: Piece::Line };
@@ -211,7 +211,7 @@ fn answers_side_by_side_count_as_one_attempt() {
 #[test]
 fn a_batch_of_empty_lines_needs_no_request() {
     let mut stream = proven();
-    let batch = stream.open(at(0), 0);
+    let batch = stream.open(at(0), 0, &Pool::default());
     batch.begin_segment(1, 0, 0);
     batch.push(&Record { text: b"", length: 1, piece: Piece::Line }, "", false, at(0).wall, usize::MAX);
     stream.seal(at(250), false);

@@ -83,11 +83,11 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::logs::batch::Batch;
+    use crate::logs::batch::{Batch, Pool};
     use crate::logs::framing::{Piece, Record};
 
     fn shipment(events: usize) -> Shipment {
-        let mut batch = Batch::new(Timestamp::UNIX_EPOCH, 0);
+        let mut batch = Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default());
         batch.begin_segment(1, 0, 0);
         for _ in 0..events {
             let record = Record { text: b"x", length: 2, piece: Piece::Line };

@@ -21,7 +21,7 @@ use inotify::Inotify;
 use self::books::Books;
 use self::streams::Streams;
 use self::survey::Files;
-use super::batch::FileId;
+use super::batch::{FileId, Pool};
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
@@ -137,6 +137,7 @@ pub(crate) struct Engine {
     streams: Streams,
     books: Books,
     buffer: Buffer,
+    pool: Pool,
     suspect: Arc<Suspect>,
     quarantine: Quarantine,
     /// Shipments that could not be settled yet: their dead letters could not be written.
@@ -172,6 +173,7 @@ impl Engine {
             streams,
             books,
             buffer: Buffer::default(),
+            pool: Pool::default(),
             suspect,
             quarantine,
             unsettled: Vec::new(),
@@ -246,6 +248,9 @@ impl Engine {
             self.look(id, now);
         }
         self.retry_unsettled(now);
+        if self.streams.active().is_empty() {
+            self.pool.let_go();
+        }
         self.forget_finished(now);
         if let Err(error) = self.books.maintain(&mut self.files) {
             self.warn_of_checkpoint(&error);
@@ -262,7 +267,10 @@ impl Engine {
     }
 
     fn needs_ticks(&self) -> bool {
-        !self.unsettled.is_empty() || self.books.is_dirty() || self.files.leaving().next().is_some()
+        !self.unsettled.is_empty()
+            || self.pool.memory() > 0
+            || self.books.is_dirty()
+            || self.files.leaving().next().is_some()
     }
 
     /// Everything `status` shows of the logs.

@@ -105,8 +105,9 @@ impl Engine {
     pub(super) fn read(&mut self, now: Moment) -> bool {
         let mut budget = STEP_BYTES;
         let mut more = false;
+        // Kept up to date, not counted anew each turn: there may be thousands of streams.
+        let mut free = self.free_memory();
         for _ in 0..self.streams.queue_length() {
-            let free = self.free_memory();
             if budget == 0 || free < LEAST_MEMORY {
                 self.relieve_memory(free, now);
                 return budget == 0;
@@ -117,7 +118,9 @@ impl Engine {
                 continue;
             };
             let limit = appetite.min((free / SHARE_OF_MEMORY).max(LEAST_BODY));
+            let before = self.streams.get(index).destination.memory();
             let read = self.read_stream(index, limit, now);
+            free = (free + before).saturating_sub(self.streams.get(index).destination.memory());
             budget = budget.saturating_sub(read);
             if self.streams.get(index).next_file().is_some() {
                 self.streams.queue_again(index);
@@ -131,8 +134,13 @@ impl Engine {
         usize::try_from(self.settings.memory_limit).unwrap_or(usize::MAX)
     }
 
+    /// The memory of all batches, and of what waits to become one.
+    pub(super) fn buffers(&self) -> usize {
+        self.streams.memory() + self.pool.memory()
+    }
+
     fn free_memory(&self) -> usize {
-        self.memory_limit().saturating_sub(self.streams.memory())
+        self.memory_limit().saturating_sub(self.buffers())
     }
 
     /// Whether streams that wait long should give back what they hold: what is left is for the others.
@@ -178,7 +186,7 @@ impl Engine {
             let until = until.into_iter().chain(quarantined.map(|(_, offset)| *offset)).min();
             let complete = file.is_complete(now.boot);
             let expected = expected_body(file.unread_bytes()).min(limit);
-            let batch = self.streams.activate(index).destination.open(now, expected);
+            let batch = self.streams.activate(index).destination.open(now, expected, &self.pool);
             let before = batch.last_segment(id);
             let job = Job { id, file: &file.file, from, until, complete, at: now.wall, limit };
             let progress = read::fill(job, batch, &mut self.buffer, &self.suspect);

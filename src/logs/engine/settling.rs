@@ -10,7 +10,7 @@ use super::reading::count_of;
 use super::{Action, Engine, Step};
 use crate::logs::batch::FileId;
 use crate::logs::dead_letters::DeadLetter;
-use crate::logs::delivery::destination::{Destination, Moment, Ticket};
+use crate::logs::delivery::destination::{Moment, Ticket};
 use crate::logs::delivery::shipment::Shipment;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::sink::{Accepted, Failure};
@@ -22,8 +22,10 @@ const MOST_REQUESTS: usize = 64;
 impl Engine {
     /// Sends what is due, settles what needs no sending, gives back what would only be held.
     pub(super) fn send(&mut self, step: &mut Step, now: Moment) {
-        let mut flying: usize = self.streams.all().map(Destination::requests).sum();
-        for index in self.streams.active() {
+        let active = self.streams.active();
+        let mut flying: usize = active.iter().map(|&index| self.streams.get(index).destination.requests()).sum();
+        let short = self.memory_is_short();
+        for index in active {
             let stream = self.streams.get_mut(index);
             stream.destination.seal(now, self.stopping);
             while let Some(shipment) = self.streams.get_mut(index).destination.take_finished() {
@@ -38,15 +40,14 @@ impl Engine {
                 let (log_group, log_stream) = (destination.log_group.clone(), destination.log_stream.clone());
                 step.actions.push(Action::Put { stream: index, ticket, log_group, log_stream, body });
             }
-            self.give_back(index, now);
+            if short {
+                self.give_back(index, now);
+            }
         }
     }
 
-    /// During a long wait a stream's batches go back to their files, if those still hold them and memory is short.
+    /// During a long wait a stream's batches go back to their files, if those still hold them.
     fn give_back(&mut self, index: usize, now: Moment) {
-        if !self.memory_is_short() {
-            return;
-        }
         let files = &self.files;
         let readable = |id: FileId| files.get(id).is_some_and(|file| file.life != Life::Cut);
         let released = self

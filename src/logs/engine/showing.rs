@@ -1,5 +1,8 @@
 //! What `status` shows of the logs. Reads everything, changes nothing.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
@@ -21,18 +24,17 @@ impl Engine {
             ledger,
             sources: self.show_sources(now),
             destinations: self.streams.all().map(Destination::snapshot).collect(),
-            buffers_bytes: self.streams.memory() as u64,
+            buffers_bytes: self.buffers() as u64,
             warnings: self.warnings.values().cloned().collect(),
         }
     }
 
     fn show_sources(&self, now: Moment) -> Vec<SourceSnapshot> {
         let missing = missing_names(self);
+        let places = self.files_by_source();
         let mut sources = Vec::new();
         for (name, account) in self.books.accounts() {
-            // The file at the source's place now; without one, the one that left last.
-            let files = || self.files.all().filter(|file| *file.source == **name);
-            let file = files().find(|file| file.life == Life::Active).or_else(|| files().last());
+            let file = places.get(name).copied();
             let waiting_for = file.and_then(|file| missing.get(&file.id));
             let mut source = self.show_source(name, account, file, now);
             if let Some(names) = waiting_for {
@@ -41,9 +43,9 @@ impl Engine {
             }
             sources.push(source);
         }
+        sources.retain(|source: &SourceSnapshot| !self.files.unreadable.contains_key(Path::new(&source.name)));
         for (path, fault) in &self.files.unreadable {
             let name = path.to_string_lossy();
-            sources.retain(|source| source.name != name);
             let account = self.books.accounts().get(&*name).cloned().unwrap_or_default();
             let mut source = self.show_source(&name, &account, None, now);
             source.state = SourceState::Failed;
@@ -51,6 +53,18 @@ impl Engine {
             sources.push(source);
         }
         sources
+    }
+
+    /// The file at each source's place now; without one, the one that left last.
+    fn files_by_source(&self) -> BTreeMap<Arc<str>, &Tailed> {
+        let mut places = BTreeMap::new();
+        for file in self.files.all() {
+            let place = places.entry(file.source.clone()).or_insert(file);
+            if place.life != Life::Active {
+                *place = file;
+            }
+        }
+        places
     }
 
     fn show_source(&self, name: &str, account: &Account, file: Option<&Tailed>, now: Moment) -> SourceSnapshot {

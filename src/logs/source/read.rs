@@ -175,6 +175,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::logs::batch::Pool;
 
     struct Case {
         file: tempfile::NamedTempFile,
@@ -185,7 +186,7 @@ mod tests {
         fn new(content: &[u8]) -> Self {
             let mut file = tempfile::NamedTempFile::new().expect("a file");
             file.write_all(content).expect("writable");
-            Self { file, batch: Batch::new(Timestamp::UNIX_EPOCH, 0) }
+            Self { file, batch: Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default()) }
         }
 
         fn fill(&mut self, from: Place, until: Option<u64>, complete: bool) -> Progress {
@@ -247,7 +248,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             limit: usize::MAX,
         };
-        let mut next = Batch::new(Timestamp::UNIX_EPOCH, 0);
+        let mut next = Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default());
         fill(job, &mut next, &mut Buffer::default(), &Suspect::default()).expect("readable");
         let sealed = next.seal("g", "s");
         assert!(sealed.event(0).ends_with(b"\"xxxxx [imds-agent: part 2, last]\"}"));
