@@ -95,6 +95,25 @@ const EVENT_JSON: usize = 64;
 /// What every body begins with.
 const HEAD: &[u8] = b"{\"logEvents\":[";
 
+/// A record's text, ready for JSON.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Message<'a> {
+    /// The text.
+    pub(crate) text: &'a str,
+    /// Whether bytes that are not UTF-8 were replaced in it.
+    pub(crate) replaced: bool,
+    /// Whether it is known to hold no control characters.
+    pub(crate) plain: bool,
+}
+
+#[cfg(test)]
+impl<'a> Message<'a> {
+    /// A text of which nothing is known.
+    pub(crate) fn of(text: &'a str) -> Self {
+        Self { text, replaced: false, plain: false }
+    }
+}
+
 /// A batch being filled.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -141,23 +160,15 @@ impl Batch {
         self.segments.push(segment);
     }
 
-    /// Adds a record to the run begun last. `text` is the record's text as UTF-8, `replaced` whether bytes had to be
-    /// replaced for that. `false`, and nothing added, when the batch has no room for it.
-    pub(crate) fn push(
-        &mut self,
-        record: &Record<'_>,
-        text: &str,
-        replaced: bool,
-        at: Timestamp,
-        limit: usize,
-    ) -> bool {
+    /// Adds a record to the run begun last. `false`, and nothing added, when the batch has no room for it.
+    pub(crate) fn push(&mut self, record: &Record<'_>, text: Message<'_>, at: Timestamp, limit: usize) -> bool {
         if record.text.is_empty() && record.piece == Piece::Line {
             self.skip_empty(record);
             return true;
         }
         let at = at.as_millisecond().max(self.last);
         let marker = record.piece.marker();
-        let cost = text.len() + marker.len() + EVENT_OVERHEAD;
+        let cost = text.text.len() + marker.len() + EVENT_OVERHEAD;
         if self.has_no_room(cost, at, limit) {
             self.full = true;
             return false;
@@ -168,7 +179,7 @@ impl Batch {
         if self.entries.is_empty() {
             self.first = at;
         }
-        self.enter(record, replaced);
+        self.enter(record, text.replaced);
         true
     }
 
@@ -180,7 +191,7 @@ impl Batch {
                 || self.body.len() + cost + EVENT_JSON > limit.min(LONGEST_BODY))
     }
 
-    fn write_event(&mut self, at: i64, text: &str, marker: &str) {
+    fn write_event(&mut self, at: i64, text: Message<'_>, marker: &str) {
         if !self.entries.is_empty() {
             self.body.push(b',');
         }
@@ -189,12 +200,12 @@ impl Batch {
             self.prefix_at = Some(at);
         }
         // Doubling a body of a megabyte would waste half of what it takes.
-        let needed = self.prefix.len() + text.len() + marker.len() + 2;
+        let needed = self.prefix.len() + text.text.len() + marker.len() + 2;
         if self.body.capacity() - self.body.len() < needed + TAIL_ROOM {
             self.body.reserve_exact(needed + TAIL_ROOM + self.body.len() / 4);
         }
         self.body.extend_from_slice(&self.prefix);
-        json::escape_into(&mut self.body, text);
+        json::escape_into(&mut self.body, text.text, text.plain);
         self.body.extend_from_slice(marker.as_bytes());
         self.body.extend_from_slice(b"\"}");
     }
@@ -262,9 +273,9 @@ impl Batch {
     pub(crate) fn seal(mut self, log_group: &str, log_stream: &str) -> Sealed {
         let tail = self.body.len();
         self.body.extend_from_slice(b"],\"logGroupName\":\"");
-        json::escape_into(&mut self.body, log_group);
+        json::escape_into(&mut self.body, log_group, false);
         self.body.extend_from_slice(b"\",\"logStreamName\":\"");
-        json::escape_into(&mut self.body, log_stream);
+        json::escape_into(&mut self.body, log_stream, false);
         self.body.extend_from_slice(b"\"}");
         let memory = self.memory();
         Sealed {
@@ -389,7 +400,7 @@ mod tests {
         batch.begin_segment(file, start, 0);
         let fits = |line: &&&str| {
             let record = Record { text: line.as_bytes(), length: line.len() + 1, piece: Piece::Line };
-            batch.push(&record, line, false, at(time), usize::MAX)
+            batch.push(&record, Message::of(line), at(time), usize::MAX)
         };
         lines.iter().take_while(fits).count()
     }

@@ -1,6 +1,7 @@
 //! What one stream does, told in times and answers; nothing here waits.
 
 use super::*;
+use crate::logs::batch::Message;
 use crate::logs::framing::{Piece, Record};
 
 const FLUSH: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ fn read(stream: &mut Destination, start: u64, lines: usize, now: Moment) {
     batch.begin_segment(1, start, 0);
     for _ in 0..lines {
         let record = Record { text: b"x", length: 2, piece: Piece::Line };
-        batch.push(&record, "x", false, now.wall, usize::MAX);
+        batch.push(&record, Message::of("x"), now.wall, usize::MAX);
     }
 }
 
@@ -213,7 +214,7 @@ fn a_batch_of_empty_lines_needs_no_request() {
     let mut stream = proven();
     let batch = stream.open(at(0), 0, &Pool::default());
     batch.begin_segment(1, 0, 0);
-    batch.push(&Record { text: b"", length: 1, piece: Piece::Line }, "", false, at(0).wall, usize::MAX);
+    batch.push(&Record { text: b"", length: 1, piece: Piece::Line }, Message::of(""), at(0).wall, usize::MAX);
     stream.seal(at(250), false);
     let finished = stream.take_finished().expect("nothing to send");
     assert_eq!(finished.batch.segments()[0].empty_records, 1);

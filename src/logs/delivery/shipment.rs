@@ -83,7 +83,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::logs::batch::{Batch, Pool};
+    use crate::logs::batch::{Batch, Message, Pool};
     use crate::logs::framing::{Piece, Record};
 
     fn shipment(events: usize) -> Shipment {
@@ -91,7 +91,7 @@ mod tests {
         batch.begin_segment(1, 0, 0);
         for _ in 0..events {
             let record = Record { text: b"x", length: 2, piece: Piece::Line };
-            batch.push(&record, "x", false, Timestamp::UNIX_EPOCH, usize::MAX);
+            batch.push(&record, Message::of("x"), Timestamp::UNIX_EPOCH, usize::MAX);
         }
         Shipment::new(batch.seal("g", "s"))
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
-use crate::logs::batch::{Batch, FileId};
+use crate::logs::batch::{Batch, FileId, Message};
 use crate::logs::coverage::Place;
 use crate::logs::framing::{self, Record};
 
@@ -138,13 +138,15 @@ fn read_block<'a>(file: &File, offset: u64, room: usize, buffer: &'a mut Vec<u8>
 fn take_records(job: &Job<'_>, block: &[u8], from: Place, short: bool, batch: &mut Batch, suspect: &Suspect) -> Place {
     let mut place = from;
     let valid = valid_text(block);
+    let plain = holds_no_controls(block);
     let mut rest = block;
     while let Some(record) = framing::next_record(rest, place.parts, job.complete && short) {
         suspect.at(job.id, place.offset);
         #[cfg(test)]
         assert_ne!(record.text, PANICS, "a record that makes us panic");
         let start = block.len() - rest.len();
-        if !push(batch, job, &record, valid.get(start..start + record.text.len())) {
+        let known = valid.get(start..start + record.text.len());
+        if !push(batch, job, &record, known.map(|text| Message { text, replaced: false, plain })) {
             break;
         }
         place = Place { offset: place.offset + record.length as u64, parts: record.piece.next_part() };
@@ -161,13 +163,19 @@ fn valid_text(block: &[u8]) -> &str {
     }
 }
 
-fn push(batch: &mut Batch, job: &Job<'_>, record: &Record<'_>, known: Option<&str>) -> bool {
+/// Whether the block's records hold no control characters; line feeds only stand between them. No early exit: that
+/// would keep the compiler from using vectors.
+fn holds_no_controls(block: &[u8]) -> bool {
+    block.iter().fold(0, |found, &byte| found | u8::from(byte < 0x20 && byte != b'\n')) == 0
+}
+
+fn push(batch: &mut Batch, job: &Job<'_>, record: &Record<'_>, known: Option<Message<'_>>) -> bool {
     if let Some(text) = known {
-        return batch.push(record, text, false, job.at, job.limit);
+        return batch.push(record, text, job.at, job.limit);
     }
     let text = String::from_utf8_lossy(record.text);
     let replaced = matches!(text, std::borrow::Cow::Owned(_));
-    batch.push(record, &text, replaced, job.at, job.limit)
+    batch.push(record, Message { text: &text, replaced, plain: false }, job.at, job.limit)
 }
 
 #[cfg(test)]
