@@ -105,7 +105,8 @@ fn counted(n: usize, thing: &str, state: &str) -> Option<String> {
 }
 
 /// A state's word as a person reads it; the same as in the JSON.
-pub(crate) fn word(state: &impl Serialize) -> String {
+#[must_use]
+pub fn word(state: &impl Serialize) -> String {
     match serde_json::to_value(state) {
         Ok(serde_json::Value::String(word)) => word.replace('_', " "),
         _ => "unknown".to_owned(),
@@ -113,7 +114,8 @@ pub(crate) fn word(state: &impl Serialize) -> String {
 }
 
 /// `1234567` as `1,234,567`.
-pub(crate) fn count(n: u64) -> String {
+#[must_use]
+pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

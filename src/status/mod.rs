@@ -8,10 +8,9 @@ mod report;
 mod server;
 
 pub use client::{Error as ClientError, fetch};
-pub use headline::{Condition, headline};
-pub(crate) use headline::{count, word};
-pub(crate) use render::duration;
-pub use render::{Style, render};
+pub use headline::{Condition, count, headline, word};
+
+pub use render::{Style, duration, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
 pub use server::{Error as ServerError, Reporter, StatusServer};
 

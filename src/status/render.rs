@@ -354,7 +354,8 @@ fn shortened(text: &str, width: usize) -> String {
 }
 
 /// The two largest units: `5 h 12 min`, `3 d 4 h`, `0 s`.
-pub(crate) fn duration(duration: SignedDuration) -> String {
+#[must_use]
+pub fn duration(duration: SignedDuration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         ..60 => format!("{seconds} s"),
