@@ -11,12 +11,10 @@ mod framing;
 mod ledger;
 mod report;
 mod settings;
+mod shipper;
+pub mod sink;
 mod source;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
 pub use settings::{FileSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, StartAt};
-
-mod shipper;
-pub mod sink;
-
 pub use shipper::{LogShipper, Place};

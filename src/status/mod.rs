@@ -9,7 +9,6 @@ mod server;
 
 pub use client::{Error as ClientError, fetch};
 pub use headline::{Condition, count, headline, word};
-
 pub use render::{Style, duration, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
 pub use server::{Error as ServerError, Reporter, StatusServer};
