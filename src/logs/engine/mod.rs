@@ -248,7 +248,7 @@ impl Engine {
             self.look(id, now);
         }
         self.retry_unsettled(now);
-        if self.streams.active().is_empty() {
+        if self.streams.is_quiet() {
             self.pool.let_go();
         }
         self.forget_finished(now);

@@ -192,6 +192,11 @@ impl Streams {
         }
     }
 
+    /// Whether nothing is on its way.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.active.iter().all(|&index| self.all[index].destination.requests() == 0)
+    }
+
     /// Whether nothing is on its way, and nothing could be sent now.
     pub(super) fn is_drained(&self) -> bool {
         self.active.iter().all(|&index| self.all[index].destination.is_drained())
