@@ -175,6 +175,8 @@ impl CredentialCache {
     }
 }
 
+/// For our own calls. They are statically stable, as the SDKs' are: when others can't be had, the expired ones are
+/// tried, since AWS may still take them, and says so if not. Who asks for credentials to use elsewhere gets the reason.
 impl ProvideCredentials for CredentialCache {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
@@ -184,7 +186,10 @@ impl ProvideCredentials for CredentialCache {
             return future::ProvideCredentials::ready(Ok(credentials));
         }
         future::ProvideCredentials::new(async move {
-            self.wait(CALLER, false).await.map_err(CredentialsError::provider_error)
+            match self.wait(CALLER, false).await {
+                Ok(credentials) => Ok(credentials),
+                Err(error) => self.0.held().ok_or_else(|| CredentialsError::provider_error(error)),
+            }
         })
     }
 }
@@ -238,6 +243,14 @@ impl Inner {
             Next::Wait(wait) => Found::Later(wait),
             Next::Fetch | Next::Fetching => Found::Fetching,
         }
+    }
+
+    /// The credentials, expired or not.
+    fn held(&self) -> Option<Credentials> {
+        let mut book = self.book();
+        let held = book.credentials.clone();
+        book.served += u64::from(held.is_some());
+        held
     }
 
     /// The credentials and their role, if they are valid; not counted as served.

@@ -83,9 +83,8 @@ impl LogShipper {
     /// When the engine does, so that a supervisor sees it.
     pub async fn run(&self, stop: CancellationToken, drain: Duration, heartbeat: Heartbeat) {
         let inner = &self.0;
-        let inotify = Inotify::init().ok();
         let suspect = Arc::new(Suspect::default());
-        let Some(engine) = self.open(inotify.as_ref(), &suspect, &stop, &heartbeat).await else { return };
+        let Some((engine, inotify)) = self.open(&suspect, &stop, &heartbeat).await else { return };
         let changes = inotify.and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BUFFER]).ok());
         let mut names = inner.names.clone();
         names.mark_changed();
@@ -104,21 +103,27 @@ impl LogShipper {
         run.go(stop, drain).await;
     }
 
+    /// Opens the engine, where it may block; tried again until it works or `stop`.
     async fn open(
         &self,
-        inotify: Option<&Inotify>,
         suspect: &Arc<Suspect>,
         stop: &CancellationToken,
         heartbeat: &Heartbeat,
-    ) -> Option<Engine> {
+    ) -> Option<(Engine, Option<Inotify>)> {
         let inner = &self.0;
         loop {
             let (settings, place, quarantine) = (inner.settings.clone(), inner.place.clone(), inner.quarantine());
-            match Engine::open(settings, &place.state_dir, inotify, suspect.clone(), quarantine) {
-                Ok(engine) => return Some(engine),
-                Err(error) => inner.show_closed(&error),
+            let suspect = suspect.clone();
+            let opening = tokio::task::spawn_blocking(move || {
+                let inotify = Inotify::init().ok();
+                let engine = Engine::open(settings, &place.state_dir, inotify.as_ref(), suspect, quarantine);
+                engine.map(|engine| (engine, inotify))
+            });
+            match beating(heartbeat, opening).await {
+                Ok(Ok(opened)) => return Some(opened),
+                Ok(Err(error)) => inner.show_closed(&error),
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             }
-            heartbeat.beat();
             tokio::select! {
                 () = stop.cancelled() => return None,
                 () = sleep(OPEN_AGAIN) => {}
@@ -238,7 +243,7 @@ impl Run {
             let step = engine.step(events, now);
             (engine, step)
         });
-        match self.beating(stepping).await {
+        match beating(&self.heartbeat, stepping).await {
             Ok((engine, step)) => {
                 self.engine = Some(engine);
                 step
@@ -247,16 +252,6 @@ impl Run {
                 let record = self.suspect.last();
                 *self.inner.panics.lock().unwrap_or_else(PoisonError::into_inner).entry(record).or_default() += 1;
                 std::panic::resume_unwind(error.into_panic())
-            }
-        }
-    }
-
-    async fn beating<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        loop {
-            self.heartbeat.beat();
-            if let Ok(output) = timeout(LONGEST_SLEEP / 2, &mut future).await {
-                return output;
             }
         }
     }
@@ -319,6 +314,17 @@ impl Run {
 
     fn lock_of(&mut self, log_group: &Arc<str>) -> GroupLock {
         self.creating.entry(log_group.clone()).or_default().clone()
+    }
+}
+
+/// Waits for `future`, and beats meanwhile.
+async fn beating<T>(heartbeat: &Heartbeat, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    loop {
+        heartbeat.beat();
+        if let Ok(output) = timeout(LONGEST_SLEEP / 2, &mut future).await {
+            return output;
+        }
     }
 }
 
