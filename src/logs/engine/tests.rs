@@ -92,6 +92,12 @@ impl Bench {
         }
     }
 
+    /// Reads what is there, and puts it once it has lingered.
+    fn put(&mut self) {
+        self.go(Duration::from_secs(1));
+        self.go(Duration::from_secs(1));
+    }
+
     /// Answers the oldest put.
     fn answer(&mut self, result: Result<Accepted, Failure>) {
         let (stream, ticket, events) = self.puts.pop_front().expect("a put");
@@ -184,8 +190,7 @@ fn lines_arrive_once_and_in_order_and_the_ledger_says_so() {
 fn the_checkpoint_moves_only_after_the_answer() {
     let mut bench = Bench::new();
     bench.append("a.log", "one\n");
-    bench.go(Duration::from_secs(1));
-    bench.go(Duration::from_secs(1));
+    bench.put();
     assert_eq!(bench.puts.len(), 1);
     bench.kill_and_restart();
     bench.deliver_all();
@@ -300,8 +305,7 @@ fn start_at_end_skips_what_was_there_and_nothing_that_comes() {
 fn a_missing_stream_is_created_and_nothing_is_lost() {
     let mut bench = Bench::new();
     bench.append("a.log", "one\n");
-    bench.go(Duration::from_secs(1));
-    bench.go(Duration::from_secs(1));
+    bench.put();
     bench.answer(Err(failure(Kind::NotFound)));
     assert_eq!(bench.created.len(), 1);
     bench.deliver_all();
@@ -314,8 +318,7 @@ fn a_denied_stream_holds_its_data_and_never_delays_the_others() {
     for name in ["a.log", "b.log"] {
         bench.append(name, &format!("{name}\n"));
     }
-    bench.go(Duration::from_secs(1));
-    bench.go(Duration::from_secs(1));
+    bench.put();
     bench.answer(Err(failure(Kind::Denied)));
     bench.answer(Ok(Accepted::default()));
     bench.append("a.log", "more\n");
@@ -340,8 +343,7 @@ fn a_denied_stream_holds_its_data_and_never_delays_the_others() {
 fn what_cloudwatch_refuses_becomes_a_dead_letter_before_the_checkpoint_moves() {
     let mut bench = Bench::new();
     bench.append("a.log", "old\nold too\ngood\n");
-    bench.go(Duration::from_secs(1));
-    bench.go(Duration::from_secs(1));
+    bench.put();
     bench.answer(Ok(Accepted { too_old_end: Some(2), ..Accepted::default() }));
     bench.assert_balanced();
     let letters = bench.dead_letters();
@@ -353,8 +355,7 @@ fn what_cloudwatch_refuses_becomes_a_dead_letter_before_the_checkpoint_moves() {
 fn only_the_poison_event_becomes_a_dead_letter() {
     let mut bench = Bench::new();
     bench.append("a.log", "a\nb\npoison\nc\n");
-    bench.go(Duration::from_secs(1));
-    bench.go(Duration::from_secs(1));
+    bench.put();
     while let Some((_, _, messages)) = bench.puts.front() {
         let poisoned = messages.contains(&"poison".to_owned());
         bench.answer(if poisoned { Err(failure(Kind::InvalidEvents)) } else { Ok(Accepted::default()) });
@@ -370,8 +371,7 @@ fn a_dead_letter_that_can_not_be_written_holds_the_checkpoint() {
     let mut bench = Bench::new();
     fs::create_dir(bench.state.path().join("dead-letters.jsonl")).expect("blocks the file");
     bench.append("a.log", "old\n");
-    bench.go(Duration::from_secs(1));
-    bench.go(Duration::from_secs(1));
+    bench.put();
     bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
     assert_eq!(bench.snapshot().sources[0].position, 0);
     assert!(bench.snapshot().warnings.iter().any(|warning| warning.code == "dead_letters_unwritable"));
