@@ -179,7 +179,14 @@ impl Engine {
             let Some(file) = self.files.get(id) else { return (total, false) };
             let (from, until) = file.coverage.next();
             if self.quarantine.contains(&(id, from.offset)) {
-                total += self.skip_quarantined(id, from, now);
+                match self.skip_quarantined(id, from, now) {
+                    Ok(skipped) => total += skipped,
+                    // It stays in quarantine: the next survey tries again.
+                    Err(error) => {
+                        self.note_read_error(id, &error, now);
+                        return (total, false);
+                    }
+                }
                 continue;
             }
             let quarantined = self.quarantine.range((id, from.offset)..=(id, u64::MAX)).next();
@@ -248,22 +255,20 @@ impl Engine {
     }
 
     /// A record that made us panic twice is passed over, into the dead letters.
-    fn skip_quarantined(&mut self, id: FileId, from: Place, now: Moment) -> u64 {
-        self.quarantine.remove(&(id, from.offset));
-        let Some(file) = self.files.get(id) else { return 0 };
-        let Ok(raw) = read::raw_record(&file.file, from.offset) else { return 0 };
+    fn skip_quarantined(&mut self, id: FileId, from: Place, now: Moment) -> std::io::Result<u64> {
+        let Some(file) = self.files.get(id) else { return Ok(0) };
+        let raw = read::raw_record(&file.file, from.offset)?;
         let count = Count { events: 1, bytes: raw.len() as u64 };
         let source = file.source.clone();
-        if self.bury_raw(id, &source, &raw, now).is_err() {
-            return 0;
-        }
-        let Some(file) = self.files.get_mut(id) else { return 0 };
+        self.bury_raw(id, &source, &raw, now)?;
+        self.quarantine.remove(&(id, from.offset));
+        let Some(file) = self.files.get_mut(id) else { return Ok(0) };
         file.coverage.take(from.offset, Place { offset: from.offset + count.bytes, parts: 0 });
         file.coverage.finish(from.offset);
         let account = self.books.account(&source);
         account.read(count);
         account.drop(Reason::Invalid, count);
-        count.bytes
+        Ok(count.bytes)
     }
 }
 

@@ -172,6 +172,11 @@ impl Engine {
             self.files.surveyed = true;
         }
         self.warn_of_survey(&found);
+        self.enlist(&adopted, now);
+    }
+
+    /// Writes down the files that were just adopted, before anything is read of them, and looks at them.
+    fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
         let files = self.files.tailed.values_mut().filter(|file| adopted.contains(&file.id));
         let states: Vec<FileState> = files.map(Tailed::state).collect();
         if !states.is_empty()
@@ -179,7 +184,7 @@ impl Engine {
         {
             self.warn_of_checkpoint(&error);
         }
-        for id in adopted {
+        for &id in adopted {
             self.look(id, now);
         }
     }
@@ -240,9 +245,12 @@ impl Engine {
         let (id, source, coverage): (_, Arc<str>, _) = if let Some(state) = known {
             (state.id, state.source.into(), state.coverage)
         } else {
+            let source: Arc<str> = path.to_string_lossy().into();
+            // What stands at the place of a file that was followed, and is not that file any more, appeared later.
+            let followed = self.books.accounts().contains_key(&source);
             let start = self.settings.files[table].start_at;
-            let coverage = Coverage::from(self.files.beginning(start, &metadata));
-            (self.files.next_id, path.to_string_lossy().into(), coverage)
+            let offset = if followed { 0 } else { self.files.beginning(start, &metadata) };
+            (self.files.next_id, source, Coverage::from(offset))
         };
         let mut tailed = Tailed::new(id, path.to_owned(), source.clone(), table, file, coverage)?;
         tailed.life = life;
@@ -322,9 +330,7 @@ impl Engine {
         if was_active {
             let mut adopted = BTreeSet::new();
             self.adopt(&path, table, Life::Active, &mut adopted, now);
-            for id in adopted {
-                self.look(id, now);
-            }
+            self.enlist(&adopted, now);
         }
     }
 

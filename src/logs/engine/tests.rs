@@ -139,6 +139,13 @@ impl Bench {
         self.engine = open(&self.settings, self.state.path(), Quarantine::new());
     }
 
+    /// Makes every file older than the checkpoint's last write, as after a long run.
+    fn outdate_everything(&self) {
+        let checkpoint = OpenOptions::new().append(true).open(self.state.path().join("checkpoint")).expect("opens");
+        let later = std::time::SystemTime::now() + Duration::from_hours(1);
+        checkpoint.set_modified(later).expect("a file of ours");
+    }
+
     fn snapshot(&self) -> Snapshot {
         self.engine.snapshot(self.now)
     }
@@ -285,6 +292,47 @@ fn a_file_that_appeared_while_we_were_stopped_is_read_from_its_beginning() {
     bench.kill_and_restart();
     bench.deliver_all();
     assert_eq!(bench.delivered, ["one", "two"]);
+}
+
+#[test]
+fn a_file_truncated_while_we_were_stopped_is_read_from_its_beginning_however_old_it_is() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\ntwo\n");
+    bench.deliver_all();
+    File::create(bench.logs.path().join("a.log")).expect("truncates");
+    bench.append("a.log", "drei\nvier\nfünf\n");
+    bench.outdate_everything();
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "two", "drei", "vier", "fünf"]);
+}
+
+#[test]
+fn a_file_truncated_just_before_a_kill_is_read_from_its_beginning() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\ntwo\n");
+    bench.deliver_all();
+    File::create(bench.logs.path().join("a.log")).expect("truncates");
+    bench.append("a.log", "drei\nvier\nfünf\n");
+    bench.go(SURVEY_INTERVAL);
+    bench.outdate_everything();
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "two", "drei", "vier", "fünf"]);
+}
+
+#[test]
+fn an_old_file_that_was_never_followed_is_read_from_its_end() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.deliver_all();
+    bench.append("b.log", "old\n");
+    bench.outdate_everything();
+    bench.kill_and_restart();
+    bench.deliver_all();
+    bench.append("b.log", "new\n");
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one", "new"]);
 }
 
 #[test]
