@@ -95,4 +95,6 @@ fn read(path: Option<&Path>, trusted: Option<u32>) -> Result<(Loaded, Origins), 
 }
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;
