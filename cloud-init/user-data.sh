@@ -158,7 +158,7 @@ put_in() {
     if [ "$installed" ] && at_least "$installed" "$offered"; then return; fi
     doing='install the package'
     install "$package" || fail "the package manager refused $1"
-    changes=', installed'
+    changes=installed
 }
 
 doing='find the package'
@@ -177,7 +177,7 @@ configuration >"$work/configuration"
 start=start
 if ! cmp -s "$work/configuration" "$drop_in"; then
     [ ! -e "$drop_in" ] || cp -p "$drop_in" "$work/before"
-    unchecked=yes start=reload-or-restart changes="$changes, configured"
+    unchecked=yes start=reload-or-restart changes="${changes:+$changes, }configured"
     cp "$work/configuration" "$drop_in.new"
     mv "$drop_in.new" "$drop_in"
 fi
@@ -190,4 +190,4 @@ if ! { try systemctl enable --quiet imds-agent.service && try systemctl "$start"
     journalctl -u imds-agent.service -n 20 --no-pager >>"$work/output" 2>&1 || true
     fail "systemctl $start imds-agent.service failed"
 fi
-say "$(imds-agent --version) is running${changes:-, nothing to change}"
+say "$(imds-agent --version) is running: ${changes:-nothing to change}"
