@@ -37,12 +37,12 @@ data "aws_iam_policy_document" "agent" {
 
   # Reads what the retention is before it sets it. This action can't be scoped to a group.
   dynamic "statement" {
-    for_each = var.set_retention ? ["*"] : []
+    for_each = var.set_retention ? [true] : []
 
     content {
       sid       = "Retention"
       actions   = ["logs:DescribeLogGroups"]
-      resources = ["${local.arn}:${statement.value}"]
+      resources = ["${local.arn}:*"]
     }
   }
 }
@@ -91,10 +91,10 @@ resource "aws_launch_template" "agent" {
   }
 
   dynamic "tag_specifications" {
-    for_each = length(var.instance_tags) > 0 ? ["instance"] : []
+    for_each = length(var.instance_tags) > 0 ? [true] : []
 
     content {
-      resource_type = tag_specifications.value
+      resource_type = "instance"
       tags          = var.instance_tags
     }
   }
