@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,7 +118,10 @@ fn bind_closed(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 fn set_access(path: &Path) -> Result<(), Error> {
-    if let Some(group) = group_id(&std::fs::read_to_string("/etc/group").unwrap_or_default(), GROUP)
+    let is_owner = |group: &u32| std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.gid() == *group);
+    // Under the unit it is the group's from the beginning, and giving anything to anybody is forbidden.
+    if let Some(group) =
+        group_id(&std::fs::read_to_string("/etc/group").unwrap_or_default(), GROUP).filter(|group| !is_owner(group))
         && let Err(error) = std::os::unix::fs::chown(path, None, Some(group))
     {
         tracing::warn!(group = GROUP, %error, "the status socket can't be given to the group; its members can't read it");
