@@ -13,6 +13,8 @@ from emulator import Emulator
 from machine import Machine
 from root import TARGET
 
+pytest_plugins = ["obstacles"]
+
 PACKAGES = TARGET.parent / "packages"
 
 
