@@ -65,10 +65,10 @@ class Instance(Agent):
 
 @contextmanager
 def launched(
-    logs: Path, user_data: str, deb: Path | None, *, tags: tuple[str, ...] = ("Name=launched",),
+    logs: Path, user_data: str, package: Path | None, *, tags: tuple[str, ...] = ("Name=launched",),
     files: dict[str, bytes] | None = None, late: float = 0,
 ) -> Iterator[Instance]:
-    """An instance after its first boot. `deb` is in its image; `late` is when, in seconds, its network comes."""
+    """An instance after its first boot. `package` is in its image; `late` is when, in seconds, its network comes."""
     (logs / "user-data").write_text(user_data)
     options = [word for tag in tags for word in ("--tag", tag)]
     image = {
@@ -76,7 +76,7 @@ def launched(
         "/etc/systemd/system/imds-agent.service.d/aws.conf": ENVIRONMENT.encode(),
         # There is no DHCP server, and a client would ask for one for a minute.
         "/sbin/dhclient": b"#!/bin/false\n",
-        **({f"/opt/{deb.name}": deb.read_bytes()} if deb else {}),
+        **({f"/opt/{package.name}": package.read_bytes()} if package else {}),
         **(files or {}),
     }
     machine = Machine(logs, root.CLOUD_INIT, connected=not late, hypervisor_uuid=HYPERVISOR, files=image)

@@ -64,6 +64,25 @@ def test_a_network_and_a_metadata_service_that_come_late_are_waited_for(logs: Pa
         until(lambda: instance.retention(group) == 14, "the retention")
 
 
+# Debian's rpm has a database without Debian's packages: nothing that ours needs is in it.
+RPM = b'#!/bin/sh\ncase $1 in -U) exec /usr/bin/rpm --nodeps "$@" ;; *) exec /usr/bin/rpm "$@" ;; esac\n'
+# Makes of Debian a system that has rpm and systemd, but neither apt nor dnf.
+WITHOUT_APT = "bootcmd:\n  - chmod +x /usr/local/bin/rpm\n  - rm -f /usr/bin/apt-get\n"
+
+
+def test_a_system_with_rpm_gets_the_rpm(logs: Path, rpm: Path) -> None:
+    document = user_data("user-data.yaml") + WITHOUT_APT
+    with launched(logs, document, rpm, files={"/usr/local/bin/rpm": RPM}) as instance:
+        assert "status: done" in instance.cloud_init()
+        assert instance.machine.run("rpm", "--query", "imds-agent").stdout.strip() == rpm.name.removesuffix(".rpm")
+        assert instance.machine.run("systemctl", "is-enabled", "imds-agent").stdout.strip() == "enabled"
+        instance.log("/var/log/app/app.log", "hello")
+        instance.expect_line("/aws/ec2/prod", f"{INSTANCE}/app.log", "hello")
+        pid = instance.pid()
+        assert instance.machine.run(SCRIPT).stdout.endswith(" is running: nothing to change\n")
+        assert instance.pid() == pid
+
+
 class Unreliable(http.server.BaseHTTPRequestHandler):
     """A server that is not reached at the first two attempts."""
 
