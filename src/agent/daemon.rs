@@ -1,69 +1,83 @@
 //! The life of the process on one screen: rooms become tasks, tasks run until the stop, and stop in order. Not the
-//! signals, and not the exit code: those are the command line's.
+//! signals, and not the exit code: those are the command line's; and not the reload, which is `reload`'s.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::identity::{Identity, Wanted, tags_named_in};
+use super::configured::{Configured, Standing};
+use super::doors::Inherited;
 use super::instance_lock::InstanceLock;
 use super::overview::{Overview, Started};
+use super::rooms::{Ground, Rooms};
 use super::shutdown::{DEADLINE, DRAIN, READERS_DEADLINE};
-use super::supervisor::{Board, Supervisor};
+use super::supervisor::Supervisor;
 use super::{Directories, Environment, Error};
 use crate::clock::Clock;
-use crate::config::{Config, Loaded};
-use crate::credentials::CredentialCache;
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
-use crate::imds::ImdsClient;
-use crate::logs::{LogShipper, Place, sink};
-use crate::status::{Configuration, Report, StatusServer, headline};
+use crate::status::{Report, SOCKET_NAME, StatusServer, headline};
+
+/// How long the tasks of identity and credentials may take to end at a reload: they only wait, for a signal among others.
+const BASE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The running daemon. Dropping it ends its tasks without a drain, as a SIGKILL would.
 pub struct Daemon {
-    overview: Arc<Overview>,
-    environment: Environment,
-    stop: CancellationToken,
+    pub(super) overview: Arc<Overview>,
+    pub(super) ground: Ground,
+    /// Where the configuration is looked for at a reload.
+    pub(super) config_path: Option<PathBuf>,
+    pub(super) stop: CancellationToken,
     readers: Supervisor,
-    services: Supervisor,
+    base: Supervisor,
+    doors: Supervisor,
     _lock: InstanceLock,
 }
 
 impl Daemon {
     /// Takes the state directory, opens the doors and starts all tasks. IMDS, network and role may be missing: those
-    /// are states that the report shows. `stop` begins the shutdown, which [`Daemon::finish`] carries out.
+    /// are states that the report shows. `stop` begins the shutdown, which [`Daemon::run`] carries out.
     ///
     /// # Errors
     /// When a directory can't be used, another daemon has it, or IMDS's endpoint is no URL.
     pub async fn start(
-        loaded: Loaded,
+        configured: Configured,
         directories: &Directories,
         environment: Environment,
+        inherited: Inherited,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), files = loaded.config.logs.files.len(), "starting");
+        let files = configured.loaded.config.logs.files.len();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), files, "starting");
         directories.create()?;
         let lock = InstanceLock::take(&directories.state)?;
-        let overview = Arc::new(furnish(loaded, &directories.state, &environment)?);
-        let report = overview.clone();
-        let status = StatusServer::bind(&directories.runtime, Arc::new(move || report.report())).await?;
+        let clock = Clock::system();
+        let started = Started::now(&clock);
+        let ground = Ground { environment, clock, state_dir: directories.state.clone() };
+        let rooms = Rooms::furnish(configured.loaded.config.clone(), None, &ground)?;
+        let mut standing = Standing::of(&configured, ground.clock.now());
+        configured.keep(&ground.state_dir, &mut standing);
+        let overview = Arc::new(Overview::new(started, ground.clock.clone(), rooms, standing));
+        let status = open_doors(directories, &overview, &ground.environment, inherited).await?;
         let mut daemon = Self {
             readers: Supervisor::new(overview.board.clone(), stop.child_token()),
-            // Not a child of `stop`: credentials stay fresh and the doors open until the readers have drained.
-            services: Supervisor::new(overview.board.clone(), CancellationToken::new()),
+            // Not children of `stop`: credentials stay fresh and the doors open until the readers have drained.
+            base: Supervisor::new(overview.board.clone(), CancellationToken::new()),
+            doors: Supervisor::new(overview.board.clone(), CancellationToken::new()),
             overview,
-            environment,
+            ground,
+            config_path: configured.path,
             stop,
             _lock: lock,
         };
-        daemon.keep_services(status);
+        daemon.keep_doors(status);
+        daemon.keep_base();
         daemon.keep_readers();
-        daemon.environment.notifier.ready();
+        daemon.ground.environment.notifier.ready();
         Ok(daemon)
     }
 
@@ -73,14 +87,28 @@ impl Daemon {
         self.overview.report()
     }
 
+    /// Lives until the stop, and reads the configuration again each time `reload_asked` returns.
+    pub async fn run(mut self, mut reload_asked: impl AsyncFnMut()) {
+        let stop = self.stop.clone();
+        while !stop.is_cancelled() {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = reload_asked() => self.reload().await,
+            }
+        }
+        self.finish().await;
+    }
+
     /// Waits for the stop, then: STOPPING; reading ends, what was read is sent within the drain's time, the checkpoint
     /// is left behind; the doors close. What takes longer than the deadline is cut off, which loses nothing.
     pub async fn finish(mut self) {
         self.stop.cancelled().await;
         let begun = Instant::now();
-        self.environment.notifier.stopping();
+        self.ground.environment.notifier.stopping();
         let mut cut_off = self.readers.finish(begun + READERS_DEADLINE).await;
-        cut_off.extend(self.services.finish(begun + DEADLINE).await);
+        cut_off.extend(self.base.finish(begun + DEADLINE).await);
+        cut_off.extend(self.doors.finish(begun + DEADLINE).await);
         if !cut_off.is_empty() {
             tracing::warn!(tasks = cut_off.join(","), "the deadline cut tasks off");
         }
@@ -88,33 +116,14 @@ impl Daemon {
         tracing::info!(took = ?begun.elapsed(), delivered = events.delivered, pending = events.pending, "stopped");
     }
 
-    fn keep_services(&mut self, status: StatusServer) {
-        let overview = self.overview.clone();
-        let identity = overview.identity.clone();
-        self.services.keep("identity", move |stop, heartbeat| {
-            let identity = identity.clone();
-            async move { identity.run(stop, heartbeat).await }
-        });
-        let cache = overview.credentials.clone();
-        self.services.keep("credentials", move |stop, heartbeat| {
-            let cache = cache.clone();
-            async move { cache.run(stop, heartbeat).await }
-        });
-        let (cache, sdk) = (overview.credentials.clone(), overview.identity.sdk());
-        self.services.keep("who-am-i", move |stop, heartbeat| {
-            let (cache, sdk) = (cache.clone(), sdk.clone());
-            async move {
-                if let Some(sdk) = once_known(sdk, &stop, &heartbeat).await {
-                    cache.confirm_identity(sdk, stop, heartbeat).await;
-                }
-            }
-        });
-        self.services.keep("status", move |stop, heartbeat| {
+    /// The doors outlive every configuration.
+    fn keep_doors(&mut self, status: StatusServer) {
+        self.doors.keep("status", move |stop, heartbeat| {
             let status = status.clone();
             async move { status.run(stop, heartbeat).await }
         });
-        let notifier = self.environment.notifier.clone();
-        self.services.keep("notify", move |stop, heartbeat| {
+        let (overview, notifier) = (self.overview.clone(), self.ground.environment.notifier.clone());
+        self.doors.keep("notify", move |stop, heartbeat| {
             let (notifier, overview) = (notifier.clone(), overview.clone());
             async move {
                 let status = || headline(&overview.report());
@@ -123,55 +132,75 @@ impl Daemon {
         });
     }
 
+    fn keep_base(&mut self) {
+        let rooms = self.overview.rooms();
+        let identity = rooms.identity.clone();
+        self.base.keep("identity", move |stop, heartbeat| {
+            let identity = identity.clone();
+            async move { identity.run(stop, heartbeat).await }
+        });
+        let cache = rooms.credentials.clone();
+        self.base.keep("credentials", move |stop, heartbeat| {
+            let cache = cache.clone();
+            async move { cache.run(stop, heartbeat).await }
+        });
+        let (cache, sdk) = (rooms.credentials.clone(), rooms.identity.sdk());
+        self.base.keep("who-am-i", move |stop, heartbeat| {
+            let (cache, sdk) = (cache.clone(), sdk.clone());
+            async move {
+                if let Some(sdk) = once_known(sdk, &stop, &heartbeat).await {
+                    cache.confirm_identity(sdk, stop, heartbeat).await;
+                }
+            }
+        });
+    }
+
     fn keep_readers(&mut self) {
-        let shipper = self.overview.shipper.clone();
+        let shipper = self.overview.rooms().shipper.clone();
         self.readers.keep("logs", move |stop, heartbeat| {
             let shipper = shipper.clone();
             async move { shipper.run(stop, DRAIN, heartbeat).await }
         });
     }
+
+    /// Ends reading as at the shutdown: what was read is sent within the drain's time, the checkpoint is left behind.
+    pub(super) async fn end_readers(&mut self) {
+        let cut_off = self.readers.finish(Instant::now() + READERS_DEADLINE).await;
+        if !cut_off.is_empty() {
+            tracing::warn!(tasks = cut_off.join(","), "the deadline cut tasks off");
+        }
+    }
+
+    /// Starts the readers of the rooms in use.
+    pub(super) fn restart_readers(&mut self) {
+        self.readers = Supervisor::new(self.overview.board.clone(), self.stop.child_token());
+        self.keep_readers();
+    }
+
+    /// Ends the tasks of the old identity and credentials, and starts those of the rooms in use.
+    pub(super) async fn restart_base(&mut self) {
+        // They end as soon as they are told to, and what a stuck one holds is of no use any more.
+        self.base.finish(Instant::now() + BASE_DEADLINE).await;
+        self.base = Supervisor::new(self.overview.board.clone(), CancellationToken::new());
+        self.keep_base();
+    }
 }
 
-/// Builds the rooms and hands each what it needs of the others.
-fn furnish(loaded: Loaded, state_dir: &Path, environment: &Environment) -> Result<Overview, Error> {
-    let clock = Clock::system();
-    let started = Started::now(&clock);
-    let shown = Configuration {
-        path: loaded.files.first().map(|path| path.display().to_string()),
-        loaded_at: Some(clock.now()).filter(|_| !loaded.files.is_empty()),
-        ..Configuration::default()
-    };
-    let Config { region, imds, variables, logs, .. } = loaded.config;
-    let imds = ImdsClient::new(&imds, &environment.imds, &clock).map_err(Error::Imds)?;
-    let credentials = CredentialCache::instance(imds.clone(), clock.clone());
-    let identity = Arc::new(Identity::new(
-        imds.clone(),
-        environment.aws.clone(),
-        SharedCredentialsProvider::new(credentials.clone()),
-        clock.clone(),
-        Wanted {
-            region: region.or_else(|| environment.region.clone()),
-            variables,
-            tags: tags_named_in(logs.files.iter().flat_map(|file| [&file.log_group, &file.log_stream])),
-        },
-    ));
-    let cache = credentials.clone();
-    let sink = sink::CloudWatch::new(identity.sdk(), clock.clone(), Arc::new(move |key_id| cache.rejected(key_id)));
-    let memory_limit = logs.memory_limit;
-    let place = Place { state_dir: state_dir.to_owned() };
-    let shipper = LogShipper::new(logs, place, Arc::new(sink), identity.names(), clock.clone());
-    Ok(Overview {
-        config: shown,
-        memory_limit,
-        started,
-        clock,
-        imds,
-        credentials,
-        names: identity.names(),
-        identity,
-        shipper,
-        board: Board::default(),
-    })
+/// The status socket: the one that was handed over, or a new one, which is handed on.
+async fn open_doors(
+    directories: &Directories,
+    overview: &Arc<Overview>,
+    environment: &Environment,
+    mut inherited: Inherited,
+) -> Result<StatusServer, Error> {
+    let handed_over = inherited.take(&directories.runtime.join(SOCKET_NAME));
+    inherited.close_the_rest();
+    let report = overview.clone();
+    let mut status = StatusServer::open(&directories.runtime, handed_over, Arc::new(move || report.report())).await?;
+    if status.is_inherited() || environment.notifier.store(status.socket(), SOCKET_NAME) {
+        status.leave_behind();
+    }
+    Ok(status)
 }
 
 /// The SDK configuration once there is one; `None` at the stop.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_types::SdkConfig;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::supervisor::pause;
@@ -17,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::fault::{Warning, chain};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
-use crate::imds::{IdentityDocument, ImdsClient};
+use crate::imds::{IdentityDocument, ImdsClient, Problem};
 use crate::template::{Names, Template};
 
 /// Between questions while IMDS does not answer. Logs flow within 10 s of IMDS coming up, so the waits stay well below.
@@ -26,12 +27,20 @@ const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_s
 /// Between questions for a tag that is not there: it may never come, and at rest IMDS sees 3 requests an hour at most.
 const RETRY_TAGS: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(30));
 
+/// For how long a name with a fallback waits for what IMDS may still tell: longer than a whole operation that fails
+/// with all its retries, several times over, and short enough that lines do not wait for a service that is not there.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What stands in the identity document; the region is apart, since it may be fixed.
+const OF_INSTANCE: [&str; 6] =
+    ["instance_id", "availability_zone", "account_id", "instance_type", "image_id", "private_ip"];
+
 /// The warnings' codes.
 const AWS_CLIENT: &str = "aws_client";
 const TAG_UNKNOWN: &str = "tag_unknown";
 
 /// What is fixed before IMDS is asked, and what it is asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     /// The region that the configuration or the environment fixes.
     pub(super) region: Option<String>,
@@ -56,6 +65,7 @@ pub(super) struct Identity {
     provider: SharedCredentialsProvider,
     clock: Clock,
     wanted: Wanted,
+    since: Instant,
     /// Whether IMDS has told what it knows of the instance, which may not be all.
     described: AtomicBool,
     names: watch::Sender<Names>,
@@ -64,22 +74,50 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// Knows what can be known without IMDS: the host's name, the variables, and the region if it is fixed.
+    /// Knows what can be known without asking: the host's name, the variables, the region if it is fixed, and what the
+    /// same IMDS told `before`.
     pub(super) fn new(
         imds: ImdsClient,
         aws: aws::Environment,
         provider: SharedCredentialsProvider,
         clock: Clock,
         wanted: Wanted,
+        before: Option<&Self>,
     ) -> Self {
-        let names = watch::Sender::new(names_without_imds(&wanted, host_name()));
-        let sdk = watch::Sender::new(None);
-        let (described, warnings) = (AtomicBool::new(false), Mutex::default());
-        let identity = Self { imds, aws, provider, clock, wanted, described, names, sdk, warnings };
-        if let Some(region) = &identity.wanted.region {
-            identity.publish_sdk(region);
+        let mut known = names_without_imds(&wanted, host_name());
+        if let Some(before) = before {
+            before.hand_over(&wanted, &mut known);
+        }
+        let region = known.get("region").map(str::to_owned);
+        let (names, sdk) = (watch::Sender::new(known), watch::Sender::new(None));
+        let (since, described, warnings) = (Instant::now(), AtomicBool::new(false), Mutex::default());
+        let identity = Self { imds, aws, provider, clock, wanted, since, described, names, sdk, warnings };
+        if let Some(region) = region {
+            identity.publish_sdk(&region);
         }
         identity
+    }
+
+    /// Whether this is what it wants to know.
+    pub(super) fn wants(&self, wanted: &Wanted) -> bool {
+        self.wanted == *wanted
+    }
+
+    /// Tells a successor that asks the same IMDS what that has told: the instance is the same.
+    fn hand_over(&self, wanted: &Wanted, names: &mut Names) {
+        let known = self.names.borrow();
+        let region_is_the_instances = wanted.region.is_none() && self.wanted.region.is_none();
+        let still_holds = |name: &str| {
+            OF_INSTANCE.contains(&name)
+                || (name == "region" && region_is_the_instances)
+                || name.strip_prefix(TAG).is_some_and(|key| wanted.tags.iter().any(|tag| tag == key))
+        };
+        names.extend(
+            known.iter().filter(|(name, _)| still_holds(name)).map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        if known.is_complete() && wanted.tags.iter().all(|tag| self.wanted.tags.contains(tag)) {
+            names.complete();
+        }
     }
 
     /// The names known so far, and those to come.
@@ -99,6 +137,16 @@ impl Identity {
 
     /// Asks until IMDS has answered and AWS can be called, then rests until `stop`.
     pub(super) async fn run(&self, stop: CancellationToken, heartbeat: Heartbeat) {
+        let lose_patience = async {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep_until(self.since + PATIENCE) => self.wait_no_longer(),
+            }
+        };
+        tokio::join!(self.ask(&stop, &heartbeat), lose_patience);
+    }
+
+    async fn ask(&self, stop: &CancellationToken, heartbeat: &Heartbeat) {
         let (mut before, mut attempt) = (Known::TooLittle, 0);
         while !stop.is_cancelled() {
             heartbeat.beat();
@@ -110,8 +158,17 @@ impl Identity {
                 Known::AllButTags => RETRY_TAGS.half_jitter(attempt),
                 Known::All => LONGEST_SLEEP,
             };
-            pause(wait, &stop, &heartbeat).await;
+            pause(wait, stop, heartbeat).await;
         }
+    }
+
+    /// Fallbacks stand in for what is not known by now. What comes later still takes its place.
+    fn wait_no_longer(&self) {
+        self.names.send_if_modified(|names| {
+            let news = !names.is_complete();
+            names.complete();
+            news
+        });
     }
 
     /// Asks IMDS for what is not known, and for nothing else.
@@ -124,17 +181,19 @@ impl Identity {
                     let tags = self.ask_for_tags().await;
                     self.publish(&document, tags);
                 }
-                // IMDS's own snapshot says what is wrong and how to cure it.
-                Err(error) => tracing::debug!(error = chain(&error), "the identity document is not known yet"),
+                Err(error) => {
+                    // IMDS's own snapshot says what is wrong and how to cure it.
+                    tracing::debug!(error = chain(&error), "the identity document is not known yet");
+                    if matches!(error.problem(), Problem::Disabled | Problem::Off { .. }) {
+                        self.wait_no_longer();
+                    }
+                }
             }
         } else if self.missing_tags().next().is_some() {
             let tags = self.ask_for_tags().await;
-            self.names.send_if_modified(|names| {
-                names.extend(tags.iter().cloned());
-                !tags.is_empty()
-            });
+            self.names.send_if_modified(|names| tags.enter(names));
         }
-        let region = self.names.borrow().get("region").cloned();
+        let region = self.names.borrow().get("region").map(str::to_owned);
         let has_sdk = self.sdk.borrow().is_some();
         if let Some(region) = region.filter(|_| !has_sdk) {
             self.publish_sdk(&region);
@@ -153,7 +212,7 @@ impl Identity {
     }
 
     fn knows(&self, name: &str) -> bool {
-        self.names.borrow().contains_key(name)
+        self.names.borrow().get(name).is_some()
     }
 
     fn missing_tags(&self) -> impl Iterator<Item = &String> {
@@ -161,24 +220,27 @@ impl Identity {
     }
 
     /// Those of the missing tags that IMDS gives (FACTS 1: `tags/instance/KEY`, only if that is enabled).
-    async fn ask_for_tags(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
+    async fn ask_for_tags(&self) -> Tags {
+        let mut tags = Tags { found: Vec::new(), answered: true };
         let mut warning = None;
         for key in self.missing_tags() {
             match self.imds.get(&format!("/latest/meta-data/tags/instance/{key}")).await {
-                Ok(value) => found.push((tag_name(key), value)),
-                Err(error) => warning = Some(tag_warning(key, &chain(&error))),
+                Ok(value) => tags.found.push((tag_name(key), value)),
+                Err(error) => {
+                    tags.answered &= matches!(error.problem(), Problem::NotFound { .. });
+                    warning = Some(tag_warning(key, &chain(&error)));
+                }
             }
         }
         self.warn(TAG_UNKNOWN, warning);
-        found
+        tags
     }
 
-    fn publish(&self, document: &IdentityDocument, tags: Vec<(String, String)>) {
+    fn publish(&self, document: &IdentityDocument, tags: Tags) {
         tracing::info!(instance_id = document.instance_id, region = document.region, "the instance is known");
         self.names.send_modify(|names| {
             names.extend(instance_names(document, self.wanted.region.as_deref()));
-            names.extend(tags);
+            tags.enter(names);
         });
         self.described.store(true, Ordering::Relaxed);
     }
@@ -214,8 +276,30 @@ impl Identity {
     }
 }
 
+/// What IMDS said of the tags that names need.
+struct Tags {
+    found: Vec<(String, String)>,
+    /// Whether those that were not found are not there, as far as IMDS knows.
+    answered: bool,
+}
+
+impl Tags {
+    /// Enters them into the names; whether that changed anything.
+    fn enter(self, names: &mut Names) -> bool {
+        let news = !self.found.is_empty() || (self.answered && !names.is_complete());
+        names.extend(self.found);
+        if self.answered {
+            names.complete();
+        }
+        news
+    }
+}
+
+/// What stands before the key of a tag in the names.
+const TAG: &str = "tag:";
+
 fn tag_name(key: &str) -> String {
-    format!("tag:{key}")
+    format!("{TAG}{key}")
 }
 
 fn tag_warning(key: &str, reason: &str) -> Warning {
@@ -243,14 +327,14 @@ pub(super) fn tags_named_in<'a>(templates: impl IntoIterator<Item = &'a Template
 }
 
 fn names_without_imds(wanted: &Wanted, host_name: Option<String>) -> Names {
-    let mut names = wanted.variables.clone();
+    let mut names = Names::from_iter(wanted.variables.clone());
     names.extend(host_name.map(|name| ("hostname".to_owned(), name)));
     names.extend(wanted.region.as_ref().map(|region| ("region".to_owned(), region.clone())));
     names
 }
 
 /// What the document says. An empty value is one that is not known: a stream is never named by half.
-fn instance_names(document: &IdentityDocument, fixed_region: Option<&str>) -> Names {
+fn instance_names(document: &IdentityDocument, fixed_region: Option<&str>) -> BTreeMap<String, String> {
     let known = [
         ("instance_id", document.instance_id.as_str()),
         ("region", fixed_region.unwrap_or(&document.region)),
@@ -290,8 +374,8 @@ mod tests {
         assert_eq!(instance_names(&document(), Some("us-east-1"))["region"], "us-east-1");
         assert_eq!(instance_names(&document(), None)["region"], "eu-west-1");
         let wanted = Wanted { region: Some("us-east-1".to_owned()), ..Wanted::default() };
-        assert_eq!(names_without_imds(&wanted, None)["region"], "us-east-1");
-        assert!(!names_without_imds(&Wanted::default(), None).contains_key("region"));
+        assert_eq!(names_without_imds(&wanted, None).get("region"), Some("us-east-1"));
+        assert_eq!(names_without_imds(&Wanted::default(), None).get("region"), None);
     }
 
     #[test]
@@ -310,10 +394,10 @@ mod tests {
         let client = ImdsClient::new(&settings, &imds::Environment::default(), &clock).unwrap();
         let keys = aws_credential_types::Credentials::new("AKIA", "secret", None, None, "test");
         let provider = SharedCredentialsProvider::new(keys);
-        let identity = Identity::new(client, aws::Environment::default(), provider, clock, Wanted::default());
+        let identity = Identity::new(client, aws::Environment::default(), provider, clock, Wanted::default(), None);
         assert!(identity.learn().await == Known::All, "there is nothing more to come");
-        assert!(!identity.names().borrow().contains_key("instance_id"));
-        assert_eq!(identity.names().borrow()["region"], "eu-west-1");
+        assert_eq!(identity.names().borrow().get("instance_id"), None);
+        assert_eq!(identity.names().borrow().get("region"), Some("eu-west-1"));
         let names = identity.names();
         identity.learn().await;
         assert!(!names.has_changed().unwrap(), "what is known is not told again");
@@ -323,7 +407,7 @@ mod tests {
     fn variables_and_the_hosts_name_are_known_from_the_start() {
         let variables = [("environment".to_owned(), "prod".to_owned())].into();
         let names = names_without_imds(&Wanted { variables, ..Wanted::default() }, Some("web-1".to_owned()));
-        assert_eq!((names["environment"].as_str(), names["hostname"].as_str()), ("prod", "web-1"));
+        assert_eq!((names.get("environment"), names.get("hostname")), (Some("prod"), Some("web-1")));
     }
 
     #[test]

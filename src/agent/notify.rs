@@ -1,12 +1,16 @@
-//! What systemd is told: READY once the doors listen, STATUS in one line, STOPPING, and WATCHDOG while every task of
-//! ours makes progress. It never waits, neither for systemd nor for AWS or a disk.
+//! What systemd is told: READY once the doors listen, RELOADING, STATUS in one line, STOPPING, WATCHDOG while every task
+//! of ours makes progress, and which listening sockets it is to keep. It never waits, neither for systemd nor for AWS or a disk.
 
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +64,31 @@ impl Notifier {
         self.send(&NotifyState::Ready);
     }
 
+    /// RELOADING=1: the configuration is read again; READY=1 ends it. systemd wants to know since when.
+    pub fn reloading(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+        self.send_text(&format!("{}\n{}", NotifyState::Reloading, NotifyState::MonotonicUsec(micros)));
+    }
+
+    /// FDSTORE=1: systemd keeps this listening socket, and hands it to the next process of this service in `LISTEN_FDS`,
+    /// so that who connects in between waits instead of failing. It takes the place of others of that name. Whether
+    /// systemd was told.
+    pub(super) fn store(&self, socket: BorrowedFd<'_>, name: &str) -> bool {
+        let Some(systemd) = &self.socket else { return false };
+        self.send_text(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+        let message = format!("FDSTORE=1\nFDNAME={name}");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let sockets = [socket];
+        control.push(SendAncillaryMessage::ScmRights(&sockets));
+        let sent = sendmsg(systemd, &[IoSlice::new(message.as_bytes())], &mut control, SendFlags::empty());
+        if let Err(error) = &sent {
+            tracing::warn!(name, %error, "systemd took no socket; who connects during a restart will fail");
+        }
+        sent.is_ok()
+    }
+
     /// STOPPING=1: the shutdown has begun.
     pub fn stopping(&self) {
         self.send(&NotifyState::Stopping);
@@ -97,8 +126,12 @@ impl Notifier {
     }
 
     fn send(&self, state: &NotifyState<'_>) {
+        self.send_text(&state.to_string());
+    }
+
+    fn send_text(&self, message: &str) {
         if let Some(socket) = &self.socket
-            && let Err(error) = socket.send(state.to_string().as_bytes())
+            && let Err(error) = socket.send(message.as_bytes())
         {
             tracing::debug!(%error, "systemd took no message");
         }

@@ -1,19 +1,16 @@
 //! Gathers what the rooms hand out into one report. Not the report's shape, and not what the rooms' facts mean.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
 
-use super::identity::Identity;
+use super::configured::Standing;
+use super::rooms::Rooms;
 use super::supervisor::Board;
 use crate::clock::{Clock, boot_time};
-use crate::credentials::CredentialCache;
 use crate::fault::{Fault, Warning};
-use crate::imds::ImdsClient;
-use crate::logs::LogShipper;
-use crate::status::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
+use crate::status::{Instance, Logs, Memory, Report, SCHEMA};
 use crate::template::Names;
 
 /// A clock this wrong is worth a person's while: AWS refuses signatures at five minutes, and log times are off.
@@ -21,16 +18,10 @@ const NOTABLE_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// All that a report is gathered from.
 pub(super) struct Overview {
-    pub(super) config: Configuration,
-    pub(super) memory_limit: u64,
-    pub(super) started: Started,
-    pub(super) clock: Clock,
-    pub(super) imds: ImdsClient,
-    pub(super) credentials: CredentialCache,
-    pub(super) identity: Arc<Identity>,
-    pub(super) names: watch::Receiver<Names>,
-    pub(super) shipper: LogShipper,
+    started: Started,
+    clock: Clock,
     pub(super) board: Board,
+    in_effect: Mutex<(Arc<Rooms>, Standing)>,
 }
 
 /// When the daemon started, by both clocks.
@@ -47,17 +38,46 @@ impl Started {
 }
 
 impl Overview {
+    pub(super) fn new(started: Started, clock: Clock, rooms: Rooms, standing: Standing) -> Self {
+        let in_effect = Mutex::new((Arc::new(rooms), standing));
+        Self { started, clock, board: Board::default(), in_effect }
+    }
+
+    /// The rooms in use.
+    pub(super) fn rooms(&self) -> Arc<Rooms> {
+        self.in_effect().0.clone()
+    }
+
+    /// From now on these are the rooms in use, and that is what is shown of their configuration.
+    pub(super) fn move_to(&self, rooms: Rooms, standing: Standing) {
+        *self.in_effect() = (Arc::new(rooms), standing);
+    }
+
+    /// Changes what is shown of the configuration in use.
+    pub(super) fn restate(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.in_effect().1);
+    }
+
+    fn in_effect(&self) -> MutexGuard<'_, (Arc<Rooms>, Standing)> {
+        self.in_effect.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What the daemon is doing now.
     pub(super) fn report(&self) -> Report {
-        let logs = self.shipper.snapshot();
-        let memory =
-            Memory { rss_bytes: resident(), buffers_bytes: logs.buffers_bytes, limit_bytes: self.memory_limit };
-        let instance = instance(&self.names.borrow());
-        let mut warnings = self.board.warnings();
-        warnings.extend(self.identity.warnings());
+        let (rooms, standing) = self.in_effect().clone();
+        let logs = rooms.shipper.snapshot();
+        let memory = Memory {
+            rss_bytes: resident(),
+            buffers_bytes: logs.buffers_bytes,
+            limit_bytes: rooms.config.logs.memory_limit,
+        };
+        let instance = instance(&rooms.identity.names().borrow());
+        let mut warnings: Vec<Warning> = standing.warnings().collect();
+        warnings.extend(self.board.warnings());
+        warnings.extend(rooms.identity.warnings());
         warnings.extend(region_warning(&instance));
         warnings.extend(skew_warning(self.clock.skew()));
-        let credentials = self.credentials.snapshot();
+        let credentials = rooms.credentials.snapshot();
         warnings.extend(credentials.confirmation.clone().map(confirmation_warning));
         warnings.extend(logs.warnings);
         Report {
@@ -66,9 +86,9 @@ impl Overview {
             pid: std::process::id(),
             started_at: shifted(self.started.machine, self.clock.skew()),
             uptime_seconds: boot_time().saturating_sub(self.started.boot).as_secs(),
-            config: self.config.clone(),
+            config: standing.shown(),
             instance,
-            imds: self.imds.snapshot(),
+            imds: rooms.imds.snapshot(),
             credentials: vec![credentials],
             logs: Logs { ledger: logs.ledger, sources: logs.sources, destinations: logs.destinations },
             memory,
@@ -82,7 +102,7 @@ fn shifted(time: Timestamp, by: SignedDuration) -> Timestamp {
 }
 
 fn instance(names: &Names) -> Instance {
-    let known = |name: &str| names.get(name).cloned();
+    let known = |name: &str| names.get(name).map(str::to_owned);
     Instance {
         instance_id: known("instance_id"),
         region: known("region"),

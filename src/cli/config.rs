@@ -67,7 +67,7 @@ fn check(which: &Which) -> io::Result<ExitCode> {
     match config::load(which.config.as_deref()) {
         Ok(loaded) if which.json => {
             let (path, sources) = (path.to_string_lossy(), loaded.config.logs.files.len());
-            let files: Vec<_> = loaded.files.iter().map(|file| file.to_string_lossy()).collect();
+            let files: Vec<_> = loaded.files.iter().map(|file| file.path.to_string_lossy()).collect();
             print_json(&json!({"ok": true, "path": path, "files": files, "sources": sources, "errors": []}))
         }
         Ok(loaded) => print(&verdict(path, &loaded)),
@@ -84,7 +84,7 @@ fn check(which: &Which) -> io::Result<ExitCode> {
 /// `FILE: ok (2 sources, 1 drop-in)`
 fn verdict(path: &Path, loaded: &Loaded) -> String {
     let sources = counted(loaded.config.logs.files.len(), "source");
-    let main_is_there = loaded.files.iter().any(|file| file == path);
+    let main_is_there = loaded.files.iter().any(|file| file.path == path);
     let drop_ins = match loaded.files.len() - usize::from(main_is_there) {
         0 => String::new(),
         drop_ins => format!(", {}", counted(drop_ins, "drop-in")),
@@ -165,9 +165,10 @@ mod tests {
     #[test]
     fn the_verdict_counts_sources_and_drop_ins() {
         let (main, drop_in) = (PathBuf::from("/e/config.toml"), PathBuf::from("/e/conf.d/a.toml"));
+        let source = |path: &&PathBuf| config::Source::new((*path).clone(), String::new());
         let loaded = |files: &[&PathBuf]| Loaded {
             config: config::Config::default(),
-            files: files.iter().map(|file| (*file).clone()).collect(),
+            files: files.iter().map(source).collect(),
         };
         assert_eq!(verdict(&main, &loaded(&[&main])), "/e/config.toml: ok (0 sources)\n");
         assert_eq!(verdict(&main, &loaded(&[&main, &drop_in])), "/e/config.toml: ok (0 sources, 1 drop-in)\n");

@@ -19,8 +19,8 @@ use self::application::Application;
 use self::proof::Text;
 use self::screen::Screen;
 use super::exit::{FAILED, failed};
-use crate::agent::{self, Daemon, Directories, Environment};
-use crate::config::{Config, Loaded};
+use crate::agent::{self, Configured, Daemon, Directories, Environment, Inherited};
+use crate::config::Config;
 use crate::emulator::{Emulator, Options};
 use crate::logs::{FileSettings, StartAt};
 use crate::status::Report;
@@ -132,7 +132,7 @@ async fn start_daemon(
     let endpoint = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| emulator.url());
     let environment = Environment { aws: aws::Environment::read(&endpoint)?, ..Environment::default() };
     let directories = Directories { state: place.0.join("state"), runtime: place.0.join("run") };
-    Ok(Daemon::start(Loaded { config, files: Vec::new() }, &directories, environment, stop).await?)
+    Ok(Daemon::start(Configured::given(config), &directories, environment, Inherited::default(), stop).await?)
 }
 
 /// Shows what goes on until all that stood in the files at the start is delivered.

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::exit::{CONFIGURATION, FAILED, NOT_ALLOWED, complain, failed};
-use crate::agent::shutdown::{Signal, second_signal};
-use crate::agent::{self, Daemon, Directories, Environment};
-use crate::config::{self, Loaded};
+use crate::agent::shutdown::{self, second_signal};
+use crate::agent::{self, Configured, Daemon, Directories, Environment, Inherited};
+use crate::config;
 use crate::telemetry;
 
 /// Threads for what would block the loop: reading files, syncing, looking up names. Enough that name servers that
@@ -35,7 +35,7 @@ enum Error {
     Agent(#[from] agent::Error),
     #[error("the event loop can't be started")]
     Loop(#[source] std::io::Error),
-    #[error("the signals that stop the daemon can't be listened to")]
+    #[error("the signals to the daemon can't be listened to")]
     Signals(#[source] std::io::Error),
 }
 
@@ -55,36 +55,63 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// The life of the process.
 fn live(args: &Args) -> Result<ExitCode, Error> {
+    // First, while nothing else is open: what is inherited is known by its number.
+    let inherited = Inherited::from_process();
     let _listening = telemetry::start()?;
     telemetry::report_panics();
     forbid_core_dumps();
-    let loaded = config::load(args.config.as_deref())?;
+    let directories = Directories::of_daemon();
+    let configured = Configured::at_start(args.config.as_deref(), &directories.state)?;
     let environment = Environment::from_process().map_err(agent::Error::from)?;
     let event_loop = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(Error::Loop)?;
-    let end = event_loop.block_on(until_stopped(loaded, environment));
+    let end = event_loop.block_on(async {
+        // Before anything else: until it is listened to, SIGHUP ends a process.
+        let signals = Signals::listen()?;
+        let stop = CancellationToken::new();
+        let daemon = Daemon::start(configured, &directories, environment, inherited, stop.clone()).await?;
+        Ok(until_stopped(daemon, signals, &stop).await)
+    });
     // A read that hangs on a dead disk must not keep the process from ending.
     event_loop.shutdown_background();
     end
 }
 
-async fn until_stopped(loaded: Loaded, environment: Environment) -> Result<ExitCode, Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
+/// The signals that the daemon heeds.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(Error::Signals);
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn until_stopped(daemon: Daemon, signals: Signals, stop: &CancellationToken) -> ExitCode {
+    let Signals { mut terminate, mut interrupt, mut hangup } = signals;
     let next = async || {
         tokio::select! {
-            _ = terminate.recv() => Signal::Terminate,
-            _ = interrupt.recv() => Signal::Interrupt,
+            _ = terminate.recv() => shutdown::Signal::Terminate,
+            _ = interrupt.recv() => shutdown::Signal::Interrupt,
         }
     };
-    let stop = CancellationToken::new();
-    let daemon = Daemon::start(loaded, &Directories::of_daemon(), environment, stop.clone()).await?;
+    let reload_asked = async || {
+        hangup.recv().await;
+    };
     tokio::select! {
-        () = daemon.finish() => Ok(ExitCode::SUCCESS),
-        second = second_signal(next, &stop) => Ok(ExitCode::from(second.exit_code())),
+        () = daemon.run(reload_asked) => ExitCode::SUCCESS,
+        second = second_signal(next, stop) => ExitCode::from(second.exit_code()),
     }
 }
 

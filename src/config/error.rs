@@ -73,9 +73,32 @@ impl Errors {
         self.count
     }
 
+    /// The first thing that is wrong and where, in one line, and how many more there are.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let first = self.diagnostics.first().map(Diagnostic::line).unwrap_or_default();
+        match self.count.saturating_sub(1) {
+            0 => first,
+            1 => format!("{first} (and 1 more error)"),
+            more => format!("{first} (and {more} more errors)"),
+        }
+    }
+
     /// What is wrong, by file and place.
     pub fn diagnostics(&self) -> impl Iterator<Item = &Diagnostic> {
         self.diagnostics.iter()
+    }
+}
+
+impl Diagnostic {
+    /// `file:line:column: what`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let place = match (self.line, self.column) {
+            (Some(line), Some(column)) => format!(":{line}:{column}"),
+            _ => String::new(),
+        };
+        format!("{}{place}: {}", printable(&self.file.to_string_lossy()), printable(&self.message))
     }
 }
 
@@ -97,11 +120,7 @@ impl fmt::Display for Errors {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable(&self.file.to_string_lossy()))?;
-        if let (Some(line), Some(column)) = (self.line, self.column) {
-            write!(f, ":{line}:{column}")?;
-        }
-        writeln!(f, ": {}", printable(&self.message))?;
+        writeln!(f, "{}", self.line())?;
         let excerpts = self.excerpt.iter().chain(self.other.as_ref().map(|other| &other.excerpt));
         let margin = excerpts.map(|excerpt| excerpt.line.to_string().len()).max().unwrap_or(0);
         if let Some(excerpt) = &self.excerpt {

@@ -11,6 +11,7 @@ mod document;
 mod error;
 mod globs;
 mod imds;
+pub mod last_good;
 mod logs;
 mod names;
 mod report;
@@ -23,12 +24,14 @@ mod units;
 mod variables;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub use error::{Diagnostic, Errors, OtherPlace};
 pub use show::Effective;
+pub use source::Source;
 
 use report::Report;
+use rustix::thread::capabilities;
 
 /// The whole configuration, validated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +60,7 @@ pub struct Loaded {
     /// The settings.
     pub config: Config,
     /// The files, in the order they were read; empty when there is none at the default path.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<Source>,
 }
 
 /// Where each setting was found, as `file:line`, by its dotted name.
@@ -79,18 +82,28 @@ pub fn effective(path: Option<&Path>) -> Result<Effective, Errors> {
     read(path, trusted_user()).map(|(loaded, origins)| Effective::new(loaded, origins))
 }
 
-/// When root reads the configuration, only root may be able to write it.
+/// Root, when this process may do more than its user: then only root may be able to write the configuration, since who
+/// writes it decides what a privileged reader ships.
 fn trusted_user() -> Option<u32> {
-    let user = rustix::process::geteuid();
-    user.is_root().then(|| user.as_raw())
+    const ROOT: u32 = 0;
+    // In doubt it is privileged.
+    let privileged = || capabilities(None).map_or(true, |sets| !sets.effective.is_empty());
+    (rustix::process::geteuid().is_root() || privileged()).then_some(ROOT)
+}
+
+/// The main file.
+fn main_file(path: Option<&Path>) -> &Path {
+    path.unwrap_or(Path::new(DEFAULT_PATH))
 }
 
 fn read(path: Option<&Path>, trusted: Option<u32>) -> Result<(Loaded, Origins), Errors> {
-    let main = path.unwrap_or(Path::new(DEFAULT_PATH));
-    let report = Report::new(source::read_all(main, path.is_some(), trusted));
+    parse(source::read_all(main_file(path), path.is_some(), trusted))
+}
+
+fn parse(sources: Vec<Result<Source, source::Error>>) -> Result<(Loaded, Origins), Errors> {
+    let report = Report::new(sources);
     let config = root::read(&report, document::read(&report));
-    let files = report.sources().iter().map(|source| source.path.clone()).collect();
-    let origins = report.finish()?;
+    let (files, origins) = report.finish()?;
     Ok((Loaded { config, files }, origins))
 }
 

@@ -115,8 +115,8 @@ impl Report {
         }
     }
 
-    /// Where each setting was found, as `file:line`; or all that is wrong, by file and place.
-    pub(super) fn finish(self) -> Result<BTreeMap<String, String>, Errors> {
+    /// The files, and where each setting was found, as `file:line`; or all that is wrong, by file and place.
+    pub(super) fn finish(self) -> Result<(Vec<Source>, BTreeMap<String, String>), Errors> {
         let mut problems = self.problems.take();
         let line = |problem: &Problem| (problem.place.file, self.line(problem.place));
         // What a broken line seems to mean is no second fault.
@@ -127,7 +127,8 @@ impl Report {
         let count = self.unusable.len() + problems.len();
         if count == 0 {
             let places = self.origins.take();
-            return Ok(places.into_iter().map(|(setting, place)| (setting, self.cite(place))).collect());
+            let origins = places.into_iter().map(|(setting, place)| (setting, self.cite(place))).collect();
+            return Ok((self.sources, origins));
         }
         let unusable = self.unusable.iter().map(|error| Diagnostic {
             file: error.path.clone(),

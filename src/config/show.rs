@@ -39,7 +39,7 @@ impl Effective {
     pub fn to_toml(&self) -> String {
         let mut text = String::from("# The effective configuration, read from:\n");
         for file in &self.loaded.files {
-            let _ = writeln!(text, "#   {}", file.display().to_string().escape_debug());
+            let _ = writeln!(text, "#   {}", file.path.display().to_string().escape_debug());
         }
         if self.loaded.files.is_empty() {
             text.push_str("#   no file: everything is at its default\n");

@@ -1,5 +1,5 @@
 //! Which files make up the configuration, and their text: the main file and `conf.d/*.toml` beside it, each a regular
-//! file of sane size that nobody but root can write when root reads it. Not what the text means.
+//! file of sane size that nobody but root can write when a privileged process reads it. Not what the text means.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -19,13 +19,22 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// A file of the configuration and what it holds.
-#[derive(Debug)]
-pub(super) struct Source {
-    pub(super) path: PathBuf,
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Where it is.
+    pub path: PathBuf,
     /// What was read; bytes that are not UTF-8 are replaced.
-    pub(super) text: String,
+    pub text: String,
     /// Where the first byte is that is not UTF-8.
     pub(super) invalid_at: Option<usize>,
+}
+
+impl Source {
+    /// A file with this text.
+    #[must_use]
+    pub fn new(path: PathBuf, text: String) -> Self {
+        Self { path, text, invalid_at: None }
+    }
 }
 
 /// A file or directory of the configuration that can't be used.
@@ -145,7 +154,7 @@ fn refuse_writable_directory(directory: &Path, trusted: Option<u32>) -> Result<(
     refuse_writable(directory, "this directory of the configuration", &metadata, trusted, sticky)
 }
 
-/// Whoever can write the configuration decides what a root daemon reads and ships.
+/// Whoever can write the configuration decides what a privileged daemon reads and ships.
 fn refuse_writable(
     path: &Path,
     what: &str,
@@ -166,7 +175,9 @@ fn refuse_writable(
     } else {
         return Ok(());
     };
-    let reason = format!("others than root can write the configuration ({reason}), so root does not use it");
+    let reason = format!(
+        "others than root can write the configuration ({reason}); root, or a user with capabilities, does not use it"
+    );
     Err(Error { hint: Some(format!("cure: {cure}")), ..Error::new(path, reason) })
 }
 

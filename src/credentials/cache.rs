@@ -78,6 +78,24 @@ impl CredentialCache {
         Self::new(Arc::new(Instance(imds)), clock)
     }
 
+    /// A cache that asks `imds` from now on. What is held and still works is served until that brings others.
+    #[must_use]
+    pub fn succeeded_by(&self, imds: ImdsClient) -> Self {
+        let next = Self::instance(imds, self.0.clock.clone());
+        let before = self.0.book();
+        *next.0.book() = Book {
+            refresh: before.refresh.begun_anew(),
+            role: before.role.clone(),
+            credentials: before.credentials.clone(),
+            refreshes: before.refreshes,
+            failures: before.failures,
+            served: before.served,
+            ..Book::default()
+        };
+        drop(before);
+        next
+    }
+
     /// A cache of what `source` brings.
     #[must_use]
     pub fn new(source: Arc<dyn Source>, clock: Clock) -> Self {

@@ -81,7 +81,7 @@ pub(super) struct Refresh {
     rejected: Option<(String, Duration)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Held {
     key: String,
     expiration: Timestamp,
@@ -132,6 +132,11 @@ impl Refresh {
             self.rejected = Some((key.to_owned(), now.boot));
             self.plan = Plan::Now;
         }
+    }
+
+    /// The same credentials in hand, and others to be fetched now.
+    pub(super) fn begun_anew(&self) -> Self {
+        Self { held: self.held.clone(), ..Self::default() }
     }
 
     /// What to do at `now`.

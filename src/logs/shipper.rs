@@ -58,7 +58,8 @@ struct Inner {
     sink: Arc<dyn Sink>,
     names: watch::Receiver<Names>,
     clock: Clock,
-    shown: Mutex<(Snapshot, Duration)>,
+    /// What was shown last, and when.
+    shown: watch::Sender<(Snapshot, Duration)>,
     panics: Mutex<HashMap<(FileId, u64), u32>>,
 }
 
@@ -72,8 +73,28 @@ impl LogShipper {
         names: watch::Receiver<Names>,
         clock: Clock,
     ) -> Self {
-        let shown = Mutex::new((Snapshot::default(), boot_time()));
+        let shown = watch::Sender::new((Snapshot::default(), boot_time()));
         Self(Arc::new(Inner { settings, place, sink, names, clock, shown, panics: Mutex::default() }))
+    }
+
+    /// Shows what `before` showed last, until its own first look, and knows the records that made it panic. `before` has
+    /// ended.
+    pub fn succeed(&self, before: &Self) {
+        self.0.shown.send_replace(before.0.shown.borrow().clone());
+        let panics = before.0.panics.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        *self.0.panics.lock().unwrap_or_else(PoisonError::into_inner) = panics;
+    }
+
+    /// Whether both are the same shipper.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Told whenever there is something new to show.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<(Snapshot, Duration)> {
+        self.0.shown.subscribe()
     }
 
     /// Ships until `stop`, then sends what was read, for at most `drain`, and leaves the checkpoint behind. After a
@@ -134,7 +155,7 @@ impl LogShipper {
     /// What `status` shows.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let (mut snapshot, at) = self.0.shown.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut snapshot, at) = self.0.shown.borrow().clone();
         let age = boot_time().saturating_sub(at).as_secs_f64();
         for source in snapshot.sources.iter_mut().filter(|source| source.lag_seconds > 0.0) {
             source.lag_seconds += age;
@@ -155,7 +176,7 @@ impl Inner {
 
     fn show(&self, engine: &Engine) {
         let now = self.now();
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (engine.snapshot(now), now.boot);
+        self.shown.send_replace((engine.snapshot(now), now.boot));
     }
 
     fn show_closed(&self, error: &std::io::Error) {
@@ -167,7 +188,7 @@ impl Inner {
             hint: Some(format!("let the service's user write '{directory}', and make room there")),
         };
         let snapshot = Snapshot { warnings: vec![warning], ..Snapshot::default() };
-        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = (snapshot, boot_time());
+        self.shown.send_replace((snapshot, boot_time()));
     }
 }
 

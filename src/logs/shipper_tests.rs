@@ -80,7 +80,7 @@ impl Host {
         let settings = Settings { files: vec![table], ..Settings::default() };
         let place = Place { state_dir: root.path().join("state") };
         let memory = Memory::default();
-        let names = watch::channel(Names::new()).1;
+        let names = watch::channel(Names::default()).1;
         let shipper = LogShipper::new(settings, place, Arc::new(memory.clone()), names, Clock::system());
         Self { root, memory, shipper }
     }

@@ -3,15 +3,17 @@
 
 mod client;
 mod headline;
+mod listener;
 mod render;
 mod report;
 mod server;
 
 pub use client::{Error as ClientError, fetch};
 pub use headline::{Condition, count, headline, word};
+pub use listener::Error as ServerError;
 pub use render::{Style, duration, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
-pub use server::{Error as ServerError, Reporter, StatusServer};
+pub use server::{Reporter, StatusServer};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "status.sock";

@@ -1,8 +1,8 @@
-//! The status socket: one JSON snapshot a connection, and nothing is read from it. Not who may connect beyond the
-//! file's mode and group, and not the snapshot's content.
+//! What happens at the status socket: one JSON snapshot a connection, and nothing is read from it. Not how the socket
+//! comes to be, and not the snapshot's content.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::{GROUP, Report, SOCKET_NAME};
+use super::listener::{self, Error};
+use super::{Report, SOCKET_NAME};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 
 /// Connections served side by side; more wait in the kernel's queue. Enough for a person, a monitor and a script each
@@ -22,45 +23,8 @@ const CONNECTIONS: usize = 8;
 /// How long a peer may take to read its snapshot. A healthy one needs milliseconds.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long to wait for a connection to whoever may hold the socket already: it is local, the kernel answers.
-const PROBE_DEADLINE: Duration = Duration::from_secs(1);
-
 /// A wait after `accept` failed (out of file descriptors), so that the loop doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Who may connect: root and the group.
-const MODE: u32 = 0o660;
-
-/// Why the status socket can't be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Another daemon answers there.
-    #[error(
-        "another imds-agent answers at {path}; stop it, or set IMDS_AGENT_RUNTIME_DIR to a directory of this one's own"
-    )]
-    Taken {
-        /// The socket.
-        path: PathBuf,
-    },
-    /// Something that is not a socket has its name.
-    #[error("{path} is in the way and not a socket; remove it")]
-    NotASocket {
-        /// The thing.
-        path: PathBuf,
-    },
-    /// The system said no.
-    #[error(
-        "{operation} the status socket {path} failed; its directory must be writable for this user, or set IMDS_AGENT_RUNTIME_DIR to one that is"
-    )]
-    Io {
-        /// What was tried.
-        operation: &'static str,
-        /// The socket.
-        path: PathBuf,
-        /// The system's answer.
-        source: io::Error,
-    },
-}
 
 /// Where the snapshots come from.
 pub type Reporter = Arc<dyn Fn() -> Report + Send + Sync>;
@@ -72,22 +36,45 @@ pub struct StatusServer {
     path: PathBuf,
     report: Reporter,
     connections: Arc<Semaphore>,
+    is_inherited: bool,
+    is_left_behind: bool,
 }
 
 impl StatusServer {
-    /// Opens `status.sock` in `runtime_dir`. A socket that nobody answers at is replaced, atomically.
+    /// Opens `status.sock` in `runtime_dir`: `inherited`, if that still leads there, else a new one. A socket that nobody
+    /// answers at is replaced.
     ///
     /// # Errors
     /// When another daemon answers there, or the system says no.
-    pub async fn bind(runtime_dir: &Path, report: Reporter) -> Result<Self, Error> {
+    pub async fn open(
+        runtime_dir: &Path,
+        inherited: Option<std::os::unix::net::UnixListener>,
+        report: Reporter,
+    ) -> Result<Self, Error> {
         let path = runtime_dir.join(SOCKET_NAME);
-        check_free(&path).await?;
-        let listener = bind_and_rename(&path)?;
+        let (listener, is_inherited) = listener::open(&path, inherited).await?;
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
-        Ok(Self { listener: Arc::new(listener), path, report, connections })
+        Ok(Self { listener: Arc::new(listener), path, report, connections, is_inherited, is_left_behind: false })
     }
 
-    /// Serves until `stop`, then closes the door.
+    /// Whether it is the socket that a former process left.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.is_inherited
+    }
+
+    /// The listening socket, to be handed on.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Somebody else holds the socket, too: at the end it stays where it is, for the next process.
+    pub fn leave_behind(&mut self) {
+        self.is_left_behind = true;
+    }
+
+    /// Serves until `stop`, then closes the door. Who came in before that gets an answer.
     pub async fn run(&self, stop: CancellationToken, heartbeat: Heartbeat) {
         loop {
             heartbeat.beat();
@@ -105,8 +92,12 @@ impl StatusServer {
                 },
             }
         }
-        // A socket left behind would do no harm: the next start replaces it.
-        let _ = std::fs::remove_file(&self.path);
+        if !self.is_left_behind {
+            // One that stayed would do no harm: the next start replaces it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        let _ = tokio::time::timeout(WRITE_DEADLINE, self.connections.acquire_many(all)).await;
     }
 
     async fn accept(&self) -> io::Result<(UnixStream, OwnedSemaphorePermit)> {
@@ -130,53 +121,9 @@ async fn serve(mut peer: UnixStream, report: Reporter, permit: OwnedSemaphorePer
     drop(permit);
 }
 
-async fn check_free(path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Io { operation: "looking at", path: path.to_owned(), source };
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_socket() => {}
-        Ok(_) => return Err(Error::NotASocket { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
-    }
-    match tokio::time::timeout(PROBE_DEADLINE, UnixStream::connect(path)).await {
-        Ok(Err(error)) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => Ok(()),
-        // Connected, or a queue too full to connect: somebody is there.
-        Ok(Ok(_)) | Err(_) => Err(Error::Taken { path: path.to_owned() }),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Err(Error::Taken { path: path.to_owned() }),
-        Ok(Err(error)) => Err(failed(error)),
-    }
-}
-
-/// Binds beside `path` and renames, so that the name never leads to a socket with other rights than it should have.
-fn bind_and_rename(path: &Path) -> Result<UnixListener, Error> {
-    let failed = |operation| move |source| Error::Io { operation, path: path.to_owned(), source };
-    let new = path.with_extension("new");
-    match std::fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("preparing")(error)),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&new).map_err(failed("binding"))?;
-    if let Some(group) = group_id(&std::fs::read_to_string("/etc/group").unwrap_or_default(), GROUP)
-        && let Err(error) = std::os::unix::fs::chown(&new, None, Some(group))
-    {
-        tracing::warn!(group = GROUP, %error, "the status socket can't be given to the group; its members can't read it");
-    }
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(MODE)).map_err(failed("setting the mode of"))?;
-    std::fs::rename(&new, path).map_err(failed("naming"))?;
-    Ok(listener)
-}
-
-/// A group's id by the text of `/etc/group` (group(5): `name:password:gid:members`).
-fn group_id(groups: &str, name: &str) -> Option<u32> {
-    let mut fields = groups
-        .lines()
-        .map(|line| line.split(':'))
-        .find_map(|mut fields| (fields.next() == Some(name)).then_some(fields))?;
-    fields.nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use tokio::io::AsyncReadExt as _;
@@ -206,7 +153,7 @@ mod tests {
         let asked = Arc::new(AtomicU32::new(0));
         let counter = asked.clone();
         let report: Reporter = Arc::new(move || Report { pid: counter.fetch_add(1, Ordering::Relaxed), ..sample() });
-        let server = StatusServer::bind(directory.path(), report).await.unwrap();
+        let server = StatusServer::open(directory.path(), None, report).await.unwrap();
         let (stop, task) = start(&server);
         for pid in 0..3 {
             let report: Report = serde_json::from_str(&read(&server.path).await).unwrap();
@@ -220,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn only_the_owner_and_the_group_may_connect() {
         let directory = tempfile::tempdir().unwrap();
-        let server = StatusServer::bind(directory.path(), reporter()).await.unwrap();
+        let server = StatusServer::open(directory.path(), None, reporter()).await.unwrap();
         let mode = std::fs::metadata(&server.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "nothing else is left in the directory");
@@ -230,7 +177,7 @@ mod tests {
     async fn a_socket_that_nobody_answers_at_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         drop(UnixListener::bind(directory.path().join(SOCKET_NAME)).unwrap());
-        let server = StatusServer::bind(directory.path(), reporter()).await.unwrap();
+        let server = StatusServer::open(directory.path(), None, reporter()).await.unwrap();
         let (_stop, _task) = start(&server);
         assert!(read(&server.path).await.contains("\"schema\": 1"));
     }
@@ -238,9 +185,9 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_answers_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let first = StatusServer::bind(directory.path(), reporter()).await.unwrap();
+        let first = StatusServer::open(directory.path(), None, reporter()).await.unwrap();
         let (_stop, _task) = start(&first);
-        let second = StatusServer::bind(directory.path(), reporter()).await;
+        let second = StatusServer::open(directory.path(), None, reporter()).await;
         assert!(matches!(second, Err(Error::Taken { .. })));
         assert!(read(&first.path).await.contains("\"schema\": 1"));
     }
@@ -249,7 +196,7 @@ mod tests {
     async fn a_file_in_the_way_is_not_removed() {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(SOCKET_NAME), "mine").unwrap();
-        let outcome = StatusServer::bind(directory.path(), reporter()).await;
+        let outcome = StatusServer::open(directory.path(), None, reporter()).await;
         assert!(matches!(outcome, Err(Error::NotASocket { .. })));
         assert_eq!(std::fs::read(directory.path().join(SOCKET_NAME)).unwrap(), b"mine");
     }
@@ -259,7 +206,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         // More than a unix socket buffers, so that writing to a peer that does not read blocks.
         let report: Reporter = Arc::new(|| Report { version: "x".repeat(4 << 20), ..sample() });
-        let server = StatusServer::bind(directory.path(), report).await.unwrap();
+        let server = StatusServer::open(directory.path(), None, report).await.unwrap();
         let (_stop, _task) = start(&server);
         let mut idle = Vec::new();
         for _ in 0..CONNECTIONS {
@@ -267,12 +214,5 @@ mod tests {
         }
         let text = read(&server.path).await;
         assert!(text.len() > 4 << 20);
-    }
-
-    #[test]
-    fn a_group_is_found_by_its_whole_name() {
-        let groups = "root:x:0:\nimds-agent-old:x:7:\nimds-agent:x:998:ops,web\n";
-        assert_eq!(group_id(groups, "imds-agent"), Some(998));
-        assert_eq!(group_id(groups, "imds"), None);
     }
 }

@@ -1,12 +1,59 @@
 //! Names with holes: `{instance_id}/{file_name}`, each with an optional fallback, `{tag:Name|none}`. A hole that can't
-//! be filled yet makes the whole name wait; it never becomes "unknown". Not the place for where the values come from,
-//! nor for what a log group's or a stream's name may hold.
+//! be filled yet makes the whole name wait; it never becomes "unknown". A fallback is for what is not there, not for
+//! what was not asked for yet. Not the place for where the values come from, nor for what a log group's or a stream's
+//! name may hold.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The values that are known so far, by the name in the braces (`instance_id`, `tag:Name`, `environment`…).
-pub type Names = BTreeMap<String, String>;
+/// The values that are known so far, by the name in the braces (`instance_id`, `tag:Name`, `environment`…), and whether
+/// to wait for more of them before a fallback stands in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    known: BTreeMap<String, String>,
+    complete: bool,
+}
+
+impl Names {
+    /// What stands for `name`, if that is known.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.known.get(name).map(String::as_str)
+    }
+
+    /// From now on `value` stands for `name`.
+    pub fn insert(&mut self, name: impl Into<String>, value: impl Into<String>) {
+        self.known.insert(name.into(), value.into());
+    }
+
+    /// What is not known by now is not waited for: fallbacks stand in.
+    pub fn complete(&mut self) {
+        self.complete = true;
+    }
+
+    /// Whether fallbacks stand in for what is not known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// All that is known.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.known.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl Extend<(String, String)> for Names {
+    fn extend<T: IntoIterator<Item = (String, String)>>(&mut self, more: T) {
+        self.known.extend(more);
+    }
+}
+
+impl FromIterator<(String, String)> for Names {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(known: T) -> Self {
+        Self { known: known.into_iter().collect(), complete: false }
+    }
+}
 
 /// The names that may always stand in braces; beside them, `tag:KEY` and the names of `[variables]`.
 pub const BUILT_IN: [&str; 10] = [
@@ -108,7 +155,7 @@ impl Template {
     /// The name with its holes filled from `names`.
     ///
     /// # Errors
-    /// The names that are neither known nor have a fallback.
+    /// The names that are not known, and for which no fallback stands in: there is none, or it is too soon for it.
     pub fn fill(&self, names: &Names) -> Result<String, Vec<String>> {
         let mut filled = String::with_capacity(self.text.len());
         let mut missing = Vec::new();
@@ -119,9 +166,9 @@ impl Template {
                     let name = &self.text[name.clone()];
                     match (names.get(name), fallback) {
                         (Some(value), _) => filled.push_str(value),
-                        (None, Some(fallback)) => filled.push_str(&self.text[fallback.clone()]),
-                        (None, None) if missing.iter().any(|known| known == name) => {}
-                        (None, None) => missing.push(name.to_owned()),
+                        (None, Some(fallback)) if names.complete => filled.push_str(&self.text[fallback.clone()]),
+                        (None, _) if missing.iter().any(|known| known == name) => {}
+                        (None, _) => missing.push(name.to_owned()),
                     }
                 }
             }
@@ -181,16 +228,19 @@ mod tests {
     }
 
     #[test]
-    fn a_fallback_stands_in_for_what_is_not_known() {
+    fn a_fallback_stands_in_for_what_is_not_known_as_soon_as_nothing_more_is_waited_for() {
         let template = Template::parse("{tag:Name|none}/{tag:Team|}", &[]).unwrap();
-        assert_eq!(template.fill(&Names::new()).unwrap(), "none/");
+        let mut known = Names::default();
+        assert_eq!(template.fill(&known).unwrap_err(), ["tag:Name", "tag:Team"]);
+        known.complete();
+        assert_eq!(template.fill(&known).unwrap(), "none/");
         assert_eq!(template.fill(&names(&[("tag:Name", "web"), ("tag:Team", "a")])).unwrap(), "web/a");
     }
 
     #[test]
     fn what_can_not_be_filled_is_named_once() {
         let template = Template::parse("{region}/{instance_id}/{region}", &[]).unwrap();
-        assert_eq!(template.fill(&Names::new()).unwrap_err(), ["region", "instance_id"]);
+        assert_eq!(template.fill(&Names::default()).unwrap_err(), ["region", "instance_id"]);
     }
 
     #[test]
@@ -237,7 +287,7 @@ mod tests {
 
         #[test]
         fn a_text_without_braces_fills_to_itself(text in "[^{}]*") {
-            prop_assert_eq!(Template::parse(&text, &[]).unwrap().fill(&Names::new()).unwrap(), text);
+            prop_assert_eq!(Template::parse(&text, &[]).unwrap().fill(&Names::default()).unwrap(), text);
         }
     }
 }

@@ -7,6 +7,7 @@ mod demo;
 mod emulator_conformance;
 mod harness;
 mod house;
+mod reload;
 mod secrets;
 mod shipping;
 mod start;

@@ -1,14 +1,13 @@
 //! Promise 8 and the life of the process: it starts and runs with everything missing, says what is wrong and how to
 //! cure it, tells systemd when its doors listen, and ends when it is told to. Not the shipping itself.
 
-use std::os::unix::net::UnixDatagram;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::harness::{
-    Agent, Change, Effect, Emulator, Fault, Host, SOON, append, assert_same_lines, free_address, numbered,
+    Agent, Change, Effect, Emulator, Fault, Host, SOON, Systemd, append, assert_same_lines, free_address, numbered,
 };
 
 const GROUP: &str = "/test/app";
@@ -49,29 +48,16 @@ fn with_the_metadata_service_dead_it_runs_says_why_and_ships_soon_after_it_comes
 fn ready_means_that_the_doors_listen_and_waits_for_nothing_else() {
     let mut host = Host::new(&format!("http://{}", free_address()));
     host.configure(&host.one_source(""));
-    let notify = host.path("notify");
-    let systemd = UnixDatagram::bind(&notify).unwrap();
-    systemd.set_read_timeout(Some(SOON)).unwrap();
-    host.set("NOTIFY_SOCKET", &notify.display().to_string());
+    let systemd = Systemd::of(&mut host);
     let config = host.config().display().to_string();
     let agent = Agent::start_without_waiting(host.command(&["run", "--config", &config]), host.path("run/status.sock"));
-    wait_for_notification(&systemd, "READY=1");
+    systemd.wait_for("READY=1");
     let report = agent.report();
     assert_ne!(report.text("/imds/state"), "running", "{report:#}");
     agent.signal(Signal::TERM);
-    wait_for_notification(&systemd, "STOPPING=1");
+    systemd.wait_for("STOPPING=1");
     let (status, said) = agent.wait_for_exit(STOP_WITHIN + SOON);
     assert!(status.success(), "{status}: {said}");
-}
-
-fn wait_for_notification(systemd: &UnixDatagram, wanted: &str) {
-    let mut datagram = [0; 4096];
-    loop {
-        let length = systemd.recv(&mut datagram).unwrap_or_else(|error| panic!("no {wanted}: {error}"));
-        if String::from_utf8_lossy(&datagram[..length]).lines().any(|line| line == wanted) {
-            return;
-        }
-    }
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Engine {
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
             settings,
-            names: Names::new(),
+            names: Names::default(),
             files,
             streams,
             books,

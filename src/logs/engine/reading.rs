@@ -46,8 +46,8 @@ impl Engine {
         let Some(table) = self.settings.files.get(file.table) else { return };
         let mut names = self.names.clone();
         let name = file.source.rsplit('/').next().unwrap_or_default();
-        names.insert("file_name".to_owned(), name.to_owned());
-        names.insert("file_path".to_owned(), file.source.to_string());
+        names.insert("file_name", name);
+        names.insert("file_path", &*file.source);
         let (Ok(group), Ok(stream)) = (table.log_group.fill(&names), table.log_stream.fill(&names)) else { return };
         let (group, stream) = (group_name(&group), stream_name(&stream));
         self.streams.set_route(id, &group, &stream, table.retention_in_days);
@@ -59,7 +59,7 @@ impl Engine {
             return;
         }
         if let Some(instance) = names.get("instance_id") {
-            self.recognise_instance(&instance.clone(), now);
+            self.recognise_instance(instance, now);
         }
         self.names = names;
         self.streams.forget_routes();
@@ -300,8 +300,8 @@ pub(super) fn missing_names(engine: &Engine) -> BTreeMap<FileId, Vec<String>> {
     for file in engine.files.all().filter(|file| engine.streams.route(file.id).is_none()) {
         let Some(table) = engine.settings.files.get(file.table) else { continue };
         let mut names = engine.names.clone();
-        names.insert("file_name".to_owned(), String::new());
-        names.insert("file_path".to_owned(), String::new());
+        names.insert("file_name", "");
+        names.insert("file_path", "");
         let lacking = [&table.log_group, &table.log_stream].map(|template| template.fill(&names).err());
         let lacking: Vec<String> = lacking.into_iter().flatten().flatten().collect();
         if !lacking.is_empty() {

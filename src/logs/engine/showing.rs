@@ -100,6 +100,9 @@ fn waiting_fault(names: &[String], now: Moment) -> Fault {
     Fault {
         at: now.wall,
         message: format!("its name needs {}, which is not known yet", names.join(" and ")),
-        hint: Some("see `imds` in this report; or give the name a fallback, e.g. {instance_id|local}".to_owned()),
+        hint: Some(
+            "see `imds` in this report; a name with a fallback, e.g. {instance_id|local}, waits 15 s at most"
+                .to_owned(),
+        ),
     }
 }

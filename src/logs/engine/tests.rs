@@ -446,7 +446,7 @@ fn a_name_that_is_not_known_yet_makes_its_file_wait_and_then_it_flows() {
     let source = &bench.snapshot().sources[0];
     assert_eq!(source.state, SourceState::Waiting);
     assert!(source.last_error.as_ref().expect("says why").message.contains("{instance_id}"));
-    let names = Names::from([("instance_id".to_owned(), "i-1".to_owned())]);
+    let names = Names::from_iter([("instance_id".to_owned(), "i-1".to_owned())]);
     bench.engine.step(vec![Event::Names(names)], bench.now);
     bench.deliver_all();
     assert_eq!(bench.delivered, ["one"]);
@@ -456,7 +456,7 @@ fn a_name_that_is_not_known_yet_makes_its_file_wait_and_then_it_flows() {
 #[test]
 fn state_of_another_instance_is_set_aside_and_its_files_are_new_to_us() {
     let mut bench = Bench::new();
-    let names = |id: &str| Event::Names(Names::from([("instance_id".to_owned(), id.to_owned())]));
+    let names = |id: &str| Event::Names(Names::from_iter([("instance_id".to_owned(), id.to_owned())]));
     bench.append("a.log", "one\n");
     bench.engine.step(vec![names("i-old")], bench.now);
     bench.deliver_all();

@@ -9,6 +9,7 @@ mod lines;
 mod moto;
 pub(crate) mod python;
 mod report;
+mod systemd;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ pub(crate) use host::{Host, set_mode};
 pub(crate) use lines::{Fates, Writer, append, assert_same_lines, fates, numbered};
 pub(crate) use moto::{Moto, REGION as MOTO_REGION};
 pub(crate) use report::Report;
+pub(crate) use systemd::Systemd;
 
 /// How long a condition may take that takes well under a second on an idle machine: CI machines are not idle.
 pub(crate) const SOON: Duration = Duration::from_mins(1);

@@ -1,0 +1,97 @@
+//! Another configuration while the daemon runs: it applies whole or not at all. The doors stay open; readers drain and go
+//! on at their checkpoint under the new settings; what the new configuration does not concern goes on undisturbed. Not
+//! which rooms that concerns: `rooms` tells.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::Daemon;
+use super::configured::{Configured, Refusal, Standing};
+use super::rooms::Rooms;
+use crate::config;
+use crate::fault::chain;
+
+/// How long a reload waits for the first look of the new readers, so that whoever asks for the status behind it sees
+/// them: longer than opening the state and looking around takes, and no reason to hold anything up.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// Reads the configuration again, and applies it if it is right; else everything stays as it is, and says so.
+    pub(super) async fn reload(&mut self) {
+        self.ground.environment.notifier.reloading();
+        let path = self.config_path.clone();
+        let stop = self.stop.clone();
+        let loading = tokio::task::spawn_blocking(move || config::load(path.as_deref()));
+        let loaded = tokio::select! {
+            () = stop.cancelled() => return,
+            loaded = loading => loaded,
+        };
+        match loaded {
+            Ok(Ok(loaded)) => self.apply(Configured::read(self.config_path.clone(), loaded)).await,
+            Ok(Err(errors)) => {
+                tracing::warn!(
+                    count = errors.count(),
+                    errors = errors.to_string(),
+                    "the configuration is refused, the one in use stays"
+                );
+                self.refuse(Refusal::of(&errors));
+            }
+            Err(panic) => self.refuse(Refusal::because(format!("reading it failed: {panic}; please report it"))),
+        }
+        if !stop.is_cancelled() {
+            self.ground.environment.notifier.ready();
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) {
+        self.overview.restate(|standing| standing.refuse(refusal));
+    }
+
+    async fn apply(&mut self, configured: Configured) {
+        let before = self.overview.rooms();
+        let rooms = match Rooms::furnish(configured.loaded.config.clone(), Some(&before), &self.ground) {
+            Ok(rooms) => rooms,
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::warn!(error = reason, "the configuration can't be applied, the one in use stays");
+                return self.refuse(Refusal::because(reason));
+            }
+        };
+        let standing = self.accept(configured).await;
+        let (same_identity, same_shipper) = (rooms.shares_identity(&before), rooms.shares_shipper(&before));
+        let files = rooms.config.logs.files.len();
+        if !same_shipper {
+            self.end_readers().await;
+            rooms.shipper.succeed(&before.shipper);
+        }
+        let mut news = rooms.shipper.news();
+        self.overview.move_to(rooms, standing);
+        if self.stop.is_cancelled() {
+            return;
+        }
+        if !same_identity {
+            self.restart_base().await;
+        }
+        if !same_shipper {
+            self.restart_readers();
+            // Too long is no failure: the state can't be opened, say, and that shows.
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                _ = timeout(FIRST_LOOK, news.changed()) => {}
+            }
+        }
+        tracing::info!(files, changed = !(same_identity && same_shipper), "the configuration was read again");
+    }
+
+    /// The last good configuration is this one from now on.
+    async fn accept(&self, configured: Configured) -> Standing {
+        let mut standing = Standing::of(&configured, self.ground.clock.now());
+        let (state_dir, fallback) = (self.ground.state_dir.clone(), standing.clone());
+        let keeping = tokio::task::spawn_blocking(move || {
+            configured.keep(&state_dir, &mut standing);
+            standing
+        });
+        keeping.await.unwrap_or(fallback)
+    }
+}

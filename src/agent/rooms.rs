@@ -1,0 +1,141 @@
+//! The rooms that a configuration furnishes: built from nothing at the start, and at a reload from those in use, of which
+//! everything stays that the new configuration does not concern. Not their tasks, and not the change from one to the
+//! next.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aws_credential_types::provider::SharedCredentialsProvider;
+
+use super::identity::{Identity, Wanted, tags_named_in};
+use super::{Environment, Error};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::credentials::CredentialCache;
+use crate::imds::ImdsClient;
+use crate::logs::{LogShipper, Place, sink};
+
+/// What no configuration changes.
+pub(super) struct Ground {
+    pub(super) environment: Environment,
+    pub(super) clock: Clock,
+    pub(super) state_dir: PathBuf,
+}
+
+/// The rooms, and what they were furnished from.
+pub(super) struct Rooms {
+    pub(super) config: Config,
+    pub(super) imds: ImdsClient,
+    pub(super) credentials: CredentialCache,
+    pub(super) identity: Arc<Identity>,
+    pub(super) shipper: LogShipper,
+}
+
+impl Rooms {
+    /// Builds the rooms and hands each what it needs of the others. What `before` has and `config` does not concern is
+    /// shared with it.
+    ///
+    /// # Errors
+    /// When IMDS can't be asked as configured.
+    pub(super) fn furnish(config: Config, before: Option<&Self>, ground: &Ground) -> Result<Self, Error> {
+        let Ground { environment, clock, state_dir } = ground;
+        let same_imds = before.filter(|before| before.config.imds == config.imds);
+        let (imds, credentials) = if let Some(same) = same_imds {
+            (same.imds.clone(), same.credentials.clone())
+        } else {
+            let imds = ImdsClient::new(&config.imds, &environment.imds, clock).map_err(Error::Imds)?;
+            let credentials = match before {
+                Some(before) => before.credentials.succeeded_by(imds.clone()),
+                None => CredentialCache::instance(imds.clone(), clock.clone()),
+            };
+            (imds, credentials)
+        };
+        let wanted = wanted(&config, environment);
+        let identity = match same_imds {
+            Some(same) if same.identity.wants(&wanted) => same.identity.clone(),
+            _ => Arc::new(Identity::new(
+                imds.clone(),
+                environment.aws.clone(),
+                SharedCredentialsProvider::new(credentials.clone()),
+                clock.clone(),
+                wanted,
+                before.filter(|before| before.asks_where(&config)).map(|before| &*before.identity),
+            )),
+        };
+        let shipper = match before {
+            Some(same) if Arc::ptr_eq(&same.identity, &identity) && same.config.logs == config.logs => {
+                same.shipper.clone()
+            }
+            _ => {
+                let cache = credentials.clone();
+                let rejected = Arc::new(move |key_id: &str| cache.rejected(key_id));
+                let sink = sink::CloudWatch::new(identity.sdk(), clock.clone(), rejected);
+                let place = Place { state_dir: state_dir.clone() };
+                LogShipper::new(config.logs.clone(), place, Arc::new(sink), identity.names(), clock.clone())
+            }
+        };
+        Ok(Self { config, imds, credentials, identity, shipper })
+    }
+
+    /// Whether `config` asks the same IMDS, if perhaps in another way: then the instance is the same.
+    fn asks_where(&self, config: &Config) -> bool {
+        let place = |config: &Config| (config.imds.endpoint.clone(), config.imds.endpoint_mode);
+        place(&self.config) == place(config)
+    }
+
+    /// Whether both ask the same IMDS for the same things, with the same credentials.
+    pub(super) fn shares_identity(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.identity, &other.identity)
+    }
+
+    /// Whether both ship the same logs in the same way.
+    pub(super) fn shares_shipper(&self, other: &Self) -> bool {
+        self.shipper.is(&other.shipper)
+    }
+}
+
+fn wanted(config: &Config, environment: &Environment) -> Wanted {
+    Wanted {
+        region: config.region.clone().or_else(|| environment.region.clone()),
+        variables: config.variables.clone(),
+        tags: tags_named_in(config.logs.files.iter().flat_map(|file| [&file.log_group, &file.log_stream])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws, imds};
+
+    fn ground() -> Ground {
+        let environment = Environment { aws: aws::Environment::default(), ..Environment::default() };
+        Ground { environment, clock: Clock::system(), state_dir: PathBuf::from("/nonexistent") }
+    }
+
+    /// A configuration that asks nobody.
+    fn quiet() -> Config {
+        let endpoint = Some("http://127.0.0.1:9".to_owned());
+        Config { imds: imds::Settings { endpoint, ..imds::Settings::default() }, ..Config::default() }
+    }
+
+    /// Whether identity and shipper outlive the change of `quiet()` to `config`.
+    fn outlive(config: Config) -> (bool, bool) {
+        let ground = ground();
+        let before = Rooms::furnish(quiet(), None, &ground).unwrap();
+        let after = Rooms::furnish(config, Some(&before), &ground).unwrap();
+        (after.shares_identity(&before), after.shares_shipper(&before))
+    }
+
+    #[tokio::test]
+    async fn what_a_configuration_does_not_concern_stays() {
+        assert_eq!(outlive(quiet()), (true, true));
+        let mut logs = quiet();
+        logs.logs.memory_limit *= 2;
+        assert_eq!(outlive(logs), (true, false));
+        assert_eq!(outlive(Config { region: Some("eu-west-1".to_owned()), ..quiet() }), (false, false));
+        let variables = [("environment".to_owned(), "prod".to_owned())].into();
+        assert_eq!(outlive(Config { variables, ..quiet() }), (false, false));
+        let imds = imds::Settings { v1_fallback: true, ..quiet().imds };
+        assert_eq!(outlive(Config { imds, ..quiet() }), (false, false));
+    }
+}
