@@ -4,6 +4,7 @@
 mod crash;
 mod credentials;
 mod demo;
+mod doors;
 mod emulator_conformance;
 mod harness;
 mod house;

@@ -187,7 +187,8 @@ fn a_change_of_region_or_imds_really_applies_and_keeps_credentials_that_work() {
     assert_eq!(report.text("/credentials/0/state"), "fresh", "{report:#}");
 
     emulator.change(&Change { imds_off: Some(true), ..Change::default() });
-    host.configure(&format!("[imds]\ntoken_ttl = \"1h\"\n{}", host.one_source("")));
+    let other_imds = "region = \"eu-west-1\"\n[imds]\ntoken_ttl = \"1h\"\n";
+    host.configure(&format!("{other_imds}{}", host.one_source("")));
     reload(&agent);
     let report = agent.wait_until("IMDS is off", |report| report.text("/imds/state") == "off");
     assert_eq!(report.text("/credentials/0/expiration"), before.text("/credentials/0/expiration"), "{report:#}");
