@@ -350,8 +350,8 @@ fn instance_names(document: &IdentityDocument, fixed_region: Option<&str>) -> BT
 
 /// The kernel's own word for it (`uname -n`); never from DNS, which may hang.
 fn host_name() -> Option<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

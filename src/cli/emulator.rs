@@ -1,8 +1,10 @@
 //! `imds-agent emulator`: IMDSv2, STS and CloudWatch Logs on this machine, for development, until Ctrl-C. Not what they
 //! answer: that is the emulator's room.
 
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,6 +22,9 @@ const SUMMARY_EVERY: Duration = Duration::from_secs(1);
 
 /// Usage errors, as in DESIGN §2.
 const USAGE: u8 = 2;
+
+/// What EC2 takes as user data, before it is encoded (EC2 User Guide, "Run commands when you launch an EC2 instance").
+const LARGEST_USER_DATA: u64 = 16 * 1024;
 
 /// IMDSv2, STS and CloudWatch Logs for development, on loopback
 #[derive(Debug, clap::Args)]
@@ -45,6 +50,15 @@ pub(crate) struct Args {
     /// How long the role's credentials live; they rotate after a sixth of that
     #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
     credentials_lifetime: Duration,
+    /// The instance's user data, for cloud-init: a file with text of at most 16 KiB
+    #[arg(long, value_name = "FILE", value_parser = user_data)]
+    user_data: Option<UserData>,
+    /// A tag that the instance's metadata show; may be given more than once
+    #[arg(long = "tag", value_name = "KEY=VALUE", default_value = "Name=emulated", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    /// How many hops the answer to a token request may go, 1 to 64: with 1, none behind the instance gets a token
+    #[arg(long, value_name = "N", default_value = "64", value_parser = hop_limit)]
+    hop_limit: NonZeroU8,
     /// How long each put of log events takes
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     put_latency: Duration,
@@ -53,6 +67,31 @@ pub(crate) struct Args {
 fn duration(text: &str) -> Result<Duration, String> {
     let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; a duration is like 30s, 20m or 6h"))?;
     Duration::try_from(parsed).map_err(|_| "a duration can't be negative".into())
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.into(), value.into())),
+        _ => Err("a tag is KEY=VALUE".into()),
+    }
+}
+
+fn hop_limit(text: &str) -> Result<NonZeroU8, String> {
+    text.parse().ok().filter(|limit: &NonZeroU8| limit.get() <= 64).ok_or_else(|| "a hop limit is 1 to 64".into())
+}
+
+/// The text of `--user-data FILE`.
+#[derive(Clone, Debug)]
+struct UserData(String);
+
+fn user_data(path: &str) -> Result<UserData, String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LARGEST_USER_DATA + 1).read_to_string(&mut text));
+    match read {
+        Ok(size) if size as u64 > LARGEST_USER_DATA => Err("EC2 takes at most 16 KiB of user data".into()),
+        Ok(_) => Ok(UserData(text)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Runs the subcommand.
@@ -92,6 +131,9 @@ impl From<Args> for Options {
             instance_id: args.instance_id,
             account_id: args.account_id,
             role_name: (!args.role.is_empty()).then_some(args.role),
+            tags: args.tags.into_iter().collect(),
+            user_data: args.user_data.map(|data| data.0),
+            hop_limit: args.hop_limit,
             credentials_lifetime: args.credentials_lifetime,
             put_latency: args.put_latency,
             ..Self::default()

@@ -1,12 +1,18 @@
-//! What the shell learns, and how a command says why it failed. Usage errors (2) are clap's.
+//! How a command ends: what it prints, how it says why it failed, and what the shell learns.
 
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use crate::fault::chain;
 
+/// It worked.
+const FINE: u8 = 0;
+
 /// The command failed.
 pub(super) const FAILED: u8 = 1;
+
+/// What clap exits with when the command line is wrong.
+const USAGE: u8 = 2;
 
 /// The daemon or service is unreachable (`EX_UNAVAILABLE` of sysexits).
 pub(super) const UNREACHABLE: u8 = 69;
@@ -16,6 +22,16 @@ pub(super) const NOT_ALLOWED: u8 = 77;
 
 /// The configuration is wrong (`EX_CONFIG`).
 pub(super) const CONFIGURATION: u8 = 78;
+
+/// What each code means, for the manual page.
+pub(super) const MEANINGS: [(u8, &str); 6] = [
+    (FINE, "It worked. Also the status of a daemon that is degraded."),
+    (FAILED, "The command failed."),
+    (USAGE, "The command line is wrong."),
+    (UNREACHABLE, "The daemon or service is unreachable."),
+    (NOT_ALLOWED, "This user may not do that."),
+    (CONFIGURATION, "The configuration is wrong."),
+];
 
 /// Says on stderr what failed, with all its causes, and what cures it; returns `code`.
 pub(super) fn failed(code: u8, error: &dyn std::error::Error, hint: Option<&str>) -> ExitCode {
@@ -27,4 +43,13 @@ pub(super) fn failed(code: u8, error: &dyn std::error::Error, hint: Option<&str>
 /// Says `text` on stderr. If even that is closed, nobody is left to be told.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+}
+
+/// To stdout; a reader that has seen enough (`| head`) is no failure.
+pub(super) fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => failed(FAILED, &error, None),
+        _ => ExitCode::SUCCESS,
+    }
 }

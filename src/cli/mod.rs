@@ -1,17 +1,19 @@
 //! The command line: one file per subcommand; the only place that prints or exits.
 
+mod completions;
 mod config;
 #[cfg(feature = "emulator")]
 mod demo;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exit;
+mod man;
 mod run;
 mod status;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Keeps an EC2 instance's credentials fresh and gets its log lines to `CloudWatch` Logs.
 #[derive(Parser)]
@@ -29,6 +31,10 @@ enum Command {
     Status(status::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
+    /// Print the shell's completions for this command
+    Completions(completions::Args),
+    /// Print the manual page imds-agent(1), in roff
+    Man,
     /// Show the whole thing on this machine, against the embedded emulator
     #[cfg(feature = "emulator")]
     Demo(demo::Args),
@@ -44,6 +50,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Completions(args) => completions::run(&args, Arguments::command()),
+        Command::Man => man::run(Arguments::command()),
         #[cfg(feature = "emulator")]
         Command::Demo(args) => demo::run(&args),
         #[cfg(feature = "emulator")]

@@ -1,9 +1,9 @@
 //! `status`: what the running daemon is doing now, as a screen or as JSON. Not the drawing.
 
-use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use super::exit::{FAILED, NOT_ALLOWED, UNREACHABLE, complain, failed};
+use super::exit::{FAILED, NOT_ALLOWED, UNREACHABLE, complain, failed, print};
 use crate::agent::Directories;
 use crate::status::{ClientError, Report, Style, fetch, render};
 
@@ -47,13 +47,4 @@ fn style() -> Style {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     Style { colour: std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb }
-}
-
-/// To stdout; a reader that has seen enough (`| head`) is no failure.
-fn print(text: &str) -> ExitCode {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => failed(FAILED, &error, None),
-        _ => ExitCode::SUCCESS,
-    }
 }

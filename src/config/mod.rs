@@ -108,4 +108,6 @@ fn parse(sources: Vec<Result<Source, source::Error>>) -> Result<(Loaded, Origins
 }
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

@@ -146,6 +146,7 @@ pub(super) fn document(state: &State, shared: &Shared) -> Value {
             "credentials_lifetime_seconds": state.credentials_lifetime / 1000,
             "freeze_credentials": state.keyring.frozen,
             "clock_skew_seconds": shared.clock.skew(),
+            "hop_limit": state.hop_limit,
             "imds_off": state.imds_off,
             "imds_v1": state.imds_v1,
             "put_latency_ms": u64::try_from(state.put_latency.as_millis()).unwrap_or(u64::MAX),

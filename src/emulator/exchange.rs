@@ -2,7 +2,7 @@
 //! a service answers, nor the sockets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
@@ -27,8 +27,14 @@ const LARGEST_BODY: usize = 8 << 20;
 #[error("closed on purpose")]
 pub(super) struct Closed;
 
-/// Whether what a connection sends is noise from now on.
-pub(super) type Noise = Arc<AtomicBool>;
+/// How a connection sends what follows.
+#[derive(Debug, Default)]
+pub(super) struct Manner {
+    /// Noise goes out instead.
+    pub(super) noise: AtomicBool,
+    /// How many hops its packets may go, to be set on the socket before the next byte is sent; nought: as they do now.
+    pub(super) hops: AtomicU8,
+}
 
 /// Answers one request, or does not.
 ///
@@ -36,7 +42,7 @@ pub(super) type Noise = Arc<AtomicBool>;
 /// When the connection is to be closed without an answer.
 pub(super) async fn exchange(
     shared: Arc<Shared>,
-    noise: Noise,
+    manner: Arc<Manner>,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, Closed> {
     let request = receive(request).await?;
@@ -53,10 +59,13 @@ pub(super) async fn exchange(
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
+    if call.operation == Operation::Token {
+        manner.hops.store(shared.state().hop_limit.get(), Ordering::Relaxed);
+    }
     match call.outcome(effect).await {
         Outcome::Answer(answer) => Ok(call.finish(answer)),
         Outcome::Noise(answer) => {
-            noise.store(true, Ordering::Relaxed);
+            manner.noise.store(true, Ordering::Relaxed);
             Ok(call.finish(answer.header("connection", "close")))
         }
         Outcome::Close(reason) => {

@@ -11,6 +11,8 @@
 //! any       /_emulator/…           what tests set and read      control.rs
 //! ```
 //!
+//! A client that is further away than the hop limit gets its connection and never its token, by the TTL of real packets.
+//!
 //! A request passes `server` (sockets), `exchange` (the pipeline: read, fault plan, service, count, answer) and then
 //! the pure rooms, which take a request and a time and return an answer. Every decision about time comes from the
 //! emulator's own clock, which `Date` headers show and [`Change::clock_skew_seconds`] moves.

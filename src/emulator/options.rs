@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+/// The most that EC2 takes, and farther than any client is: no limit.
+const LONGEST_WAY: NonZeroU8 = NonZeroU8::new(64).unwrap();
 
 /// How an emulator starts. Everything has a default; change what a test is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,8 @@ pub struct Options {
     pub tags: BTreeMap<String, String>,
     /// The user data, if there is any.
     pub user_data: Option<String>,
+    /// How many hops the answer to a token request may go (`--http-put-response-hop-limit`, 1 to 64).
+    pub hop_limit: NonZeroU8,
     /// How long the role's credentials live. They rotate after a sixth of that, as IMDS does (6 h, about hourly).
     pub credentials_lifetime: Duration,
     /// How long each `PutLogEvents` takes before it is looked at.
@@ -53,6 +59,7 @@ impl Default for Options {
             role_name: Some("emulated-role".into()),
             tags: BTreeMap::from([("Name".into(), "emulated".into())]),
             user_data: None,
+            hop_limit: LONGEST_WAY,
             credentials_lifetime: Duration::from_hours(6),
             put_latency: Duration::ZERO,
             external_ids: BTreeMap::new(),
@@ -73,6 +80,8 @@ pub struct Change {
     pub role_name: Option<String>,
     /// How far the emulator's clock is ahead of the machine's, in seconds; negative: behind.
     pub clock_skew_seconds: Option<i64>,
+    /// How many hops the answer to a token request may go, 1 to 64.
+    pub hop_limit: Option<NonZeroU8>,
     /// Whether IMDS is off: it answers 403 to everything, as with `--http-endpoint disabled`.
     pub imds_off: Option<bool>,
     /// Whether IMDS answers without a token too (`--http-tokens optional`).

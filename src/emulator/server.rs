@@ -12,12 +12,13 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::exchange::{Noise, exchange};
+use super::exchange::{Manner, exchange};
 use super::options::Door;
 use super::shared::Shared;
 
@@ -107,17 +108,31 @@ async fn leave_waiting(listener: &TcpListener, door: &mut watch::Receiver<Door>)
 async fn connection(stream: TcpStream, shared: Arc<Shared>) {
     // Answers are small and written at once; waiting for an acknowledgement would cost 40 ms each.
     let _ = stream.set_nodelay(true);
-    let noise = Noise::default();
-    let wire = Wire { stream, noise: Arc::clone(&noise) };
-    let service = service_fn(|request| exchange(Arc::clone(&shared), Arc::clone(&noise), request));
+    let manner = Arc::<Manner>::default();
+    let wire = Wire { stream, manner: Arc::clone(&manner) };
+    let service = service_fn(|request| exchange(Arc::clone(&shared), Arc::clone(&manner), request));
     // How a connection ends is the client's affair, or a fault's.
     let _ = http1::Builder::new().auto_date_header(false).serve_connection(TokioIo::new(wire), service).await;
 }
 
-/// A socket whose output may be turned into noise.
+/// A socket whose output goes out in the manner that an exchange sets.
 struct Wire {
     stream: TcpStream,
-    noise: Noise,
+    manner: Arc<Manner>,
+}
+
+impl Wire {
+    /// Sets how far the packets go, if that was asked for since the last write.
+    fn set_hops(&self) -> io::Result<()> {
+        match self.manner.hops.swap(0, Ordering::Relaxed) {
+            0 => Ok(()),
+            // An IPv4 client of an IPv6 socket gets IPv4 packets.
+            hops if self.stream.peer_addr()?.ip().to_canonical().is_ipv6() => {
+                Ok(sockopt::set_ipv6_unicast_hops(&self.stream, Some(hops))?)
+            }
+            hops => Ok(sockopt::set_ip_ttl(&self.stream, hops.into())?),
+        }
+    }
 }
 
 impl AsyncRead for Wire {
@@ -132,7 +147,8 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.noise.load(Ordering::Relaxed) {
+        self.set_hops()?;
+        if self.manner.noise.load(Ordering::Relaxed) {
             // High bytes only, so that no line of it can pass for HTTP.
             let noise: Vec<u8> = bytes.iter().map(|_| fastrand::u8(128..)).collect();
             return Pin::new(&mut self.stream).poll_write(context, &noise);

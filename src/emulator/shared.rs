@@ -1,6 +1,7 @@
 //! What all connections share: the clock, the state behind a lock, and the feed of what is happening. Not I/O.
 
 use std::collections::HashMap;
+use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ impl Shared {
 pub(super) struct State {
     pub(super) options: Options,
     pub(super) role_name: Option<String>,
+    pub(super) hop_limit: NonZeroU8,
     pub(super) credentials_lifetime: i64,
     pub(super) imds_off: bool,
     pub(super) imds_v1: bool,
@@ -89,6 +91,7 @@ impl State {
     pub(super) fn new(options: Options) -> Self {
         Self {
             role_name: options.role_name.clone(),
+            hop_limit: options.hop_limit,
             credentials_lifetime: i64::try_from(options.credentials_lifetime.as_millis()).unwrap_or(i64::MAX),
             imds_off: false,
             imds_v1: false,
@@ -124,6 +127,9 @@ impl State {
         }
         if let Some(name) = &change.role_name {
             self.role_name = (!name.is_empty()).then(|| name.clone());
+        }
+        if let Some(limit) = change.hop_limit {
+            self.hop_limit = limit;
         }
         if let Some(off) = change.imds_off {
             self.imds_off = off;

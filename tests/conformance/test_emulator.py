@@ -7,11 +7,13 @@ points all clients at it.
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 import unittest
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 
@@ -97,6 +99,63 @@ class Metadata(Conformance):
             urllib.request.urlopen(f"{URL}/latest/meta-data/instance-id")
         self.assertEqual(raised.exception.code, 401)
         self.assertEqual(raised.exception.headers["Connection"], "close")
+
+    def test_the_tree_can_be_walked_as_cloud_init_walks_it(self):
+        request = urllib.request.Request(f"{URL}/latest/api/token", method="PUT",
+                                         headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+        with urllib.request.urlopen(request) as answer:
+            token = answer.read().decode()
+
+        def get(path):
+            headers = {"X-aws-ec2-metadata-token": token}
+            with urllib.request.urlopen(urllib.request.Request(f"{URL}/2021-03-23/{path}", headers=headers)) as found:
+                return found.read().decode()
+
+        def walk(directory):
+            found = {}
+            for name in get(directory).splitlines():
+                if name.endswith("/"):
+                    found[name] = {} if name == "security-credentials/" else walk(directory + name)
+                elif name.partition("=")[0].isdigit():
+                    number, name = name.split("=")
+                    found[name] = get(f"{directory}{number}/openssh-key")
+                else:
+                    found[name] = get(directory + name)
+            return found
+
+        tree = walk("meta-data/")
+        [(mac, interface)] = tree["network/"]["interfaces/"]["macs/"].items()
+        self.assertEqual((mac.rstrip("/"), interface["device-number"]), (tree["mac"], "0"))
+        self.assertTrue(tree["public-keys/"]["emulated"].startswith("ssh-ed25519 "))
+        self.assertEqual(tree["placement/"]["region"], "eu-west-1")
+        document = json.loads(get("dynamic/instance-identity/document"))
+        self.assertEqual(document["instanceId"], tree["instance-id"])
+        for absent in ("user-data", "meta-data/spot/instance-action"):
+            with self.assertRaises(urllib.error.HTTPError) as raised:
+                get(absent)
+            self.assertEqual(raised.exception.code, 404)
+
+    def test_the_hop_limit_holds_back_the_token_and_nothing_else(self):
+        self.addCleanup(control, "POST", "settings", {"hop_limit": 64})
+        place = urllib.parse.urlsplit(URL)
+
+        def ask(request, patience):
+            # IP_MINTTL (ip(7)): packets that have been sent with less are dropped, as the next hop would do.
+            with socket.create_connection((place.hostname, place.port)) as connection:
+                connection.setsockopt(socket.IPPROTO_IP, 21, 2)
+                connection.settimeout(patience)
+                connection.sendall(request)
+                return connection.recv(15)
+
+        put = b"PUT /latest/api/token HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n"
+        get = b"GET /latest/meta-data/ HTTP/1.1\r\nHost: x\r\n\r\n"
+        self.assertEqual(ask(put, 10), b"HTTP/1.1 200 OK")
+        control("POST", "settings", {"hop_limit": 2})
+        self.assertEqual(ask(put, 10), b"HTTP/1.1 200 OK")
+        control("POST", "settings", {"hop_limit": 1})
+        with self.assertRaises(TimeoutError):
+            ask(put, 0.3)
+        self.assertEqual(ask(get, 10), b"HTTP/1.1 401 Un")
 
 
 class Sts(Conformance):

@@ -1,0 +1,12 @@
+# What this needs. The provider's settings, its region among them, are the caller's.
+
+terraform {
+  required_version = ">= 1.3"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 5.0"
+    }
+  }
+}
