@@ -45,7 +45,7 @@ fn stored(systemd: &Systemd) -> OwnedFd {
 /// Connects, and reads the answer whenever it comes.
 fn ask(host: &Host) -> std::thread::JoinHandle<Option<Report>> {
     let mut stream = UnixStream::connect(socket_path(host)).expect("the queue takes a connection");
-    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.set_read_timeout(Some(SOON)).expect("a socket can have a timeout");
     std::thread::spawn(move || {
         let mut text = String::new();
         stream.read_to_string(&mut text).ok()?;

@@ -27,10 +27,11 @@ fn drop_in(host: &Host, name: &str, group: &str) -> String {
 }
 
 fn place_drop_in(host: &Host, name: &str, text: &str) -> PathBuf {
-    std::fs::create_dir_all(host.path("conf.d")).unwrap();
-    std::fs::create_dir_all(host.path("more")).unwrap();
+    for directory in ["conf.d", "more"] {
+        std::fs::create_dir_all(host.path(directory)).expect("a directory in a temporary directory");
+    }
     let path = host.path("conf.d").join(name);
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("a drop-in can be written");
     path
 }
 
