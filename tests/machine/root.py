@@ -18,7 +18,7 @@ SUITE = "bookworm"
 
 # A system with a bus, logins and names for its users; what the tests use inside; rpm, to install ours.
 PLAIN = (
-    "ca-certificates dbus iproute2 libnss-systemd libpam-systemd nftables procps rpm systemd systemd-sysv".split()
+    "ca-certificates dbus iproute2 libnss-systemd libpam-systemd nftables procps rpm sudo systemd systemd-sysv".split()
 )
 # cloud-init as Debian's EC2 images have it, with curl for what user data fetches.
 CLOUD_INIT = sorted([*PLAIN, "cloud-init", "curl"])

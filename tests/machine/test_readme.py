@@ -1,0 +1,33 @@
+"""README's "Install", word for word, on a bare Debian 12 with the metadata service at its real address.
+
+Its first command, which builds the package, ran before the tests (prepare), where the registries can be reached.
+"""
+
+import re
+from pathlib import Path
+
+from agent import ENVIRONMENT, INSTANCE
+from emulator import Emulator
+from machine import Machine
+from waiting import until
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def commands(section: str) -> list[str]:
+    """The shell commands of a section, block by block."""
+    text = re.search(rf"^## {section}\n(.*?)^## ", README.read_text(), re.DOTALL | re.MULTILINE)
+    assert text
+    return re.findall(r"^```sh\n(.*?)^```", text[1], re.DOTALL | re.MULTILINE)
+
+
+def test_what_the_readme_says_ends_with_a_line_at_cloudwatch(machine: Machine, emulator: Emulator, deb: Path) -> None:
+    build, install, see = commands("Install")
+    assert build == "packaging/build deb\n"
+    checkout = "/root/imds-agent"
+    machine.write(f"{checkout}/target/packages/{deb.name}", deb.read_bytes())
+    # All that differs from an instance: where AWS is.
+    machine.write("/etc/systemd/system/imds-agent.service.d/aws.conf", ENVIRONMENT)
+    for block in (install, see):
+        machine.shell(f"cd {checkout}\n{block}", timeout=120)
+    until(lambda: emulator.lines("/aws/ec2/prod", f"{INSTANCE}/app.log") == ["hello from instance"], "the line")
