@@ -106,6 +106,12 @@ impl LogShipper {
         self.0.shown.subscribe()
     }
 
+    /// When what is shown was last renewed, by the boot-time clock.
+    #[must_use]
+    pub fn shown_at(&self) -> Duration {
+        self.0.shown.borrow().1
+    }
+
     /// Ships until `stop`, then sends what was read, for at most `drain`, and leaves the checkpoint behind. After a
     /// panic it may be run again: it goes on at the checkpoint.
     ///

@@ -8,6 +8,7 @@ mod doors;
 mod emulator_conformance;
 mod harness;
 mod house;
+mod names;
 mod reload;
 mod secrets;
 mod shipping;
