@@ -1,4 +1,4 @@
-"""`tests/machine/run shell`: a machine with the package installed and followed files in /var/log/app, and a shell in it.
+"""`tests/machine/run shell`: a machine with the package installed, which follows /var/log/app/*.log, and a shell in it.
 
 Not a test. Beside it, `curl http://10.0.0.1:8080/_emulator/state` (or any client inside) shows what arrived.
 """
