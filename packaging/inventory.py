@@ -27,6 +27,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from importlib.metadata import version as installed_version
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,9 +43,13 @@ TEXT = {
     "MIT": ("Permission is hereby granted, free of charge", "OTHER DEALINGS IN THE SOFTWARE."),
     "ISC": ("Permission to use, copy, modify, and", "PERFORMANCE OF THIS SOFTWARE."),
     "BSD-3-Clause": ("Redistribution and use in source and binary forms", "POSSIBILITY OF SUCH DAMAGE."),
-    "Unicode-3.0": ("Permission is hereby granted, free of charge, to any person obtaining a copy of data", "copyright holder."),
+    "Unicode-3.0": (
+        "Permission is hereby granted, free of charge, to any person obtaining a copy of data",
+        "copyright holder.",
+    ),
 }
 COMMON_LICENCE = "On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0."
+LLVM_EXCEPTION = "The LLVM exception: in a binary, its notices need not be given."
 
 OUR_COPYRIGHT = "2026 the imds-agent authors"
 
@@ -121,7 +126,6 @@ def crates(target: str) -> tuple[Part, list[Part]]:
 def toolchain() -> list[Part]:
     """What the compiler and the linker put in beside crates."""
     rustc = dict(line.split(": ", 1) for line in run("rustc", "-vV").splitlines() if ": " in line)
-    library = Path(run("rustc", "--print", "sysroot").strip()) / "share/doc/rust/licenses"
     zig = installed_version("ziglang")
     return [
         Part(
@@ -129,7 +133,6 @@ def toolchain() -> list[Part]:
             version=rustc["release"],
             licence="MIT OR Apache-2.0",
             purl=f"pkg:generic/rust-std@{rustc['release']}",
-            directory=library if library.is_dir() else None,
             source="https://github.com/rust-lang/rust",
         ),
         Part(
@@ -142,8 +145,8 @@ def toolchain() -> list[Part]:
     ]
 
 
-def component(part: Part) -> dict:
-    entry: dict = {
+def component(part: Part) -> dict[str, Any]:
+    entry: dict[str, Any] = {
         "type": "library",
         "bom-ref": part.purl,
         "name": part.name,
@@ -159,10 +162,8 @@ def component(part: Part) -> dict:
     return entry
 
 
-def sbom(program: Part, parts: list[Part], when: datetime.datetime, target: str) -> dict:
+def sbom(program: Part, parts: list[Part], when: datetime.datetime, target: str) -> dict[str, Any]:
     refs = {part.key: part.purl for part in [program, *parts]}
-    unlinked = {part.key for part in parts if part.purl.startswith(("pkg:generic/", "pkg:pypi/"))}
-    program.needs |= unlinked
     components = [component(part) for part in sorted(parts, key=lambda part: part.purl)]
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
@@ -171,7 +172,9 @@ def sbom(program: Part, parts: list[Part], when: datetime.datetime, target: str)
         "version": 1,
         "metadata": {
             "timestamp": when.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "tools": {"components": [{"type": "application", "name": "packaging/inventory.py", "version": program.version}]},
+            "tools": {
+                "components": [{"type": "application", "name": "packaging/inventory.py", "version": program.version}]
+            },
             "component": {**component(program), "type": "application"},
             "properties": [{"name": "imds-agent:target", "value": target}],
         },
@@ -193,7 +196,7 @@ def taken(expression: str) -> list[str]:
     for alternative in expression.replace("(", "").replace(")", "").split(" AND "):
         choices = alternative.split(" OR ")
         both.append(next((licence for licence in PREFERRED if licence in choices), choices[0]))
-    return sorted(set(both))
+    return sorted({licence.replace(" WITH LLVM-exception", " with LLVM exception") for licence in both})
 
 
 def holders(part: Part) -> list[str]:
@@ -209,13 +212,17 @@ def holders(part: Part) -> list[str]:
 def quoted(licence: str, texts: list[str]) -> str:
     """The text of a licence as Debian's copyright file holds it: indented, with dots for empty lines."""
     if licence.startswith("Apache-2.0"):
-        lines = [COMMON_LICENCE]
+        lines = [COMMON_LICENCE, LLVM_EXCEPTION] if licence.endswith("exception") else [COMMON_LICENCE]
     else:
         begin, end = TEXT[licence]
-        pattern = re.compile(r"\s+".join(map(re.escape, begin.split())) + ".*?" + r"\s+".join(map(re.escape, end.split())), re.DOTALL)
+        pattern = re.compile(
+            r"\s+".join(map(re.escape, begin.split())) + ".*?" + r"\s+".join(map(re.escape, end.split())), re.DOTALL
+        )
         found = next((match.group(0) for text in texts if (match := pattern.search(text))), None)
         if found is None:
-            sys.exit(f"inventory.py: no crate has the text of {licence}; see what deny.toml allows and TEXT in this file")
+            sys.exit(
+                f"inventory.py: no crate has the text of {licence}; see what deny.toml allows and TEXT in this file"
+            )
         lines = [line.strip() for line in found.splitlines()]
     return "\n".join(f" {line or '.'}" for line in lines)
 
@@ -261,7 +268,9 @@ def main() -> None:
     target, directory = sys.argv[1], Path(sys.argv[2])
     when = datetime.datetime.fromtimestamp(int(os.environ["SOURCE_DATE_EPOCH"]), datetime.UTC)
     program, linked = crates(target)
-    parts = linked + toolchain()
+    added = toolchain()
+    program.needs |= {part.key for part in added}
+    parts = linked + added
     (directory / "imds-agent.cdx.json").write_text(json.dumps(sbom(program, parts, when, target), indent=1) + "\n")
     (directory / "THIRD-PARTY-LICENSES").write_text(licence_texts(parts))
     (directory / "copyright").write_text(copyright_file(program, parts))

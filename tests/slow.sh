@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The tests that take long, on the release build: a million lines to the emulator, fifty thousand to moto, twenty
-# SIGKILLs, and the licences and advisories of what we depend on. `cargo test` and .ci/run do the rest.
+# The tests that take long: on the release build a million lines to the emulator, fifty thousand to moto and twenty
+# SIGKILLs; the packages, user data, Terraform and CloudFormation; the package on a real systemd; and the licences and
+# advisories of what we depend on. Needs root on Debian 12. `cargo test` and .ci/run do the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +10,11 @@ export AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL=http://127.0.0.1:9
 
 cargo build --locked --release
 IMDS_AGENT_TEST_BINARY=$PWD/target/release/imds-agent cargo test --locked --test integration -- --ignored --test-threads=1
+
+packaging/build all
+tests/packages/run
+tests/cloud-init/run
+tests/machine/run
 
 if command -v cargo-deny >/dev/null; then
     cargo deny check

@@ -118,16 +118,16 @@ fn bind_closed(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 fn set_access(path: &Path) -> Result<(), Error> {
-    let is_owner = |group: &u32| std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.gid() == *group);
-    // Under the unit it is the group's from the beginning, and giving anything to anybody is forbidden.
-    if let Some(group) =
-        group_id(&std::fs::read_to_string("/etc/group").unwrap_or_default(), GROUP).filter(|group| !is_owner(group))
+    let failed = |operation| move |source| Error::Io { operation, path: path.to_owned(), source };
+    let is_of = std::fs::symlink_metadata(path).map_err(failed("looking at"))?.gid();
+    // The service's own group it has already; a sandbox may forbid even asking for that.
+    if let Some(group) = group_id(&std::fs::read_to_string("/etc/group").unwrap_or_default(), GROUP)
+        && group != is_of
         && let Err(error) = std::os::unix::fs::chown(path, None, Some(group))
     {
         tracing::warn!(group = GROUP, %error, "the status socket can't be given to the group; its members can't read it");
     }
-    let failed = |source| Error::Io { operation: "setting the mode of", path: path.to_owned(), source };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(failed)
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(failed("setting the mode of"))
 }
 
 /// A group's id by the text of `/etc/group` (group(5): `name:password:gid:members`).
