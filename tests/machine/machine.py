@@ -89,11 +89,10 @@ class Machine:
             for directory in [*sorted(group.rglob("*/"), reverse=True), group]:
                 until(partial(_rmdir, directory), f"{directory} to be empty")
         network.remove()
-        subprocess.run(["umount", "--recursive", "--lazy", self.work], check=True)
+        subprocess.run(["umount", "--lazy", self.root], check=True)
         shutil.rmtree(self.work)
 
     def _make(self) -> None:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self.work], check=True)
         self.root = self.work / "root"
         for name in ("upper", "scratch", "root"):
             (self.work / name).mkdir()
