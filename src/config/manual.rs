@@ -85,7 +85,8 @@ fn keys(settings: &str) -> BTreeSet<(String, String)> {
 #[test]
 fn the_code_tells_its_tables_and_keys() {
     let known = known("", "");
-    for (header, key) in [("", "region"), ("[imds]", "token_ttl"), ("[logs]", "log_group"), ("[[logs.file]]", "include")]
+    for (header, key) in
+        [("", "region"), ("[imds]", "token_ttl"), ("[logs]", "log_group"), ("[[logs.file]]", "include")]
     {
         assert!(known.contains(&(header.to_owned(), key.to_owned())), "{known:#?}");
     }
