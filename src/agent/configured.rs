@@ -28,7 +28,7 @@ pub(super) struct Refusal {
     /// The first error and where it is, and how many more there are.
     summary: String,
     /// Several of them, one after the other.
-    list: String,
+    pub(super) list: String,
 }
 
 /// What is shown of the configuration in effect.
@@ -56,13 +56,9 @@ impl Configured {
             Err(errors) => errors,
         };
         let Some((loaded, accepted_at)) = last_good::recall(state_dir, path) else { return Err(errors) };
-        tracing::error!(
-            count = errors.count(),
-            errors = errors.to_string(),
-            %accepted_at,
-            "the configuration is refused, the last good one serves"
-        );
-        Ok(Self { path: path_again, loaded, refused: Some((Refusal::of(&errors), accepted_at)) })
+        let refusal = Refusal::of(&errors);
+        tracing::error!(errors = refusal.list, %accepted_at, "the configuration is refused, the last good one serves");
+        Ok(Self { path: path_again, loaded, refused: Some((refusal, accepted_at)) })
     }
 
     /// What was just read from `path`, and is right.

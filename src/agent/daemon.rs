@@ -16,7 +16,7 @@ use super::instance_lock::InstanceLock;
 use super::overview::{Overview, Started};
 use super::rooms::{Ground, Rooms};
 use super::shutdown::{DEADLINE, DRAIN, READERS_DEADLINE};
-use super::supervisor::Supervisor;
+use super::supervisor::{STUCK_AFTER, Supervisor};
 use super::{Directories, Environment, Error};
 use crate::clock::Clock;
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
@@ -126,8 +126,9 @@ impl Daemon {
         self.doors.keep("notify", move |stop, heartbeat| {
             let (notifier, overview) = (notifier.clone(), overview.clone());
             async move {
+                let stuck = || overview.board.stuck(STUCK_AFTER);
                 let status = || headline(&overview.report());
-                notifier.run(overview.board.clone(), status, stop, heartbeat).await;
+                notifier.run(stuck, || overview.revision(), status, stop, heartbeat).await;
             }
         });
     }

@@ -15,12 +15,18 @@ use sd_notify::NotifyState;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::supervisor::{Board, STUCK_AFTER};
-use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
+use crate::heartbeat::Heartbeat;
 
 /// How soon a withheld WATCHDOG is tried again: after a suspend all beats are old until each task's next one, and the
 /// feed must then not wait for another half interval.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether there is another status: what `systemctl status` shows is never older, and a look
+/// costs a few microseconds.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often the status is made anew although nothing happened: credentials expire by themselves.
+const RENEW: Duration = Duration::from_secs(5);
 
 /// How systemd is reached, if it started us; clones share the socket.
 #[derive(Clone, Debug, Default)]
@@ -94,28 +100,29 @@ impl Notifier {
         self.send(&NotifyState::Stopping);
     }
 
-    /// Feeds the watchdog while `board` has no stuck task, and shows `status` when it changes, until `stop`.
-    pub(super) async fn run(
+    /// Feeds the watchdog while no task is `stuck`, and shows `status` when it changes, until `stop`. `status` is costly,
+    /// so it is asked when `revision` changed, and now and then, since some of it changes with time alone.
+    pub(super) async fn run<R: PartialEq>(
         &self,
-        board: Board,
+        stuck: impl Fn() -> Vec<&'static str>,
+        revision: impl Fn() -> R,
         status: impl Fn() -> String,
         stop: CancellationToken,
         heartbeat: Heartbeat,
     ) {
-        let mut shown = String::new();
+        let mut shown = Shown { revision: None, line: String::new(), renew_at: Instant::now() };
         let mut pulse = Pulse::new(self.watchdog, Instant::now());
         while !stop.is_cancelled() {
             heartbeat.beat();
-            let stuck = board.stuck(STUCK_AFTER);
             let now = Instant::now();
-            if pulse.feed(&stuck, now) {
+            if pulse.feed(&stuck(), now) {
                 self.send(&NotifyState::Watchdog);
             }
-            if self.socket.is_some() {
+            if self.socket.is_some() && shown.is_old(revision(), now) {
                 let line = one_line(&status());
-                if line != shown {
+                if line != shown.line {
                     self.send(&NotifyState::Status(&line));
-                    shown = line;
+                    shown.line = line;
                 }
             }
             tokio::select! {
@@ -141,6 +148,26 @@ impl Notifier {
 /// `STATUS=` ends at a line end; what came behind it would be another message.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// What `systemctl status` shows.
+struct Shown<R> {
+    revision: Option<R>,
+    line: String,
+    renew_at: Instant,
+}
+
+impl<R: PartialEq> Shown<R> {
+    /// Whether it is to be renewed, for what is there now.
+    fn is_old(&mut self, revision: R, now: Instant) -> bool {
+        let revision = Some(revision);
+        if revision == self.revision && now < self.renew_at {
+            return false;
+        }
+        self.revision = revision;
+        self.renew_at = now + RENEW;
+        true
+    }
 }
 
 /// When the watchdog is fed: at half its timeout, and only while nothing is stuck.
@@ -175,15 +202,17 @@ impl Pulse {
     fn next(&self, now: Instant) -> Instant {
         match self.interval {
             Some(_) if self.withheld => now + RETRY,
-            Some(_) => self.due.min(now + LONGEST_SLEEP / 2),
-            // STATUS alone: half a beat, so that the screen of `systemctl status` is never old.
-            None => now + LONGEST_SLEEP / 2,
+            Some(_) => self.due.min(now + LOOK),
+            None => now + LOOK,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::super::supervisor::{Board, Supervisor};
     use super::*;
 
     fn seconds(n: u64) -> Duration {
@@ -253,7 +282,7 @@ mod tests {
         let (notifier, stop) = (systemd.notifier.clone(), CancellationToken::new());
         let token = stop.clone();
         let task = tokio::spawn(async move {
-            notifier.run(Board::default(), || "healthy\nREADY=1".to_owned(), token, Heartbeat::new()).await;
+            notifier.run(Vec::new, || 0, || "healthy\nREADY=1".to_owned(), token, Heartbeat::new()).await;
         });
         tokio::time::sleep(seconds(31)).await;
         stop.cancel();
@@ -281,12 +310,81 @@ mod tests {
         assert_eq!(short.next(start), start + seconds(1));
         let mut long = Pulse::new(Some(seconds(600)), start);
         assert!(long.feed(&[], start));
-        assert_eq!(long.next(start), start + seconds(5));
+        assert_eq!(long.next(start), start + seconds(1));
     }
 
     #[test]
     fn without_a_watchdog_none_is_fed() {
         let start = Instant::now();
         assert!(!Pulse::new(None, start).feed(&[], start + seconds(100)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_that_changed_is_shown_within_a_second_and_one_that_did_not_is_not_made() {
+        let systemd = systemd(None);
+        let (notifier, stop) = (systemd.notifier.clone(), CancellationToken::new());
+        let (revision, made) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+        let (token, seen, counter) = (stop.clone(), revision.clone(), made.clone());
+        let task = tokio::spawn(async move {
+            let look = || seen.load(Ordering::Relaxed);
+            let status = || {
+                counter.fetch_add(1, Ordering::Relaxed);
+                format!("revision {}", look())
+            };
+            notifier.run(Vec::new, look, status, token, Heartbeat::new()).await;
+        });
+        tokio::time::sleep(seconds(60)).await;
+        assert!(made.load(Ordering::Relaxed) <= 13, "made {made:?} times in a minute in which nothing happened");
+        revision.store(1, Ordering::Relaxed);
+        tokio::time::sleep(seconds(1)).await;
+        stop.cancel();
+        task.await.unwrap();
+        assert_eq!(systemd.heard(), ["STATUS=revision 0", "STATUS=revision 1"]);
+    }
+
+    /// How often the watchdog was fed meanwhile.
+    async fn fed_during(systemd: &Systemd, time: Duration) -> usize {
+        systemd.heard();
+        tokio::time::sleep(time).await;
+        systemd.heard().iter().filter(|message| *message == "WATCHDOG=1").count()
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_really_stuck_trips_the_watchdog_and_one_that_waits_for_aws_does_not() {
+        let systemd = systemd(Some(Duration::from_millis(20)));
+        let board = Board::default();
+        let mut group = Supervisor::new(board.clone(), CancellationToken::new());
+        let (release, released) = tokio::sync::watch::channel(false);
+        // Waits for an answer that does not come, and beats.
+        group.keep("patient", |stop, heartbeat| async move {
+            while !stop.is_cancelled() {
+                heartbeat.beat();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let (notifier, stop) = (systemd.notifier.clone(), CancellationToken::new());
+        let (watched, token) = (board.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            let stuck = || watched.stuck(Duration::from_millis(200));
+            notifier.run(stuck, || 0, String::new, token, Heartbeat::new()).await;
+        });
+        assert!(fed_during(&systemd, Duration::from_millis(500)).await > 5, "a task that waits and beats is well");
+        group.keep("stuck", move |stop, heartbeat| {
+            let mut released = released.clone();
+            async move {
+                let _ = released.wait_for(|released| *released).await;
+                heartbeat.beat();
+                stop.cancelled().await;
+            }
+        });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(fed_during(&systemd, Duration::from_millis(300)).await, 0, "a stuck task withholds it");
+        release.send_replace(true);
+        group.finish(Instant::now() + seconds(5)).await;
+        assert!(fed_during(&systemd, RETRY + Duration::from_millis(500)).await > 0, "it is fed again when all is well");
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(systemd.heard(), [""; 0], "a loop that is blocked feeds nothing");
+        stop.cancel();
+        task.await.unwrap();
     }
 }

@@ -62,6 +62,13 @@ impl Overview {
         self.in_effect.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes when the headline may have changed; cheap, whatever the number of files.
+    pub(super) fn revision(&self) -> impl PartialEq + use<> {
+        let (rooms, standing) = self.in_effect().clone();
+        let (imds, credentials) = (rooms.imds.snapshot(), rooms.credentials.snapshot());
+        (rooms.shipper.shown_at(), imds.state, credentials.state, credentials.expiration, standing.shown().error)
+    }
+
     /// What the daemon is doing now.
     pub(super) fn report(&self) -> Report {
         let (rooms, standing) = self.in_effect().clone();

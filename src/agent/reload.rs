@@ -29,14 +29,7 @@ impl Daemon {
         };
         match loaded {
             Ok(Ok(loaded)) => self.apply(Configured::read(self.config_path.clone(), loaded)).await,
-            Ok(Err(errors)) => {
-                tracing::warn!(
-                    count = errors.count(),
-                    errors = errors.to_string(),
-                    "the configuration is refused, the one in use stays"
-                );
-                self.refuse(Refusal::of(&errors));
-            }
+            Ok(Err(errors)) => self.refuse(Refusal::of(&errors)),
             Err(panic) => self.refuse(Refusal::because(format!("reading it failed: {panic}; please report it"))),
         }
         if !stop.is_cancelled() {
@@ -45,6 +38,7 @@ impl Daemon {
     }
 
     fn refuse(&self, refusal: Refusal) {
+        tracing::warn!(errors = refusal.list, "the configuration is refused, the one in use stays");
         self.overview.restate(|standing| standing.refuse(refusal));
     }
 
@@ -52,11 +46,7 @@ impl Daemon {
         let before = self.overview.rooms();
         let rooms = match Rooms::furnish(configured.loaded.config.clone(), Some(&before), &self.ground) {
             Ok(rooms) => rooms,
-            Err(error) => {
-                let reason = chain(&error);
-                tracing::warn!(error = reason, "the configuration can't be applied, the one in use stays");
-                return self.refuse(Refusal::because(reason));
-            }
+            Err(error) => return self.refuse(Refusal::because(chain(&error))),
         };
         let standing = self.accept(configured).await;
         let (same_identity, same_shipper) = (rooms.shares_identity(&before), rooms.shares_shipper(&before));

@@ -4,6 +4,7 @@
 mod batch;
 mod checkpoint;
 mod coverage;
+mod creation;
 mod dead_letters;
 mod delivery;
 mod engine;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -16,9 +16,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::FileId;
+use super::creation::{GroupLock, check_retention, create};
 use super::delivery::destination::Moment;
-use super::engine::{Action, Engine, Event, Quarantine, Step};
-use super::sink::{Failure, Kind, Sink};
+use super::engine::{Action, Engine, Event, OpenFiles, Quarantine, Step};
+use super::sink::Sink;
 use super::source::read::Suspect;
 use super::source::watch::{EVENT_BUFFER, RawChange};
 use super::{Settings, Snapshot};
@@ -31,9 +32,6 @@ const PACE: Duration = Duration::from_millis(50);
 
 /// How often the snapshot is renewed while there is work.
 const SHOW_INTERVAL: Duration = Duration::from_millis(250);
-
-/// A group's retention is looked at within this time: thousands of hosts that start together must not ask together.
-const RETENTION_SPREAD: Duration = Duration::from_mins(1);
 
 /// How long opening the state waits before it is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
@@ -61,6 +59,8 @@ struct Inner {
     /// What was shown last, and when.
     shown: watch::Sender<(Snapshot, Duration)>,
     panics: Mutex<HashMap<(FileId, u64), u32>>,
+    /// What the last run had open, for the shipper after this one.
+    left: Mutex<OpenFiles>,
 }
 
 impl LogShipper {
@@ -74,15 +74,24 @@ impl LogShipper {
         clock: Clock,
     ) -> Self {
         let shown = watch::Sender::new((Snapshot::default(), boot_time()));
-        Self(Arc::new(Inner { settings, place, sink, names, clock, shown, panics: Mutex::default() }))
+        Self(Arc::new(Inner {
+            settings,
+            place,
+            sink,
+            names,
+            clock,
+            shown,
+            panics: Mutex::default(),
+            left: Mutex::default(),
+        }))
     }
 
-    /// Shows what `before` showed last, until its own first look, and knows the records that made it panic. `before` has
-    /// ended.
+    /// Takes over from `before`, which has ended: shows what that showed last, until its own first look, knows the
+    /// records that made it panic, and reads the files it had open to their end, even those that were deleted.
     pub fn succeed(&self, before: &Self) {
         self.0.shown.send_replace(before.0.shown.borrow().clone());
-        let panics = before.0.panics.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        *self.0.panics.lock().unwrap_or_else(PoisonError::into_inner) = panics;
+        *lock(&self.0.panics) = std::mem::take(&mut *lock(&before.0.panics));
+        *lock(&self.0.left) = std::mem::take(&mut *lock(&before.0.left));
     }
 
     /// Whether both are the same shipper.
@@ -95,6 +104,12 @@ impl LogShipper {
     #[must_use]
     pub fn news(&self) -> watch::Receiver<(Snapshot, Duration)> {
         self.0.shown.subscribe()
+    }
+
+    /// When what is shown was last renewed, by the boot-time clock.
+    #[must_use]
+    pub fn shown_at(&self) -> Duration {
+        self.0.shown.borrow().1
     }
 
     /// Ships until `stop`, then sends what was read, for at most `drain`, and leaves the checkpoint behind. After a
@@ -134,11 +149,14 @@ impl LogShipper {
         let inner = &self.0;
         loop {
             let (settings, place, quarantine) = (inner.settings.clone(), inner.place.clone(), inner.quarantine());
-            let suspect = suspect.clone();
+            let (suspect, left) = (suspect.clone(), std::mem::take(&mut *lock(&inner.left)));
             let opening = tokio::task::spawn_blocking(move || {
                 let inotify = Inotify::init().ok();
                 let engine = Engine::open(settings, &place.state_dir, inotify.as_ref(), suspect, quarantine);
-                engine.map(|engine| (engine, inotify))
+                engine.map(|mut engine| {
+                    engine.inherit(left);
+                    (engine, inotify)
+                })
             });
             match beating(heartbeat, opening).await {
                 Ok(Ok(opened)) => return Some(opened),
@@ -170,8 +188,7 @@ impl Inner {
     }
 
     fn quarantine(&self) -> Quarantine {
-        let panics = self.panics.lock().unwrap_or_else(PoisonError::into_inner);
-        panics.iter().filter(|(_, count)| **count >= MOST_PANICS).map(|(record, _)| *record).collect()
+        lock(&self.panics).iter().filter(|(_, count)| **count >= MOST_PANICS).map(|(record, _)| *record).collect()
     }
 
     fn show(&self, engine: &Engine) {
@@ -191,9 +208,6 @@ impl Inner {
         self.shown.send_replace((snapshot, boot_time()));
     }
 }
-
-/// Held while a group is created.
-type GroupLock = Arc<tokio::sync::Mutex<()>>;
 
 /// One run of the loop.
 struct Run {
@@ -236,6 +250,7 @@ impl Run {
             tracing::warn!("what was on its way at the end of the drain will be sent again at the next start");
         }
         self.show();
+        *lock(&self.inner.left) = self.engine.take().map(Engine::into_open_files).unwrap_or_default();
     }
 
     /// After the stop: sends what was read, once.
@@ -271,7 +286,7 @@ impl Run {
             }
             Err(error) => {
                 let record = self.suspect.last();
-                *self.inner.panics.lock().unwrap_or_else(PoisonError::into_inner).entry(record).or_default() += 1;
+                *lock(&self.inner.panics).entry(record).or_default() += 1;
                 std::panic::resume_unwind(error.into_panic())
             }
         }
@@ -338,6 +353,11 @@ impl Run {
     }
 }
 
+/// What is locked here is whole between any two statements, so that a panic elsewhere spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Waits for `future`, and beats meanwhile.
 async fn beating<T>(heartbeat: &Heartbeat, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
@@ -369,51 +389,6 @@ async fn listen(changes: &mut Option<EventStream<Vec<u8>>>, pause: Duration) -> 
         next = futures_util::FutureExt::now_or_never(changes.next()).flatten();
     }
     Some(Event::Changed(told))
-}
-
-/// Creates a stream, and its group where that is missing.
-async fn create(
-    sink: &dyn Sink,
-    group_lock: &GroupLock,
-    log_group: &str,
-    log_stream: &str,
-    retention: Option<u16>,
-) -> Result<(), Failure> {
-    match exists(sink.create_stream(log_group, log_stream).await) {
-        Err(failure) if failure.kind == Kind::NotFound => {}
-        result => return result,
-    }
-    let _one_at_a_time = group_lock.lock().await;
-    match exists(sink.create_stream(log_group, log_stream).await) {
-        Err(failure) if failure.kind == Kind::NotFound => {}
-        result => return result,
-    }
-    exists(sink.create_group(log_group).await)?;
-    tracing::info!(log_group, "created the log group");
-    if let Some(days) = retention
-        && let Err(failure) = sink.set_retention(log_group, days).await
-    {
-        tracing::warn!(log_group, days, error = %failure, "the retention of the new log group could not be set");
-    }
-    exists(sink.create_stream(log_group, log_stream).await)
-}
-
-/// That something exists already is as good as having created it.
-fn exists(result: Result<(), Failure>) -> Result<(), Failure> {
-    match result {
-        Err(failure) if failure.kind == Kind::AlreadyExists => Ok(()),
-        other => other,
-    }
-}
-
-/// Reads a group's retention, some time later, and sets it if it differs.
-async fn check_retention(sink: &dyn Sink, log_group: &str, days: u16) -> Result<(), Failure> {
-    sleep(RETENTION_SPREAD.mul_f64(fastrand::f64())).await;
-    if sink.retention(log_group).await? != Some(days) {
-        sink.set_retention(log_group, days).await?;
-        tracing::info!(log_group, days, "set the retention");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -78,11 +78,22 @@ impl Host {
             start_at: StartAt::Beginning,
         };
         let settings = Settings { files: vec![table], ..Settings::default() };
-        let place = Place { state_dir: root.path().join("state") };
         let memory = Memory::default();
-        let names = watch::channel(Names::default()).1;
-        let shipper = LogShipper::new(settings, place, Arc::new(memory.clone()), names, Clock::system());
+        let shipper = Self::shipper(settings, &root, &memory);
         Self { root, memory, shipper }
+    }
+
+    fn shipper(settings: Settings, root: &TempDir, memory: &Memory) -> LogShipper {
+        let place = Place { state_dir: root.path().join("state") };
+        let names = watch::channel(Names::default()).1;
+        LogShipper::new(settings, place, Arc::new(memory.clone()), names, Clock::system())
+    }
+
+    /// Another shipper takes over, as at a reload.
+    fn succeed(&mut self) {
+        let next = Self::shipper(self.shipper.0.settings.clone(), &self.root, &self.memory);
+        next.succeed(&self.shipper);
+        self.shipper = next;
     }
 
     fn run(&self, stop: &CancellationToken) -> JoinHandle<()> {
@@ -149,4 +160,29 @@ async fn stopping_waits_for_what_is_on_its_way() {
     host.memory.closed.store(false, Ordering::Relaxed);
     run.await.expect("it ends in peace");
     assert_eq!((host.memory.messages().len(), host.delivered()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_successor_shows_the_ledger_at_once_and_reads_what_was_deleted_meanwhile() {
+    let mut host = Host::new(b"one\n");
+    let stop = CancellationToken::new();
+    let run = host.run(&stop);
+    until(|| host.delivered() == 1).await;
+    stop.cancel();
+    run.await.expect("it ends in peace");
+    let path = host.root.path().join("a.log");
+    let mut log = std::fs::OpenOptions::new().append(true).open(&path).expect("the log");
+    std::io::Write::write_all(&mut log, b"two\n").expect("room for a line");
+    std::fs::remove_file(&path).expect("it can be deleted");
+    std::fs::write(&path, b"three\n").expect("a new file");
+    host.succeed();
+    assert_eq!(host.delivered(), 1, "before it has looked itself");
+    let stop = CancellationToken::new();
+    let run = host.run(&stop);
+    until(|| host.delivered() == 3).await;
+    let mut messages = host.memory.messages();
+    messages.sort_unstable();
+    assert_eq!(messages, ["one", "three", "two"]);
+    stop.cancel();
+    run.await.expect("it ends in peace");
 }

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,13 +118,16 @@ fn bind_closed(path: &Path) -> rustix::io::Result<OwnedFd> {
 }
 
 fn set_access(path: &Path) -> Result<(), Error> {
+    let failed = |operation| move |source| Error::Io { operation, path: path.to_owned(), source };
+    let is_of = std::fs::symlink_metadata(path).map_err(failed("looking at"))?.gid();
+    // The service's own group it has already; a sandbox may forbid even asking for that.
     if let Some(group) = group_id(&std::fs::read_to_string("/etc/group").unwrap_or_default(), GROUP)
+        && group != is_of
         && let Err(error) = std::os::unix::fs::chown(path, None, Some(group))
     {
         tracing::warn!(group = GROUP, %error, "the status socket can't be given to the group; its members can't read it");
     }
-    let failed = |source| Error::Io { operation: "setting the mode of", path: path.to_owned(), source };
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(failed)
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(failed("setting the mode of"))
 }
 
 /// A group's id by the text of `/etc/group` (group(5): `name:password:gid:members`).

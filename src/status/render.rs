@@ -104,8 +104,12 @@ impl Screen {
                 bytes(memory.limit_bytes)
             ),
         );
-        let path = report.config.path.as_deref().map_or("none, all is default".to_owned(), escape);
-        self.row("config", &path);
+        let mut config = report.config.path.as_deref().map_or("none, all is default".to_owned(), escape);
+        if let Some(accepted_at) = report.config.last_good {
+            let ago = duration(self.now.duration_since(accepted_at).max(SignedDuration::ZERO));
+            let _ = write!(config, ", as it was accepted {ago} ago");
+        }
+        self.row("config", &config);
         if let Some(error) = &report.config.error {
             self.wrapped(&format!("! {}", escape(error)), Paint::Bad);
         }

@@ -165,6 +165,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_came_in_before_the_stop_gets_the_whole_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let report: Reporter = Arc::new(|| Report { version: "x".repeat(4 << 20), ..sample() });
+        let server = StatusServer::open(directory.path(), None, report).await.unwrap();
+        let (stop, task) = start(&server);
+        let mut peer = UnixStream::connect(&server.path).await.unwrap();
+        peer.readable().await.unwrap();
+        stop.cancel();
+        tokio::task::yield_now().await;
+        assert!(!task.is_finished());
+        let mut text = String::new();
+        peer.read_to_string(&mut text).await.unwrap();
+        assert!(text.ends_with("}\n"), "cut off at {} bytes", text.len());
+        task.await.unwrap();
+    }
+
+    #[tokio::test]
     async fn only_the_owner_and_the_group_may_connect() {
         let directory = tempfile::tempdir().unwrap();
         let server = StatusServer::open(directory.path(), None, reporter()).await.unwrap();

@@ -4,9 +4,11 @@
 mod crash;
 mod credentials;
 mod demo;
+mod doors;
 mod emulator_conformance;
 mod harness;
 mod house;
+mod names;
 mod reload;
 mod secrets;
 mod shipping;

@@ -27,10 +27,11 @@ fn drop_in(host: &Host, name: &str, group: &str) -> String {
 }
 
 fn place_drop_in(host: &Host, name: &str, text: &str) -> PathBuf {
-    std::fs::create_dir_all(host.path("conf.d")).unwrap();
-    std::fs::create_dir_all(host.path("more")).unwrap();
+    for directory in ["conf.d", "more"] {
+        std::fs::create_dir_all(host.path(directory)).expect("a directory in a temporary directory");
+    }
     let path = host.path("conf.d").join(name);
-    std::fs::write(&path, text).unwrap();
+    std::fs::write(&path, text).expect("a drop-in can be written");
     path
 }
 
@@ -187,7 +188,8 @@ fn a_change_of_region_or_imds_really_applies_and_keeps_credentials_that_work() {
     assert_eq!(report.text("/credentials/0/state"), "fresh", "{report:#}");
 
     emulator.change(&Change { imds_off: Some(true), ..Change::default() });
-    host.configure(&format!("[imds]\ntoken_ttl = \"1h\"\n{}", host.one_source("")));
+    let other_imds = "region = \"eu-west-1\"\n[imds]\ntoken_ttl = \"1h\"\n";
+    host.configure(&format!("{other_imds}{}", host.one_source("")));
     reload(&agent);
     let report = agent.wait_until("IMDS is off", |report| report.text("/imds/state") == "off");
     assert_eq!(report.text("/credentials/0/expiration"), before.text("/credentials/0/expiration"), "{report:#}");

@@ -60,6 +60,35 @@ fn ready_means_that_the_doors_listen_and_waits_for_nothing_else() {
     assert!(status.success(), "{status}: {said}");
 }
 
+/// Longer than any task of ours may go without a beat.
+const LONGER_THAN_A_TASK_MAY_BE_SILENT: Duration = Duration::from_secs(45);
+
+#[test]
+#[ignore = "takes most of a minute: run by tests/slow.sh"]
+fn aws_and_a_metadata_service_that_hang_for_longer_than_the_watchdog_do_not_trip_it() {
+    let (mut host, emulator) = Host::with_emulator();
+    let systemd = Systemd::of(&mut host);
+    let timeout = Duration::from_secs(4);
+    host.set("WATCHDOG_USEC", &timeout.as_micros().to_string());
+    append(&host.log("app.log"), &numbered(0, 10, 100));
+    let agent = host.start();
+    agent.wait_until_delivered(10);
+    for operation in ["logs:*", "sts:*", "imds:*"] {
+        emulator.set_fault(Fault::on(operation, Effect::Hang));
+    }
+    emulator.expire_credentials();
+    append(&host.log("app.log"), &numbered(10, 10, 100));
+    agent.wait_until("a put hangs", |report| {
+        report.destination(GROUP, "app").is_some_and(|place| place["in_flight"] != 0)
+    });
+    let (begun, mut fed) = (Instant::now(), Instant::now());
+    while begun.elapsed() < LONGER_THAN_A_TASK_MAY_BE_SILENT {
+        systemd.wait_for("WATCHDOG=1");
+        assert!(fed.elapsed() < timeout, "not fed for {:?} after {:?}", fed.elapsed(), begun.elapsed());
+        fed = Instant::now();
+    }
+}
+
 #[test]
 fn without_an_instance_profile_it_shows_how_to_attach_one_and_recovers() {
     let (host, emulator) = Host::with_emulator();

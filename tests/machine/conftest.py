@@ -29,6 +29,12 @@ def deb() -> Path:
     return newest("*.deb")
 
 
+@pytest.fixture(scope="session")
+def rpm() -> Path:
+    """The .rpm for this architecture."""
+    return newest("*.rpm")
+
+
 @pytest.fixture(scope="module")
 def logs(request: pytest.FixtureRequest) -> Path:
     """Where the module's logs go, emptied."""

@@ -8,6 +8,7 @@ mod settling;
 mod showing;
 mod streams;
 mod survey;
+mod warning;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -21,6 +22,7 @@ use inotify::Inotify;
 use self::books::Books;
 use self::streams::Streams;
 use self::survey::Files;
+pub(crate) use self::survey::OpenFiles;
 use super::batch::{FileId, Pool};
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
@@ -186,6 +188,16 @@ impl Engine {
         };
         engine.warn_of_torn_lines();
         Ok(engine)
+    }
+
+    /// Takes over the files that another engine had open, before the first step.
+    pub(crate) fn inherit(&mut self, files: OpenFiles) {
+        self.files.inherit(files);
+    }
+
+    /// Ends, and leaves the files it had open.
+    pub(crate) fn into_open_files(self) -> OpenFiles {
+        self.files.into_open()
     }
 
     /// Takes in what happened, does what is due, says what is to be done.

@@ -13,13 +13,13 @@ use inotify::Inotify;
 
 use super::books::Known;
 use super::{Engine, SURVEY_INTERVAL};
-use crate::fault::{Fault, Warning};
+use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::FileState;
 use crate::logs::coverage::Coverage;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::{Count, Reason};
-use crate::logs::source::discover::{Finder, Found, MOST_FILES, siblings};
+use crate::logs::source::discover::{Finder, Found, siblings};
 use crate::logs::source::open::open_regular;
 use crate::logs::source::tailed::{Life, Look, Tailed};
 use crate::logs::source::watch::{Change, RawChange, Watcher};
@@ -28,6 +28,9 @@ use crate::logs::{Settings, StartAt};
 /// A file that is older than this when the checkpoint is written is in it, or was not of interest: surveys are more
 /// frequent by far, even of a slow disk.
 const LONGEST_UNSEEN: Duration = Duration::from_mins(1);
+
+/// Open files, by id.
+pub(crate) type OpenFiles = BTreeMap<FileId, fs::File>;
 
 /// The followed files.
 #[derive(Debug)]
@@ -41,6 +44,8 @@ pub(super) struct Files {
     is_new: bool,
     written_at: Option<SystemTime>,
     surveyed: bool,
+    /// Descriptors that an engine before this one left: by them files are read to their end that have no name any more.
+    inherited: OpenFiles,
     next_id: FileId,
     /// What a pattern names and can't be followed.
     pub(super) unreadable: BTreeMap<PathBuf, Fault>,
@@ -60,6 +65,7 @@ impl Files {
             is_new: known.is_new,
             written_at: known.written_at,
             surveyed: false,
+            inherited: OpenFiles::new(),
             unreadable: BTreeMap::new(),
         }
     }
@@ -71,6 +77,16 @@ impl Files {
         self.known.clear();
         self.is_new = true;
         self.surveyed = false;
+    }
+
+    pub(super) fn inherit(&mut self, files: OpenFiles) {
+        self.inherited = files;
+    }
+
+    /// The descriptors of all files that can still be read.
+    pub(super) fn into_open(self) -> OpenFiles {
+        let alive = self.tailed.into_values().filter(|file| file.life != Life::Cut);
+        alive.map(|file| (file.id, file.file)).collect()
     }
 
     pub(super) fn resolve(&mut self, change: &RawChange) -> Option<Change> {
@@ -112,7 +128,7 @@ impl Files {
     }
 
     /// Why directories are only looked at from time to time, if some are.
-    fn watch_problem(&self) -> Option<String> {
+    pub(super) fn watch_problem(&self) -> Option<String> {
         match &self.watcher {
             Some(watcher) => watcher.problem(),
             None => Some("inotify is not to be had".to_owned()),
@@ -274,15 +290,24 @@ impl Engine {
         }
     }
 
-    /// Files that were renamed while nobody looked, to a name that no pattern matches: read to their end, then left.
+    /// Files that were renamed while nobody looked, to a name that no pattern matches, or deleted: read to their end,
+    /// then left.
     fn find_rotated(&mut self, adopted: &mut BTreeSet<FileId>, now: Moment) {
+        let mut inherited = std::mem::take(&mut self.files.inherited);
         let missing: Vec<FileState> = self.files.known.values().cloned().collect();
         for state in missing {
             let Some(table) = self.table_of(&state.source) else { continue };
+            let life = Life::Leaving { quiet_since: now.boot };
+            if let Some(file) = inherited.remove(&state.id)
+                && let Ok(Some(id)) = self.admit(Path::new(&state.path), table, life, file)
+            {
+                adopted.insert(id);
+                continue;
+            }
             for path in siblings(Path::new(&state.source)) {
                 let same = fs::metadata(&path).is_ok_and(|metadata| metadata.ino() == state.fingerprint.inode());
                 if same {
-                    self.adopt(&path, table, Life::Leaving { quiet_since: now.boot }, adopted, now);
+                    self.adopt(&path, table, life, adopted, now);
                 }
             }
         }
@@ -341,32 +366,6 @@ impl Engine {
             tracing::warn!(error = fault.message, "passing over a file");
         }
         self.files.unreadable.insert(path.to_owned(), fault);
-    }
-
-    fn warn_of_survey(&mut self, found: &Found) {
-        let too_many = found.too_many.then(|| format!("more than {MOST_FILES} files match; the rest is not followed"));
-        self.set_warning("too_many_files", too_many, "make `include` narrower, or use `exclude`");
-        let unwatched = self.files.watch_problem();
-        let hint = "raise fs.inotify.max_user_watches; until then such directories are looked at every 10 s";
-        self.set_warning("unwatched_directory", unwatched, hint);
-        let unreadable = found.unreadable.iter().find(|(path, _)| path.exists());
-        let unreadable =
-            unreadable.map(|(path, reason)| format!("directory '{}' can't be read: {reason}", path.display()));
-        self.set_warning("unreadable_directory", unreadable, "let the service's user read and enter it");
-    }
-
-    /// Shows or withdraws a warning.
-    pub(super) fn set_warning(&mut self, code: &'static str, message: Option<String>, hint: &str) {
-        match message {
-            None => drop(self.warnings.remove(code)),
-            Some(message) => {
-                let warning = Warning { code: code.to_owned(), message, hint: Some(hint.to_owned()) };
-                if self.warnings.get(code) != Some(&warning) {
-                    tracing::warn!(code, reason = warning.message, "degraded");
-                    self.warnings.insert(code, warning);
-                }
-            }
-        }
     }
 
     /// Files that left, were read to their end and are settled are no longer of interest.

@@ -36,12 +36,8 @@ impl Agent {
 
     /// Starts `command`, which may end before it answers.
     pub(crate) fn start_without_waiting(mut command: Command, socket: PathBuf) -> Self {
-        let mut child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary can be started");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary can be started");
         let said = Arc::new(Mutex::new(String::new()));
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let heard = Arc::clone(&said);

@@ -108,7 +108,7 @@ impl Host {
         assert_reaches_loopback_only(&self.environment);
         let mut command = Command::new(&self.binary);
         command.args(arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).stdin(Stdio::null());
         if self.as_nobody {
             command.uid(NOBODY).gid(NOBODY);
         }
@@ -118,7 +118,7 @@ impl Host {
     /// Runs a command of the binary to its end, which must come soon.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         let mut command = self.command(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().expect("the binary can be started");
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
         let reader = std::thread::spawn(|| child.wait_with_output());
