@@ -19,7 +19,7 @@ CLOUD_INIT = Path(__file__).resolve().parents[2] / "cloud-init"
 
 # What cloud-init takes for a Nitro instance, whose metadata it then wants by IMDSv2.
 HYPERVISOR = "ec2e1916-9099-7caf-fd21-012345abcdef"
-# As on EC2, but for the network, which is configured already, and for how long a missing metadata service is waited for.
+# As on EC2, but for the network, which is configured already, and for how long the metadata service is waited for.
 CONFIGURATION = b"""
 datasource_list: [Ec2]
 datasource: {Ec2: {max_wait: 60, timeout: 3}}
@@ -52,7 +52,7 @@ class Instance(Agent):
 
     def retention(self, group: str) -> int | None:
         """How many days a log group keeps its events."""
-        return next(known["retention_in_days"] for known in self.emulator.state()["groups"] if known["name"] == group)
+        return next(known["retention_in_days"] for known in self.emulator.state()["groups"] if known["group"] == group)
 
     def log(self, path: str, line: str) -> None:
         """An application writes a line."""

@@ -1,4 +1,4 @@
-"""The first boot: a real cloud-init with EC2's datasource runs our user data from nothing to flowing logs; the second boot
+"""The first boot: a real cloud-init with EC2's datasource runs our user data from nothing to flowing logs; the second
 changes nothing. Not the other ways that a first boot can go: those are in test_user_data.py.
 """
 

@@ -56,6 +56,7 @@ def test_another_packages_broken_drop_in_is_named_and_ours_waits_for_its_repair(
 def test_a_network_and_a_metadata_service_that_come_late_are_waited_for(logs: Path, deb: Path) -> None:
     with launched(logs, user_data("examples/d-go-mysql-api.yaml"), deb, late=8) as instance:
         assert "status: done" in instance.cloud_init()
+        instance.machine.run("grep", "Network is unreachable", "/var/log/cloud-init.log")
         group = "/aws/ec2/sandbox-go-mysql-api/application"
         instance.log("/var/log/go-mysql-api/api.log", "hello")
         instance.expect_line(group, INSTANCE, "hello")
