@@ -12,6 +12,10 @@ use super::rooms::Rooms;
 use crate::config;
 use crate::fault::chain;
 
+/// How long reading the configuration may take: a few small files, unless their file system does not answer, and then
+/// the next reload tries again.
+const READING: Duration = Duration::from_secs(10);
+
 /// How long a reload waits for the first look of the new readers, so that whoever asks for the status behind it sees
 /// them: longer than opening the state and looking around takes, and no reason to hold anything up.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -25,12 +29,13 @@ impl Daemon {
         let loading = tokio::task::spawn_blocking(move || config::load(path.as_deref()));
         let loaded = tokio::select! {
             () = stop.cancelled() => return,
-            loaded = loading => loaded,
+            loaded = timeout(READING, loading) => loaded,
         };
         match loaded {
-            Ok(Ok(loaded)) => self.apply(Configured::read(self.config_path.clone(), loaded)).await,
-            Ok(Err(errors)) => self.refuse(Refusal::of(&errors)),
-            Err(panic) => self.refuse(Refusal::because(format!("reading it failed: {panic}; please report it"))),
+            Err(_) => self.refuse(Refusal::because(format!("reading it took more than {} s", READING.as_secs()))),
+            Ok(Ok(Ok(loaded))) => self.apply(Configured::read(self.config_path.clone(), loaded)).await,
+            Ok(Ok(Err(errors))) => self.refuse(Refusal::of(&errors)),
+            Ok(Err(panic)) => self.refuse(Refusal::because(format!("reading it failed: {panic}; please report it"))),
         }
         if !stop.is_cancelled() {
             self.ground.environment.notifier.ready();

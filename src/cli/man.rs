@@ -9,10 +9,10 @@ use clap::{Arg, Command};
 
 use super::exit::{MEANINGS, print};
 
-/// The sections around the commands: what comes before them, a form feed, and what comes after.
+/// The sections around the commands: what comes before them, a line that marks their place, and what comes after.
 const PROSE: &str = include_str!("man.roff");
 
-/// Separates the two halves of [`PROSE`].
+/// The line in [`PROSE`] where the commands and the exit status belong.
 const HALVES: &str = ".\\\" The commands and the exit status stand here.\n";
 
 /// How many arguments the synopsis shows of a subcommand before its line is wider than a terminal.

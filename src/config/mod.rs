@@ -26,12 +26,13 @@ mod variables;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rustix::thread::{CapabilitySet, capabilities};
+
 pub use error::{Diagnostic, Errors, OtherPlace};
 pub use show::Effective;
 pub use source::Source;
 
 use report::Report;
-use rustix::thread::capabilities;
 
 /// The whole configuration, validated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,13 +83,17 @@ pub fn effective(path: Option<&Path>) -> Result<Effective, Errors> {
     read(path, trusted_user()).map(|(loaded, origins)| Effective::new(loaded, origins))
 }
 
-/// Root, when this process may do more than its user: then only root may be able to write the configuration, since who
-/// writes it decides what a privileged reader ships.
+/// Who alone may be able to write the configuration that this process reads, if that matters.
 fn trusted_user() -> Option<u32> {
+    trusted(rustix::process::geteuid().is_root(), capabilities(None).map(|sets| sets.effective))
+}
+
+/// Root, when the process may do more than its user: who writes the configuration of a privileged reader decides what
+/// it ships. In doubt it is privileged.
+fn trusted(is_root: bool, capabilities: rustix::io::Result<CapabilitySet>) -> Option<u32> {
     const ROOT: u32 = 0;
-    // In doubt it is privileged.
-    let privileged = || capabilities(None).map_or(true, |sets| !sets.effective.is_empty());
-    (rustix::process::geteuid().is_root() || privileged()).then_some(ROOT)
+    let is_privileged = is_root || capabilities.map_or(true, |effective| !effective.is_empty());
+    is_privileged.then_some(ROOT)
 }
 
 /// The main file.

@@ -353,6 +353,14 @@ fn a_file_that_is_no_text_is_refused() {
 }
 
 #[test]
+fn who_may_read_more_than_its_user_trusts_roots_configuration_only() {
+    assert_eq!(trusted(true, Ok(CapabilitySet::empty())), Some(0));
+    assert_eq!(trusted(false, Ok(CapabilitySet::DAC_READ_SEARCH)), Some(0));
+    assert_eq!(trusted(false, Err(rustix::io::Errno::PERM)), Some(0), "in doubt");
+    assert_eq!(trusted(false, Ok(CapabilitySet::empty())), None);
+}
+
+#[test]
 fn what_others_can_write_is_refused_by_root() {
     let me = rustix::process::geteuid().as_raw();
     let house = House::new("", &[("a.toml", "")]);

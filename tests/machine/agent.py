@@ -14,6 +14,7 @@ from waiting import until
 INSTANCE = "i-0e00000000000e001"
 GROUP = "/machine"
 DIRECTORY = "/var/log/app"
+DROP_INS = "/etc/systemd/system/imds-agent.service.d"
 
 # Ends each batch soon, so that tests need not wait for it.
 CONFIGURATION = f"""
@@ -42,7 +43,7 @@ class Agent:
 
     def unit(self, name: str, text: str) -> None:
         """Writes a drop-in of the unit and has systemd read it."""
-        self.machine.write(f"/etc/systemd/system/imds-agent.service.d/{name}.conf", text)
+        self.machine.write(f"{DROP_INS}/{name}.conf", text)
         self.machine.run("systemctl", "daemon-reload")
 
     def status(self, user: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -86,13 +87,12 @@ class Machine:
         self._keep_journal()
         for group in self.cgroups:
             for directory in [*sorted(group.rglob("*/"), reverse=True), group]:
-                until(lambda gone=directory: _rmdir(gone), f"{directory} to be empty")
+                until(partial(_rmdir, directory), f"{directory} to be empty")
         network.remove()
-        subprocess.run(["umount", "--recursive", "--lazy", self.work], check=True)
+        subprocess.run(["umount", "--lazy", self.root], check=True)
         shutil.rmtree(self.work)
 
     def _make(self) -> None:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", self.work], check=True)
         self.root = self.work / "root"
         for name in ("upper", "scratch", "root"):
             (self.work / name).mkdir()
@@ -167,8 +167,8 @@ class Machine:
 
     def _keep_journal(self) -> None:
         with open(self.logs / "journal.log", "wb") as log:
-            journal = ["journalctl", "-D", self.root / "var/log/journal", "--no-pager", "-o", "short-precise"]
-            subprocess.run(journal, stdout=log, stderr=log, check=False)
+            command = ["journalctl", f"--directory={self.root}/var/log/journal", "--no-pager", "-o", "short-precise"]
+            subprocess.run(command, stdout=log, stderr=log, check=False)
 
     # --- what is done in it -------------------------------------------------------------------------------------------
 

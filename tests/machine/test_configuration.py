@@ -1,10 +1,18 @@
 """Configurations that are wrong, reloaded or restarted with: named, and never the end of what works."""
 
+import pytest
+
 from agent import Agent, numbered
 from machine import Machine
 
 BROKEN = '[[logs.file]]\ninclude = ["/var/log/other/*.log"]\nlog_steam = "other"\n'
 BROKEN_FILE = "/etc/imds-agent/conf.d/90-other.toml"
+
+
+@pytest.fixture(autouse=True)
+def running(agent: Agent) -> None:
+    """Every test begins with a configuration that is right, and in use."""
+    agent.machine.shell(f"rm -f {BROKEN_FILE}; systemctl start imds-agent; systemctl reload imds-agent")
 
 
 def break_it(agent: Agent) -> None:

@@ -6,9 +6,10 @@ Its first command, which builds the package, ran before the tests (prepare), whe
 import re
 from pathlib import Path
 
-from agent import ENVIRONMENT, INSTANCE
+from agent import INSTANCE
 from emulator import Emulator
 from machine import Machine
+from shell import CHECKOUT, furnish
 from waiting import until
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -24,10 +25,7 @@ def commands(section: str) -> list[str]:
 def test_what_the_readme_says_ends_with_a_line_at_cloudwatch(machine: Machine, emulator: Emulator, deb: Path) -> None:
     build, install, see = commands("Install")
     assert build == "packaging/build deb\n"
-    checkout = "/root/imds-agent"
-    machine.write(f"{checkout}/target/packages/{deb.name}", deb.read_bytes())
-    # All that differs from an instance: where AWS is.
-    machine.write("/etc/systemd/system/imds-agent.service.d/aws.conf", ENVIRONMENT)
+    furnish(machine, deb)
     for block in (install, see):
-        machine.shell(f"cd {checkout}\n{block}", timeout=120)
+        machine.shell(f"cd {CHECKOUT}\n{block}", timeout=120)
     until(lambda: emulator.lines("/aws/ec2/prod", f"{INSTANCE}/app.log") == ["hello from instance"], "the line")

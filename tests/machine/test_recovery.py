@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent import DIRECTORY, Agent, numbered
+from agent import DIRECTORY, DROP_INS, Agent, numbered
 from emulator import Emulator
 from machine import Machine
 from waiting import until
@@ -18,9 +18,13 @@ PAUSE = 2
 
 @pytest.fixture(autouse=True)
 def running(agent: Agent, emulator: Emulator) -> None:
-    """Every test begins with a service that runs and an AWS that is well."""
+    """Every test begins with a service that runs as its unit says, and an AWS that is well."""
     emulator.heal()
-    assert agent.machine.property("ActiveState") == "active"
+    agent.machine.shell(f"""
+        rm -f {DROP_INS}/pause.conf {DROP_INS}/watchdog.conf
+        systemctl daemon-reload
+        systemctl start imds-agent
+    """)
 
 
 def restarts(agent: Agent) -> int:
@@ -48,7 +52,6 @@ def test_who_asks_while_it_restarts_waits_and_is_answered(agent: Agent, machine:
     asked = agent.status()
     assert machine.property("SubState") == "running"
     assert asked["pid"] == agent.pid() != before
-    machine.shell("rm /etc/systemd/system/imds-agent.service.d/pause.conf; systemctl daemon-reload")
 
 
 def test_after_sigkill_it_is_restarted_and_nothing_is_lost(agent: Agent, machine: Machine) -> None:
