@@ -28,4 +28,5 @@ def test_what_the_readme_says_ends_with_a_line_at_cloudwatch(machine: Machine, e
     furnish(machine, deb)
     for block in (install, see):
         machine.shell(f"cd {CHECKOUT}\n{block}", timeout=120)
-    until(lambda: emulator.lines("/aws/ec2/prod", f"{INSTANCE}/app.log") == ["hello from instance"], "the line")
+    lines = until(lambda: emulator.lines("/aws/ec2/prod", f"{INSTANCE}/app.log"), "the line")
+    assert lines == [f"hello from {machine.run('hostname').stdout.strip()}"]
