@@ -76,9 +76,9 @@ fail() {
     exit 1
 }
 
-# Runs a command; what it prints is of interest only if it fails.
+# Runs a command; what it prints is of interest only if it fails, and nothing else succeeds in its place.
 try() {
-    "$@" >"$work/output" 2>&1 || return
+    "$@" >>"$work/output" 2>&1 || return
     : >"$work/output"
 }
 
@@ -133,6 +133,7 @@ download() {
         case $? in 8 | 22) fail "$1 is not to be had" ;; esac
         [ "$attempt" -lt 60 ] || fail "$1 can't be reached"
         attempt=$((attempt + 1))
+        : >"$work/output"
         sleep 5
     done
 }

@@ -45,7 +45,8 @@ for package; do :; done
         # The real one, on a database of the host's own.
         "rpm": NOTE + f"""
 case $1 in
--U) /usr/bin/rpm --root "$HOST/root" --nodeps "$@" || exit
+-U) [ ! -e "$HOST/rpm-fails" ] || {{ echo "error: Failed dependencies" >&2; exit 1; }}
+    /usr/bin/rpm --root "$HOST/root" --nodeps "$@" || exit
     /usr/bin/rpm --root "$HOST/root" -q --qf '%{{VERSION}}-%{{RELEASE}}' imds-agent >"$HOST/installed"
     {PUT_IN} ;;
 *) exec /usr/bin/rpm --root "$HOST/root" "$@" ;;

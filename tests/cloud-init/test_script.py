@@ -189,6 +189,7 @@ def test_a_network_that_never_comes_is_given_up_and_nothing_was_done(debian: Hos
     reason = fails(debian)
     assert f"FAILED to download the package: {server.address}/imds-agent_0.1.0-1_" in reason and "reached" in reason
     assert len(debian.calls("sleep 5")) == 59, "five minutes"
+    assert reason.count("\n") <= 5, "the last attempt is enough"
     assert not debian.drop_in.exists() and not debian.installed()
 
 
@@ -251,6 +252,15 @@ def test_rpm_does_where_dnf_is(tmp_path: Path, why: str) -> None:
         host.mark("dnf-fails")
     assert succeeds(host) == "installed, configured"
     assert host.calls("rpm -U")
+
+
+def test_dnf_and_rpm_that_fail_are_both_quoted(tmp_path: Path) -> None:
+    host = Host(tmp_path, "rpm")
+    put_in(host, "0.1.0-1")
+    host.mark("dnf-fails")
+    host.mark("rpm-fails")
+    reason = fails(host)
+    assert "Error: Failed to download metadata" in reason and "error: Failed dependencies" in reason
 
 
 def test_a_refused_configuration_is_gone_again(host: Host) -> None:
