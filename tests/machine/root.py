@@ -23,12 +23,17 @@ PLAIN = (
 # cloud-init as Debian's EC2 images have it, with curl for what user data fetches.
 CLOUD_INIT = sorted([*PLAIN, "cloud-init", "curl"])
 
-# The journal is kept over reboots; no machine has an id yet; there is nobody to ask for names; and what was left out of
-# the root is not left out of the packages that tests install.
-SETTLE = (
-    'mkdir -p "$1/var/log/journal"; : >"$1/etc/machine-id"; echo localhost >"$1/etc/hostname"; '
-    'rm -f "$1/etc/resolv.conf" "$1/etc/dpkg/dpkg.cfg.d/99mmdebstrap"; : >"$1/etc/resolv.conf"'
-)
+# The journal is kept over reboots; no machine has an id yet; it has a name, and nobody to ask for others'; and what was
+# left out of the root is not left out of the packages that tests install.
+SETTLE = "; ".join((
+    'cd "$1"',
+    "mkdir -p var/log/journal",
+    ": >etc/machine-id",
+    "echo instance >etc/hostname",
+    "echo 127.0.0.1 localhost instance >etc/hosts",
+    "rm -f etc/resolv.conf etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    ": >etc/resolv.conf",
+))
 
 
 def path(packages: list[str]) -> Path:

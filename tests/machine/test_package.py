@@ -1,4 +1,4 @@
-"""The .deb's life on a machine: installed, upgraded, removed, installed again, purged; nothing is lost or left behind."""
+"""The .deb on a machine: installed, upgraded, removed, installed again, purged; nothing is lost or left behind."""
 
 import subprocess
 from pathlib import Path
