@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -14,9 +14,6 @@ use crate::harness::{
 };
 
 const GROUP: &str = "/test/app";
-
-/// How long a shutdown may take, drain included.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// A source of its own, in a drop-in.
 fn drop_in(host: &Host, name: &str, group: &str) -> String {
@@ -201,24 +198,20 @@ fn a_change_of_region_or_imds_really_applies_and_keeps_credentials_that_work() {
 
 #[test]
 fn sigterm_during_a_reload_stops_as_always() {
-    let (host, emulator) = Host::with_emulator();
+    let (mut host, emulator) = Host::with_emulator();
+    let systemd = Systemd::of(&mut host);
     emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Hang));
     append(&host.log("app.log"), &numbered(0, 100, 100));
     let agent = host.start();
-    agent.wait_until("a put hangs", |report| {
-        report.destination(GROUP, "app").is_some_and(|place| place["in_flight"] != 0)
-    });
+    agent.wait_until_in_flight(GROUP, "app");
     host.configure(&host.one_source("").replace("/test/app", "/test/other"));
     agent.signal(Signal::HUP);
-    // The drain is waiting for the put that hangs: the door stays open, and the ledger is the old one.
-    std::thread::sleep(Duration::from_millis(500));
+    systemd.wait_for("RELOADING=1");
+    // The drain waits for the put that hangs: the door stays open, and the ledger is the old one.
     let report = agent.report();
     report.assert_ledger_adds_up();
     assert_eq!(report.events().read, 100, "{report:#}");
-    let asked = Instant::now();
-    let (status, said) = agent.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert!(asked.elapsed() < STOP_WITHIN + Duration::from_secs(5), "stopping took {:?}", asked.elapsed());
+    agent.stop_in_order();
     emulator.clear_faults();
     let agent = host.start();
     agent.wait_until_delivered(100).assert_ledger_adds_up();

@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::harness::{
-    Agent, Change, Effect, Emulator, Fault, Host, SOON, Systemd, append, assert_same_lines, free_address, numbered,
+    Agent, Change, Effect, Emulator, Fault, Host, SOON, STOP_WITHIN, Systemd, append, assert_same_lines, free_address,
+    numbered,
 };
 
 const GROUP: &str = "/test/app";
 
 /// How soon logs flow once the metadata service answers.
 const FLOW_WITHIN: Duration = Duration::from_secs(10);
-
-/// How long a shutdown may take, drain included.
-const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -78,9 +76,7 @@ fn aws_and_a_metadata_service_that_hang_for_longer_than_the_watchdog_do_not_trip
     }
     emulator.expire_credentials();
     append(&host.log("app.log"), &numbered(10, 10, 100));
-    agent.wait_until("a put hangs", |report| {
-        report.destination(GROUP, "app").is_some_and(|place| place["in_flight"] != 0)
-    });
+    agent.wait_until_in_flight(GROUP, "app");
     let (begun, mut fed) = (Instant::now(), Instant::now());
     while begun.elapsed() < LONGER_THAN_A_TASK_MAY_BE_SILENT {
         systemd.wait_for("WATCHDOG=1");
@@ -164,10 +160,7 @@ fn the_first_sigterm_drains_and_exits_0() {
     append(&host.log("app.log"), &lines);
     let agent = host.start();
     agent.wait_until("everything is read", |report| report.events().read == 5_000);
-    let asked = Instant::now();
-    let (status, said) = agent.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert!(asked.elapsed() < STOP_WITHIN + Duration::from_secs(5), "stopping took {:?}", asked.elapsed());
+    agent.stop_in_order();
     assert_same_lines(&emulator.lines(GROUP, "app"), &lines);
 }
 
@@ -178,10 +171,7 @@ fn a_shutdown_that_hangs_ends_at_its_deadline_and_what_is_left_is_shipped_at_the
     append(&host.log("app.log"), &numbered(0, 100, 100));
     let agent = host.start();
     agent.wait_until("everything is read", |report| report.events().read == 100);
-    let asked = Instant::now();
-    let (status, said) = agent.stop();
-    assert_eq!(status.code(), Some(0), "{said}");
-    assert!(asked.elapsed() < STOP_WITHIN + Duration::from_secs(5), "stopping took {:?}", asked.elapsed());
+    agent.stop_in_order();
     emulator.clear_faults();
     let agent = host.start();
     agent.wait_until_delivered(100).assert_ledger_adds_up();
@@ -194,9 +184,7 @@ fn a_second_signal_ends_it_at_once() {
     emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Hang));
     append(&host.log("app.log"), &numbered(0, 100, 100));
     let agent = host.start();
-    agent.wait_until("a put hangs", |report| {
-        report.destination(GROUP, "app").is_some_and(|place| place["in_flight"] != 0)
-    });
+    agent.wait_until_in_flight(GROUP, "app");
     let asked = Instant::now();
     agent.signal(Signal::TERM);
     // Two signals in one instant may be one to the kernel; the second is another one.

@@ -6,11 +6,17 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Report, SOON, look_until};
+
+/// How long a shutdown may take, drain included.
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a loaded machine may take on top.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A running daemon; killed when dropped.
 pub(crate) struct Agent {
@@ -118,6 +124,21 @@ impl Agent {
     pub(crate) fn stop(self) -> (ExitStatus, String) {
         self.signal(Signal::TERM);
         self.wait_for_exit(SOON)
+    }
+
+    /// Asks it to stop, which it must do well and in time.
+    pub(crate) fn stop_in_order(self) {
+        let asked = Instant::now();
+        let (status, said) = self.stop();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(asked.elapsed() < STOP_WITHIN + GRACE, "stopping took {:?}", asked.elapsed());
+    }
+
+    /// Waits until a request for the stream is on its way, whose answer a fault holds back.
+    pub(crate) fn wait_until_in_flight(&self, log_group: &str, log_stream: &str) {
+        self.wait_until("a put hangs", |report| {
+            report.destination(log_group, log_stream).is_some_and(|place| place["in_flight"] != 0)
+        });
     }
 
     /// Waits for the end; returns how it ended and all it said.

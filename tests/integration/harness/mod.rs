@@ -14,7 +14,7 @@ mod systemd;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-pub(crate) use agent::Agent;
+pub(crate) use agent::{Agent, STOP_WITHIN};
 pub(crate) use emulator::{Change, Denial, Effect, Emulator, Fault};
 pub(crate) use host::{Host, set_mode};
 pub(crate) use lines::{Fates, Writer, append, assert_same_lines, fates, numbered};
