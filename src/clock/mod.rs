@@ -1,11 +1,13 @@
 //! What time it is: the wall clock corrected by the skew that servers' `Date` headers showed, for expiry and signing,
-//! and the boot-time clock, which counts suspend, for intervals. Not for sleeping: that is tokio's.
+//! the boot-time clock, which counts suspend, for intervals, and the time spent computing. Not for sleeping: that is
+//! tokio's.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Below this, a difference is the header's one-second resolution plus the network, not skew.
 const SKEW_NOISE: SignedDuration = SignedDuration::from_secs(2);
@@ -80,7 +82,17 @@ impl Clock {
 /// Time since boot, suspend included (`CLOCK_BOOTTIME`).
 #[must_use]
 pub fn boot_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    read(ClockId::Boottime)
+}
+
+/// How long the process has been computing, in all its threads (`CLOCK_PROCESS_CPUTIME_ID`).
+#[must_use]
+pub fn cpu_time() -> Duration {
+    read(ClockId::ProcessCPUTime)
+}
+
+fn read(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 

@@ -2,9 +2,7 @@
 //! allowed; requests are tasks of their own; nothing here decides.
 
 use std::collections::HashMap;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +21,7 @@ use super::sink::Sink;
 use super::source::read::Suspect;
 use super::source::watch::{EVENT_BUFFER, RawChange};
 use super::{Settings, Snapshot};
-use crate::clock::{Clock, boot_time};
+use crate::clock::{Clock, boot_time, cpu_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 use crate::template::Names;
 
@@ -158,7 +156,7 @@ impl LogShipper {
                     (engine, inotify)
                 })
             });
-            match beating(heartbeat, opening).await {
+            match heartbeat.beat_while(opening, cpu_time).await {
                 Ok(Ok(opened)) => return Some(opened),
                 Ok(Err(error)) => inner.show_closed(&error),
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
@@ -271,7 +269,8 @@ impl Run {
         }
     }
 
-    /// Lets the engine step, where it may block, and beats meanwhile: a slow disk is not a stuck task.
+    /// Lets the engine step, where it may block, and beats meanwhile: a slow disk is not a stuck task, a step that never
+    /// ends is.
     async fn step(&mut self, events: Vec<Event>) -> Step {
         let Some(mut engine) = self.engine.take() else { return Step::default() };
         let now = self.inner.now();
@@ -279,7 +278,7 @@ impl Run {
             let step = engine.step(events, now);
             (engine, step)
         });
-        match beating(&self.heartbeat, stepping).await {
+        match self.heartbeat.beat_while(stepping, cpu_time).await {
             Ok((engine, step)) => {
                 self.engine = Some(engine);
                 step
@@ -356,17 +355,6 @@ impl Run {
 /// What is locked here is whole between any two statements, so that a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Waits for `future`, and beats meanwhile.
-async fn beating<T>(heartbeat: &Heartbeat, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    loop {
-        heartbeat.beat();
-        if let Ok(output) = timeout(LONGEST_SLEEP / 2, &mut future).await {
-            return output;
-        }
-    }
 }
 
 /// What the kernel told, after a pause; for ever without inotify.
