@@ -1,5 +1,6 @@
 //! What systemd is told: READY once the doors listen, RELOADING, STATUS in one line, STOPPING, WATCHDOG while every task
-//! of ours makes progress, and which listening sockets it is to keep. It never waits, neither for systemd nor for AWS or a disk.
+//! of ours makes progress, and which listening sockets it is to keep. It never waits, neither for systemd nor for AWS or
+//! a disk.
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;

@@ -58,8 +58,6 @@ def test_an_upgrade_restarts_it_and_loses_no_line(agent: Agent, machine: Machine
 
 def test_an_erasure_stops_it_and_keeps_its_state(agent: Agent, machine: Machine) -> None:
     machine.run("rpm", "--erase", "imds-agent")
-    # Where rpm is the system's own, a trigger of systemd's does this.
-    machine.run("systemctl", "daemon-reload")
     assert machine.property("ActiveState") == "inactive"
     assert machine.property("LoadState") == "not-found"
     machine.run("test", "-s", "/var/lib/imds-agent/checkpoint")

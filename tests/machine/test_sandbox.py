@@ -1,8 +1,8 @@
 """What the unit's directives keep the agent from, tried by a program that runs in its place, in its sandbox.
 
-Each is tried outside as well, by the same user, and must be allowed there: so it is the directive that refuses it. Not
-tried: what this user may not do anyway (the clock, modules, the host's name) beyond that it is refused; what Debian's
-systemd ignores; IPAddressDeny= and the like, which the unit does not have.
+Each is tried outside as well, by the same user, and must not be refused there in the same way: so it is the directive
+that refuses it. Not tried: what this user may not do anyway (the clock, modules, the host's name) beyond that it is
+refused; what Debian's systemd ignores; IPAddressDeny= and the like, which the unit does not have.
 """
 
 import json
@@ -99,7 +99,7 @@ def test_the_agent_may(inside: dict[str, Any], probe: str) -> None:
 def test_the_agent_may_not(inside: dict[str, Any], outside: dict[str, Any], probe: str) -> None:
     directive, error = REFUSED[probe]
     assert inside["outcomes"][probe] == error, f"{directive} does not refuse it"
-    assert outside["outcomes"][probe] in ("ok", "EPERM", "EINVAL"), f"{directive} is not what refuses it"
+    assert outside["outcomes"][probe] != error, f"{directive} is not what refuses it"
 
 
 @pytest.mark.parametrize("probe", FORBIDDEN_ANYWAY)
