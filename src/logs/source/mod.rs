@@ -2,8 +2,11 @@
 //! decision what to read when (the engine's), nor what a record is (framing's).
 
 pub(crate) mod discover;
+pub(crate) mod filesystem;
+pub(crate) mod gzip;
 pub(crate) mod identity;
 pub(crate) mod open;
 pub(crate) mod read;
+pub(crate) mod spill;
 pub(crate) mod tailed;
 pub(crate) mod watch;
