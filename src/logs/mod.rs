@@ -15,6 +15,7 @@ mod settings;
 mod shipper;
 pub mod sink;
 mod source;
+mod spool;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
 pub use settings::{FileSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, StartAt};
