@@ -15,6 +15,7 @@ mod settings;
 mod shipper;
 pub mod sink;
 mod source;
+mod spool;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
 pub use settings::{
