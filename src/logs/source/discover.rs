@@ -370,22 +370,21 @@ fn pattern_error(pattern: &str, error: &globset::Error) -> PatternError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::settings::StartAt;
+    use crate::logs::Target;
     use crate::template::Template;
 
     fn found(root: &Path, include: &[&str], exclude: &[&str]) -> Vec<String> {
-        let template = Template::parse("x", &[]).expect("a name");
-        let settings = FileSettings {
-            include: include.iter().map(|pattern| format!("{}/{pattern}", root.display())).collect(),
-            exclude: exclude.iter().map(|&pattern| pattern.to_owned()).collect(),
-            log_group: template.clone(),
-            log_stream: template,
-            retention_in_days: None,
-            start_at: StartAt::Auto,
-        };
+        let settings = settings(root, include, exclude);
         let found = look(&settings, &BTreeSet::new());
         let relative = |path: &PathBuf| path.strip_prefix(root).expect("below").display().to_string();
         found.files.keys().map(relative).collect()
+    }
+
+    fn settings(root: &Path, include: &[&str], exclude: &[&str]) -> FileSettings {
+        let template = Template::parse("x", &[]).expect("a name");
+        let include = include.iter().map(|pattern| format!("{}/{pattern}", root.display())).collect();
+        let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
+        FileSettings { exclude, ..FileSettings::new(include, Target::new(template.clone(), template)) }
     }
 
     fn look(settings: &FileSettings, wanted: &BTreeSet<u64>) -> Found {
@@ -441,5 +440,47 @@ mod tests {
     fn a_pattern_that_is_no_glob_is_named() {
         let error = glob("[").expect_err("is no glob");
         assert!(error.to_string().contains("'['"), "{error}");
+    }
+
+    #[test]
+    fn a_tree_that_is_excluded_whole_is_not_even_entered() {
+        let root = tree();
+        let settings = settings(root.path(), &["**/*.log"], &["**/app/**"]);
+        let found = look(&settings, &BTreeSet::new());
+        assert!(!found.directories.contains_key(&root.path().join("app")), "{:?}", found.directories);
+    }
+
+    #[test]
+    fn a_rotated_file_is_one_whose_name_begins_with_one_that_is_meant() {
+        let root = tempfile::tempdir().expect("a directory");
+        for name in ["app.log", "app.log.1", "app.log.2.gz", "app.log-20261122", "app.logs", "other.txt", "b.log~"] {
+            fs::write(root.path().join(name), "x").expect("writes");
+        }
+        for include in ["*.log", "app.log"] {
+            let found = look(&settings(root.path(), &[include], &[]), &BTreeSet::new());
+            let names: Vec<_> = found.rotated.keys().filter_map(|path| path.file_name()?.to_str()).collect();
+            let all = ["app.log-20261122", "app.log.1", "app.log.2.gz", "b.log~"];
+            assert_eq!(names, if include == "app.log" { &all[..3] } else { &all[..] });
+            let base = found.rotated[&root.path().join("app.log.2.gz")].base.as_deref();
+            assert_eq!(base, Some(root.path().join("app.log").as_path()));
+        }
+    }
+
+    #[test]
+    fn a_rotated_file_of_another_name_is_found_by_its_inode() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::write(root.path().join("old-app"), "x").expect("writes");
+        let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(root.path().join("old-app")).expect("is there"));
+        let settings = settings(root.path(), &["app.log"], &[]);
+        assert!(look(&settings, &BTreeSet::new()).rotated.is_empty());
+        let found = look(&settings, &BTreeSet::from([inode]));
+        assert_eq!(found.rotated.keys().collect::<Vec<_>>(), [&root.path().join("old-app")]);
+    }
+
+    #[test]
+    fn only_a_pattern_without_wildcards_names_a_file() {
+        let finder = Finder::new(&settings(Path::new("/var/log"), &["app/*.log", "sys.log"], &[])).expect("patterns");
+        assert!(finder.names(Path::new("/var/log/sys.log")));
+        assert!(!finder.names(Path::new("/var/log/app/a.log")) && !finder.names(Path::new("/var/log")));
     }
 }
