@@ -18,7 +18,7 @@ mod source;
 mod spool;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
-pub use settings::{
+pub use settings::{BACKFILL_LIMIT, 
     FileSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, SocketSettings,
     StartAt, Target,
 };

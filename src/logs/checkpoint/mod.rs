@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) files: BTreeMap<FileId, FileState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
+    /// When files were last looked for, in nanoseconds since the epoch.
+    pub(crate) looked_at: Option<u64>,
 }
 
 impl State {
@@ -51,6 +53,7 @@ impl State {
             Record::Forget(id) => {
                 self.files.remove(&id);
             }
+            Record::Looked(at) => self.looked_at = Some(at),
         }
     }
 
@@ -59,7 +62,7 @@ impl State {
         let files = self.files.values().cloned().map(Record::File);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
-        instance.into_iter().chain(files).chain(sources)
+        instance.into_iter().chain(files).chain(sources).chain(self.looked_at.map(Record::Looked))
     }
 }
 
@@ -216,6 +219,9 @@ mod tests {
             source: format!("/var/log/{id}"),
             fingerprint: Fingerprint::default(),
             coverage: Coverage::from(offset),
+            size: offset,
+            spilled: false,
+            finished: false,
         })
     }
 

@@ -2,8 +2,13 @@
 //! what happened and a time, reads what is due, and returns what is to be sent. It touches disks, never the network,
 //! and runs where blocking is allowed.
 
+mod adopting;
+mod archives;
 mod books;
+mod ending;
 mod feeds;
+mod files;
+mod keeping;
 mod reading;
 mod settling;
 mod showing;
@@ -23,15 +28,17 @@ use inotify::Inotify;
 use self::books::Books;
 use self::feeds::Feeds;
 use self::streams::Streams;
-use self::survey::Files;
-pub(crate) use self::survey::OpenFiles;
+use self::files::Files;
+pub(crate) use self::files::OpenFiles;
 use super::batch::{FileId, Pool};
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
 use super::source::feed::Origin;
 use super::source::read::{Buffer, Suspect};
+use super::source::spill::SpillDirectory;
 use super::source::watch::{Change, RawChange};
+use super::spool::Budget;
 use super::{Settings, Snapshot};
 use crate::fault::Warning;
 use crate::template::Names;
@@ -44,6 +51,9 @@ const SURVEY_SOON: Duration = Duration::from_millis(100);
 
 /// How often what can't wait for an event is done: files that are leaving, a checkpoint to sync or repair.
 const TICK: Duration = Duration::from_secs(1);
+
+/// How much the spool may hold.
+const SPOOL_LIMIT: u64 = 512 << 20;
 
 /// What happened.
 #[derive(Debug)]
@@ -148,6 +158,7 @@ pub(crate) struct Engine {
     quarantine: Quarantine,
     /// Shipments that could not be settled yet: their dead letters could not be written.
     unsettled: Vec<(usize, Shipment)>,
+    budget: Budget,
     /// Groups whose retention was set when they were created, or is looked at.
     checked_groups: BTreeSet<Arc<str>>,
     warnings: BTreeMap<&'static str, Warning>,
@@ -171,7 +182,8 @@ impl Engine {
     ) -> std::io::Result<Self> {
         let (books, known) = Books::open(state_dir)?;
         let feeds = Feeds::after(known.last_id());
-        let files = Files::new(&settings, inotify, known);
+        let files = Files::new(&settings, inotify, known, SpillDirectory::below(state_dir));
+        let budget = Budget::open(&state_dir.join("spool"), SPOOL_LIMIT)?;
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
             settings,
@@ -185,6 +197,7 @@ impl Engine {
             suspect,
             quarantine,
             unsettled: Vec::new(),
+            budget,
             checked_groups: BTreeSet::new(),
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
@@ -206,7 +219,7 @@ impl Engine {
         let open = self.feeds.into_all().filter_map(|feed| {
             let id = feed.id;
             let Origin::File(file) = feed.origin;
-            (!file.is_cut()).then_some((id, file.file))
+            file.into_file().map(|file| (id, file))
         });
         open.collect()
     }
@@ -217,15 +230,17 @@ impl Engine {
         for event in events {
             self.take_in(event, &mut step, now);
         }
-        if !self.stopping && now.boot >= self.survey_at {
-            self.survey(now);
+        let mut more = false;
+        if !self.stopping && (self.files.walk.is_some() || now.boot >= self.survey_at) {
+            more |= self.survey(now);
         }
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
-        let more = !self.stopping && self.read(now);
+        more |= !self.stopping && self.unpack(now);
+        more |= !self.stopping && self.read(now);
         self.send(&mut step, now);
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
         step.wake_at = if more { Duration::ZERO } else { self.wake_at(now) };
@@ -235,7 +250,7 @@ impl Engine {
     fn take_in(&mut self, event: Event, step: &mut Step, now: Moment) {
         match event {
             Event::Changed(changes) => self.note_changes(&changes, now),
-            Event::Overflow => self.survey_at = now.boot,
+            Event::Overflow => self.survey_soon(Duration::ZERO, now),
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.streams.created(stream, result, now),
             Event::Retention { log_group, result } => self.note_retention(&log_group, result.err()),
@@ -254,13 +269,13 @@ impl Engine {
                 Some(Change::Grew(path)) => {
                     grown.insert(path);
                 }
-                Some(Change::Tree) => self.survey_at = self.survey_at.min(now.boot + SURVEY_SOON),
+                Some(Change::Tree) => self.survey_soon(SURVEY_SOON, now),
                 None => {}
             }
         }
         for path in grown {
             if let Some(id) = self.files.at(&path) {
-                self.look(id, now);
+                self.look_at(id, now);
             }
         }
     }
@@ -275,6 +290,7 @@ impl Engine {
             self.pool.let_go();
         }
         self.forget_finished(now);
+        self.spill_nameless(now);
         if let Err(error) = self.books.maintain(&self.files, &mut self.feeds) {
             self.warn_of_checkpoint(&error);
         } else {

@@ -165,6 +165,10 @@ impl Engine {
     fn read_stream(&mut self, index: usize, limit: usize, now: Moment) -> u64 {
         let mut total = 0;
         while let Some(id) = self.streams.get(index).next_file() {
+            if !self.ensure_open(id, now) {
+                self.streams.get_mut(index).file_is_read();
+                continue;
+            }
             let (read, full) = self.read_file(index, id, limit, now);
             total += read;
             let stream = self.streams.get_mut(index);
@@ -251,7 +255,7 @@ impl Engine {
         progress.at_end
     }
 
-    fn note_read_error(&mut self, id: FileId, error: &std::io::Error, now: Moment) {
+    pub(super) fn note_read_error(&mut self, id: FileId, error: &std::io::Error, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id) else { return };
         let message = format!("'{}' can't be read: {error}", feed.name());
         if feed.fault.as_ref().is_none_or(|before| before.message != message) {

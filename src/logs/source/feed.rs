@@ -79,7 +79,7 @@ impl Feed {
     /// Its bytes.
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
-            Origin::File(file) => &file.file,
+            Origin::File(file) => file,
         }
     }
 
@@ -157,6 +157,9 @@ impl Feed {
                     source: self.source.to_string(),
                     fingerprint: file.fingerprint,
                     coverage: self.coverage.clone(),
+                    size: self.size,
+                    spilled: file.spill.is_some(),
+                    finished: false,
                 })
             }
         }

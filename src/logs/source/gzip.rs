@@ -37,6 +37,8 @@ pub(crate) enum Reached {
 
 /// A packed file that is being unpacked.
 pub(crate) struct Unpacking {
+    /// The packed file; what is read of it is read by a descriptor that shares its position.
+    file: File,
     /// Of the member that is being unpacked; none when there is no further one.
     decoder: Option<GzDecoder<BufReader<File>>>,
     /// How many bytes it unpacked to so far.
@@ -61,13 +63,33 @@ impl Unpacking {
     /// When the file can't be read.
     pub(crate) fn begin(mut file: File) -> io::Result<Self> {
         io::Seek::rewind(&mut file)?;
-        let decoder = Some(GzDecoder::new(BufReader::new(file)));
-        Ok(Self { decoder, position: 0, head: Vec::new(), tail: Vec::new(), block: vec![0; BLOCK] })
+        let decoder = Some(GzDecoder::new(BufReader::new(file.try_clone()?)));
+        Ok(Self { file, decoder, position: 0, head: Vec::new(), tail: Vec::new(), block: vec![0; BLOCK] })
+    }
+
+    /// Unpacks at most `most` bytes more on the way to `position`, without keeping them, or begins anew if it is behind it;
+    /// returns whether it stands there now.
+    ///
+    /// # Errors
+    /// See [`Unpacking::advance`]; and when it ends before.
+    pub(crate) fn approach(&mut self, position: u64, most: u64) -> io::Result<bool> {
+        if self.position > position {
+            *self = Self::begin(self.file.try_clone()?)?;
+        }
+        match self.advance(position.min(self.position + most), |_, _| Ok(()))? {
+            Reached::Target => Ok(self.position == position),
+            Reached::End | Reached::Unfinished => Err(ErrorKind::UnexpectedEof.into()),
+        }
     }
 
     /// How many bytes it unpacked to so far.
     pub(crate) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The bytes before the position, as far as they matter.
+    pub(crate) fn tail(&self) -> &[u8] {
+        &self.tail
     }
 
     /// Its first bytes, as far as they matter and are unpacked.

@@ -66,6 +66,15 @@ impl Fingerprint {
         self.head_length > 0
     }
 
+    /// Whether `file`, of which `size` bytes are there, may become a copy of this one: as far as it goes it begins alike.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn may_become(&self, file: &File, size: u64) -> io::Result<bool> {
+        let head = u64::from(self.head_length);
+        Ok(self.has_content() && (size < head || hash(file, 0..head)? == self.head))
+    }
+
     /// Up to where it was done.
     pub(crate) fn position(&self) -> u64 {
         self.position

@@ -1,6 +1,8 @@
 //! Files as a source: finding them, opening them safely, recognising them again, noticing that they grew. Not the
 //! decision what to read when (the engine's), nor what a record is (framing's).
 
+pub(crate) mod archive;
+pub(crate) mod backfill;
 pub(crate) mod discover;
 pub(crate) mod feed;
 pub(crate) mod filesystem;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::identity::{HEAD, TAIL};
@@ -43,6 +43,17 @@ impl SpillDirectory {
     /// Where the spill of `id` is, if there is one.
     pub(crate) fn path_of(&self, id: FileId) -> PathBuf {
         self.0.join(format!("{id}.spill"))
+    }
+
+    /// The spill of `id`, as an earlier run left it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn reopen(&self, id: FileId) -> io::Result<Spill> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path_of(id))?;
+        let metadata = file.metadata()?;
+        let bytes = metadata.len().min(metadata.blocks() * 512);
+        Ok(Spill { file, end: metadata.len(), bytes })
     }
 
     /// Removes the spill of `id`.
@@ -156,8 +167,6 @@ impl Spill {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
     use crate::logs::source::identity::Fingerprint;
 
