@@ -26,7 +26,7 @@ struct Bench {
     delivered: Vec<String>,
 }
 
-fn settings(logs: &Path, log_stream: &str) -> Settings {
+pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
     let table = FileSettings {
         include: vec![format!("{}/*.log", logs.display())],
         exclude: Vec::new(),
