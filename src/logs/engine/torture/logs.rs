@@ -12,7 +12,7 @@ use fastrand::Rng;
 use super::super::Engine;
 use super::cloud::POISON;
 use crate::logs::batch::FileId;
-use crate::logs::source::tailed::{Life, QUIET_BEFORE_LEAVING};
+use crate::logs::source::tailed::QUIET_BEFORE_LEAVING;
 
 /// How many rotated files logrotate keeps.
 const KEPT: usize = 3;
@@ -254,8 +254,8 @@ impl Logs {
         }
         for line in &mut self.lines {
             if let Fate::Destroyed(Some(id)) = self.contents[line.content].fate {
-                let file = engine.files.get(id);
-                line.excused |= file.is_some_and(|file| !file.coverage.holds(line.last_byte));
+                let feed = engine.feeds.get(id);
+                line.excused |= feed.is_some_and(|feed| !feed.coverage.holds(line.last_byte));
             }
         }
     }
@@ -281,6 +281,6 @@ impl Logs {
 
 /// The file with this inode that can still be read.
 fn tailed(engine: &Engine, inode: u64) -> Option<FileId> {
-    let alive = engine.files.all().filter(|file| file.life != Life::Cut);
-    alive.filter(|file| file.fingerprint.inode() == inode).map(|file| file.id).next()
+    let mut alive = engine.feeds.files().filter(|(_, file)| !file.is_cut());
+    alive.find(|(_, file)| file.fingerprint.inode() == inode).map(|(feed, _)| feed.id)
 }
