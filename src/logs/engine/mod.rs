@@ -317,3 +317,5 @@ impl Engine {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+#[cfg(test)]
+mod torture;
