@@ -7,6 +7,7 @@ mod coverage;
 mod creation;
 mod dead_letters;
 mod delivery;
+mod disk;
 mod engine;
 mod framing;
 mod ledger;
@@ -18,8 +19,8 @@ mod source;
 mod spool;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
-pub use settings::{BACKFILL_LIMIT, 
-    FileSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, SocketSettings,
-    StartAt, Target,
+pub use settings::{
+    BACKFILL_LIMIT, Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME,
+    LogClass, RETENTION_DAYS, Settings, SocketSettings, StartAt, Target,
 };
 pub use shipper::{LogShipper, Place};

@@ -217,12 +217,7 @@ impl Engine {
     }
 
     /// Decides about files that are not known by their inode.
-    pub(super) fn settle_strangers(
-        &mut self,
-        strangers: Vec<Stranger>,
-        adopted: &mut BTreeSet<FileId>,
-        now: Moment,
-    ) {
+    pub(super) fn settle_strangers(&mut self, strangers: Vec<Stranger>, adopted: &mut BTreeSet<FileId>, now: Moment) {
         for stranger in &strangers {
             match self.settle_stranger(stranger, now) {
                 Ok(id) => adopted.extend(id),
@@ -242,7 +237,10 @@ impl Engine {
         }
         let kin = stranger.base.as_ref().map(|base| self.kin_of(&base.to_string_lossy())).unwrap_or_default();
         let is_new = stranger.base.is_some() && self.files.surveyed;
-        if is_new && may_become_copy(&file, &metadata, stranger, &kin)? && !self.is_quiet(&stranger.path, &metadata, now)? {
+        if is_new
+            && may_become_copy(&file, &metadata, stranger, &kin)?
+            && !self.is_quiet(&stranger.path, &metadata, now)?
+        {
             self.survey_soon(COPY_PAUSE, now);
             return Ok(None);
         }
@@ -358,7 +356,8 @@ impl Engine {
         let start = next_line(file, size - limit)?;
         self.books.account(&source).lose(Reason::Gap, Count { events: 0, bytes: start });
         let message = format!("of '{}' the first {start} bytes were not read, by `backfill_limit`", path.display());
-        let hint = "raise `backfill_limit`, and remove the state of this agent to begin anew; or be content with what is new";
+        let hint =
+            "raise `backfill_limit`, and remove the state of this agent to begin anew; or be content with what is new";
         self.set_warning("backfill_limited", Some(message), hint);
         Ok(Some((source, start)))
     }

@@ -105,13 +105,7 @@ impl Engine {
     }
 
     /// A path that a pattern names: still the file we follow, or another one.
-    fn visit(
-        &mut self,
-        path: &Path,
-        table: usize,
-        adopted: &mut BTreeSet<FileId>,
-        now: Moment,
-    ) -> Option<Stranger> {
+    fn visit(&mut self, path: &Path, table: usize, adopted: &mut BTreeSet<FileId>, now: Moment) -> Option<Stranger> {
         if let Some(id) = self.files.at(path) {
             let feed = self.feeds.get(id);
             if let (Some(feed), Ok(metadata)) = (feed, fs::metadata(path))

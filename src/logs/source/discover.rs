@@ -300,8 +300,7 @@ impl Frame {
             Some(kind) if !kind.is_symlink() => kind.is_dir(),
             _ => path.is_dir() && may_follow(&path),
         };
-        let enters =
-            is_directory && self.depth < DEEPEST && !finders[self.table].excluded_trees.is_match(&path);
+        let enters = is_directory && self.depth < DEEPEST && !finders[self.table].excluded_trees.is_match(&path);
         enters.then(|| Self::new(self.table, self.pattern, self.step + ahead, self.depth + 1, path))
     }
 
