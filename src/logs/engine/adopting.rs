@@ -41,10 +41,12 @@ pub(super) struct Stranger {
     pub(super) path: PathBuf,
     /// The table that means it, or its base.
     pub(super) table: usize,
-    /// The name of which its own is an extension, if such a file is followed: it may be that one, rotated.
-    pub(super) base: Option<PathBuf>,
+    /// Sources of whose names its own is an extension: it may be a rotated file of theirs, or a copy of one.
+    pub(super) bases: Vec<String>,
     /// Whether a pattern names it; else only its base.
     pub(super) matched: bool,
+    /// Whether it was never there when files were looked for: it is read from its beginning, if nobody knows it.
+    pub(super) fresh: bool,
 }
 
 /// A file that a stranger may be, or be a copy of.
@@ -73,15 +75,23 @@ impl Engine {
             return None;
         }
         let known = self.files.known.values().any(|state| state.fingerprint.inode() == metadata.ino());
-        let source = rotated.base.as_deref().map(Path::to_string_lossy);
-        let is_kin = source.is_some_and(|source| self.kin_of(&source).iter().any(|kin| kin.sought));
-        let waits = self.files.unsettled.contains_key(path);
-        if !known && !is_kin && !waits && !self.files.is_fresh(&metadata) {
+        let bases: Vec<String> = rotated.base.iter().map(|base| base.to_string_lossy().into_owned()).collect();
+        let kin = self.kin_of(&bases);
+        let is_kin = kin.iter().any(|kin| kin.sought);
+        let fresh = self.is_fresh(path, &metadata);
+        // A finished file that somebody has written to since.
+        let went_on = kin.iter().any(|kin| kin.fingerprint.inode() == metadata.ino() && kin.size < metadata.len());
+        if !known && !is_kin && !went_on && !fresh && !self.files.unsettled.contains_key(path) {
             return None;
         }
-        let stranger =
-            Stranger { path: path.to_owned(), table: rotated.table, base: rotated.base.clone(), matched: false };
+        let (path, table) = (path.to_owned(), rotated.table);
+        let stranger = Stranger { path, table, bases, matched: false, fresh };
         self.adopt(stranger, adopted, now)
+    }
+
+    /// Whether a file that nobody knows was never there when files were looked for.
+    fn is_fresh(&self, path: &Path, metadata: &Metadata) -> bool {
+        self.files.unsettled.get(path).map_or_else(|| self.files.is_fresh(metadata), |waiting| waiting.fresh)
     }
 
     /// A followed file has a name now that no pattern means.
@@ -195,19 +205,23 @@ impl Engine {
         self.files.by_path.insert(stranger.path.clone(), id);
     }
 
-    /// What a file beside `source` may be, or be a copy of. The likeliest comes first: what is looked for, and of that
+    /// What a file beside `sources` may be, or be a copy of. The likeliest comes first: what is looked for, and of that
     /// the one of which most is done.
-    pub(super) fn kin_of(&self, source: &str) -> Vec<Kin> {
+    pub(super) fn kin_of(&self, sources: &[String]) -> Vec<Kin> {
         let mut kin = Vec::new();
-        for state in self.files.known.values().filter(|state| state.source == source) {
+        if sources.is_empty() {
+            return kin;
+        }
+        for state in self.files.known.values().filter(|state| sources.contains(&state.source)) {
             kin.push(Kin { id: state.id, fingerprint: state.fingerprint, size: state.size, sought: true });
         }
-        for (feed, file) in self.feeds.files().filter(|(feed, _)| &*feed.source == source) {
+        for (feed, file) in self.feeds.files().filter(|(feed, _)| sources.iter().any(|source| **source == *feed.source))
+        {
             let adrift = file.file().is_none() && !file.is_active();
-            let sought = adrift || (file.is_cut() && feed.coverage.missing(feed.size) > 0);
+            let sought = adrift || file.is_cut();
             kin.push(Kin { id: feed.id, fingerprint: file.fingerprint, size: feed.size, sought });
         }
-        kin.extend(self.files.ended(source).map(|ended| {
+        kin.extend(sources.iter().flat_map(|source| self.files.ended(source)).map(|ended| {
             let (id, fingerprint, size) = (ended.id, ended.fingerprint, ended.size);
             Kin { id, fingerprint, size, sought: false }
         }));
@@ -231,16 +245,13 @@ impl Engine {
         let metadata = file.metadata()?;
         if is_packed(&file)? {
             if !self.files.archives.add(stranger.clone(), &metadata)? {
-                self.is_quiet(&stranger.path, &metadata, now)?;
+                self.is_quiet(stranger, &metadata, now)?;
             }
             return Ok(None);
         }
-        let kin = stranger.base.as_ref().map(|base| self.kin_of(&base.to_string_lossy())).unwrap_or_default();
-        let is_new = stranger.base.is_some() && self.files.surveyed;
-        if is_new
-            && may_become_copy(&file, &metadata, stranger, &kin)?
-            && !self.is_quiet(&stranger.path, &metadata, now)?
-        {
+        let kin = self.kin_of(&stranger.bases);
+        let is_new = !stranger.bases.is_empty() && self.files.surveyed;
+        if is_new && may_become_copy(&file, &metadata, stranger, &kin)? && !self.is_quiet(stranger, &metadata, now)? {
             self.survey_soon(COPY_PAUSE, now);
             return Ok(None);
         }
@@ -248,23 +259,41 @@ impl Engine {
             if !kin.fingerprint.content_stands(&file, metadata.len())? {
                 continue;
             }
+            let same = kin.fingerprint.inode() == metadata.ino();
             if kin.sought {
                 return self.go_on_in_copy(kin.id, stranger, file, now);
             }
             if metadata.len() <= kin.size {
                 return self.pass_over_copy(stranger, file, &metadata, now);
             }
+            if (same || kin.fingerprint.is_telling()) && self.feeds.get(kin.id).is_none() {
+                return self.follow_from(kin.size, stranger, file, now);
+            }
         }
         self.follow_new(stranger, file, &metadata, now)
     }
 
+    /// A file that was finished goes on, or a copy of it does.
+    fn follow_from(
+        &mut self,
+        offset: u64,
+        stranger: &Stranger,
+        file: fs::File,
+        now: Moment,
+    ) -> io::Result<Option<FileId>> {
+        let (id, source) = (self.feeds.next_id(), self.source_of(stranger));
+        let feed = self.feed_of(stranger, id, source, file, Coverage::from(offset))?;
+        Ok(Some(self.follow(feed, stranger, now)))
+    }
+
     /// Whether nobody has been writing for a while to a file that may still be a copy in the making.
-    pub(super) fn is_quiet(&mut self, path: &Path, metadata: &Metadata, now: Moment) -> io::Result<bool> {
+    pub(super) fn is_quiet(&mut self, stranger: &Stranger, metadata: &Metadata, now: Moment) -> io::Result<bool> {
+        let path = &*stranger.path;
         let (size, modified) = (metadata.len(), metadata.modified()?);
         let same = |before: &&Unsettled| (before.size, before.modified) == (size, modified);
         let before = self.files.unsettled.get(path).filter(same);
         let since = before.map_or(now.boot, |before| before.since);
-        self.files.unsettled.insert(path.to_owned(), Unsettled { size, modified, since });
+        self.files.unsettled.insert(path.to_owned(), Unsettled { size, modified, since, fresh: stranger.fresh });
         let waited = now.boot.saturating_sub(since);
         if waited > LONGEST_WAIT {
             self.files.unsettled.remove(path);
@@ -340,7 +369,7 @@ impl Engine {
     ) -> io::Result<Option<(Arc<str>, u64)>> {
         let source = self.source_of(stranger);
         if !stranger.matched {
-            return Ok(self.files.is_fresh(metadata).then_some((source, 0)));
+            return Ok(stranger.fresh.then_some((source, 0)));
         }
         // What stands at the place of a file that was followed, and is not that file any more, appeared later.
         if self.books.accounts().contains_key(&source) {
@@ -364,8 +393,10 @@ impl Engine {
 
     /// The source that a new file belongs to: its own path, or the name that it had before it was rotated.
     pub(super) fn source_of(&self, stranger: &Stranger) -> Arc<str> {
-        let named = if stranger.matched { &stranger.path } else { stranger.base.as_ref().unwrap_or(&stranger.path) };
-        named.to_string_lossy().into()
+        match stranger.bases.first() {
+            Some(base) if !stranger.matched => base.as_str().into(),
+            _ => stranger.path.to_string_lossy().into(),
+        }
     }
 
     pub(super) fn note_unreadable(

@@ -2,7 +2,7 @@
 //! done. One at a time, a slice a step. Not the unpacking (`source::archive`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -155,7 +155,7 @@ impl Engine {
             Err(error) => Err(error),
         };
         match result {
-            Ok(adopted) => self.enlist(&adopted.into_iter().collect::<BTreeSet<_>>(), now),
+            Ok(followed) => self.enlist(&followed, now),
             Err(error) => self.note_unreadable(&path, &error, None, now),
         }
         if self.files.archives.is_empty() {
@@ -167,55 +167,39 @@ impl Engine {
 
     fn begin_examination(&mut self, stranger: Stranger) -> Option<Examination> {
         let unpacking = open_regular(&stranger.path).ok().and_then(|file| Unpacking::begin(file).ok())?;
-        let base = stranger.base.as_ref().map(|base| base.to_string_lossy());
-        let kin = base.map(|base| self.kin_of(&base)).unwrap_or_default();
+        let kin = self.kin_of(&stranger.bases);
         Some(Examination { stranger, unpacking, kin, is: Vec::new(), over: false })
     }
 
+    /// Does what the verdict says; returns what is followed from now on.
     fn conclude_examination(
         &mut self,
         examined: Examination,
         verdict: &Verdict,
         now: Moment,
-    ) -> io::Result<Option<FileId>> {
+    ) -> io::Result<BTreeSet<FileId>> {
         let Examination { stranger, unpacking, .. } = examined;
+        let Ok(file) = open_regular(&stranger.path) else { return Ok(BTreeSet::new()) };
+        let metadata = file.metadata()?;
+        let is_known = !matches!(verdict, Verdict::Open | Verdict::Unfinished);
+        let mut followed = BTreeSet::new();
+        if is_known {
+            // Its packed bytes are not to be read.
+            followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
+        }
         match verdict {
-            Verdict::Open => Ok(None),
+            Verdict::Open | Verdict::Copy => {}
             // Whoever writes it will change it; until then it is not looked at again.
-            Verdict::Unfinished => {
-                let metadata = fs::symlink_metadata(&stranger.path)?;
-                self.is_quiet(&stranger.path, &metadata, now).map(|_| None)
+            Verdict::Unfinished => drop(self.is_quiet(&stranger, &metadata, now)?),
+            Verdict::Continues(kin) => followed.extend(self.go_on_in_archive(kin.id, &stranger, unpacking, now)?),
+            Verdict::New if stranger.fresh => {
+                let (id, source) = (self.feeds.next_id(), self.source_of(&stranger));
+                self.follow_archive(id, source, Coverage::from(0), 0, &stranger, unpacking, now)?;
+                followed.insert(id);
             }
-            Verdict::Continues(kin) => self.go_on_in_archive(kin.id, &stranger, unpacking, now),
-            Verdict::Copy => self.know_archive(&stranger, now),
-            Verdict::New => self.follow_new_archive(&stranger, now),
+            Verdict::New => {}
         }
-    }
-
-    /// One that a pattern names, and of which nothing is to be read, is followed from its end on, so that it is known.
-    fn know_archive(&mut self, stranger: &Stranger, now: Moment) -> io::Result<Option<FileId>> {
-        let Ok(file) = open_regular(&stranger.path) else { return Ok(None) };
-        let metadata = file.metadata()?;
-        self.pass_over_copy(stranger, file, &metadata, now)
-    }
-
-    fn follow_new_archive(&mut self, stranger: &Stranger, now: Moment) -> io::Result<Option<FileId>> {
-        let Ok(file) = open_regular(&stranger.path) else { return Ok(None) };
-        let metadata = file.metadata()?;
-        let from_start = match self.settings.files.get(stranger.table) {
-            Some(table) if stranger.matched => self.files.beginning(table, &metadata).0 == 0,
-            _ => self.files.is_fresh(&metadata),
-        };
-        if stranger.matched {
-            // The packed bytes are not to be read.
-            self.pass_over_copy(stranger, file, &metadata, now)?;
-        }
-        if !from_start {
-            return Ok(None);
-        }
-        let Ok(file) = open_regular(&stranger.path) else { return Ok(None) };
-        let (id, source) = (self.feeds.next_id(), self.source_of(stranger));
-        self.follow_archive(id, source, Coverage::from(0), 0, stranger, Unpacking::begin(file)?, now).map(Some)
+        Ok(followed)
     }
 
     fn go_on_in_archive(
@@ -226,23 +210,20 @@ impl Engine {
         now: Moment,
     ) -> io::Result<Option<FileId>> {
         tracing::info!(path = %stranger.path.display(), "going on in a compressed copy of a file that is gone");
-        if stranger.matched {
-            self.know_archive(stranger, now)?;
-        }
         if let Some(state) = self.files.known.remove(&id) {
             let FileState { source, coverage, size, .. } = state;
-            return self.follow_archive(id, source.into(), coverage, size, stranger, unpacking, now).map(Some);
+            self.follow_archive(id, source.into(), coverage, size, stranger, unpacking, now)?;
+            return Ok(Some(id));
         }
         let Some(feed) = self.feeds.get_mut(id) else { return Ok(None) };
         feed.unread();
-        let size = feed.size;
-        let budget = self.budget.clone();
+        let (size, budget) = (feed.size, self.budget.clone());
         let Some(file) = feed.file_mut() else { return Ok(None) };
         file.close();
         file.archive = Some(Box::new(Archive::new(unpacking, size, budget)));
-        self.files.archives.read.insert(id);
         file.life = Life::Leaving { quiet_since: now.boot };
         stranger.path.clone_into(&mut file.path);
+        self.files.archives.read.insert(id);
         Ok(Some(id))
     }
 
@@ -256,7 +237,7 @@ impl Engine {
         stranger: &Stranger,
         unpacking: Unpacking,
         now: Moment,
-    ) -> io::Result<FileId> {
+    ) -> io::Result<()> {
         let place = Stranger { matched: false, ..stranger.clone() };
         let Ok(packed) = open_regular(&stranger.path) else { return Err(io::ErrorKind::NotFound.into()) };
         let table = Table::File(stranger.table);
@@ -267,7 +248,8 @@ impl Engine {
             file.archive = Some(Box::new(Archive::new(unpacking, size, self.budget.clone())));
         }
         self.files.archives.read.insert(id);
-        Ok(self.follow(feed, &place, now))
+        self.follow(feed, &place, now);
+        Ok(())
     }
 
     /// Unpacks what archives are to hold ready, and begins another stretch where one is delivered.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Engine;
 use super::adopting::Stranger;
@@ -25,7 +26,7 @@ impl Engine {
         for state in missing {
             let Some(table) = self.files.table_of(&state.source) else { continue };
             let path = Path::new(&state.path).to_owned();
-            let stranger = Stranger { path, table, base: None, matched: false };
+            let stranger = Stranger { path, table, bases: Vec::new(), matched: false, fresh: false };
             let spill = state.spilled.then(|| self.files.spills.reopen(state.id)).and_then(Result::ok);
             let file = inherited.remove(&state.id).or_else(|| spill.as_ref().and_then(|spill| spill.reader().ok()));
             let Some(file) = file else { continue };
@@ -67,9 +68,8 @@ impl Engine {
                 self.give_up_known(state);
             }
         }
-        let began = self.files.look_began.1;
         let cut = self.feeds.files().filter(|(feed, file)| {
-            matches!(file.life, Life::Cut { at } if at < began) && feed.coverage.missing(feed.size) > 0
+            matches!(file.life, Life::Cut { at } if self.has_looked_since(at)) && feed.coverage.missing(feed.size) > 0
         });
         for id in cut.map(|(feed, _)| feed.id).collect::<Vec<_>>() {
             self.give_up_unread(id, now);
@@ -80,14 +80,15 @@ impl Engine {
     fn examine_known_archives(&mut self, found: &Found) {
         for source in self.files.known.values().map(|state| state.source.clone()).collect::<BTreeSet<_>>() {
             for (path, &table) in &found.files {
-                let base = self.files.finders.get(table).and_then(|finder| finder.base_of(path));
-                if base.as_ref().is_none_or(|base| base.as_os_str() != source.as_str()) {
+                let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
+                if !bases.iter().any(|base| base.as_os_str() == source.as_str()) {
                     continue;
                 }
+                let bases = vec![source.clone()];
                 let Ok(file) = open_regular(path) else { continue };
                 if let (Ok(true), Ok(metadata)) = (is_packed(&file), file.metadata()) {
                     // One that can't be examined is none that helps.
-                    let stranger = Stranger { path: path.clone(), table, base, matched: true };
+                    let stranger = Stranger { path: path.clone(), table, bases, matched: true, fresh: false };
                     let _ = self.files.archives.add(stranger, &metadata);
                 }
             }
@@ -145,12 +146,20 @@ impl Engine {
 
     fn is_finished(&self, id: FileId, now: Moment) -> bool {
         self.feeds.get(id).is_some_and(|feed| {
-            let missing = match feed.can_be_read_again() {
-                true => feed.unread_bytes(),
-                false => feed.coverage.missing(feed.size),
+            let missing = match feed.file().map(|file| file.life) {
+                // Its rest may stand in a copy, which a look around finds.
+                Some(Life::Cut { at }) if !self.has_looked_since(at) => return false,
+                Some(Life::Cut { .. }) => feed.coverage.missing(feed.size),
+                _ => feed.unread_bytes(),
             };
             missing == 0 && feed.is_complete(now.boot) && feed.coverage.is_settled()
         })
+    }
+
+    /// Whether everything that stood in some directory at that time has been looked at since.
+    fn has_looked_since(&self, at: Duration) -> bool {
+        let pending = !self.files.archives.is_empty() || !self.files.unsettled.is_empty();
+        !pending && self.files.walk.is_none() && self.files.look_began.1 > at
     }
 
     fn finish(&mut self, id: FileId) {

@@ -42,6 +42,8 @@ pub(super) struct Unsettled {
     pub(super) modified: SystemTime,
     /// Since when it has been so, by the boot-time clock.
     pub(super) since: Duration,
+    /// Whether it was never there before.
+    pub(super) fresh: bool,
 }
 
 /// A finished file: by what a copy of it is recognised.
@@ -88,8 +90,14 @@ pub(super) struct Files {
     pub(super) spills: SpillDirectory,
     /// What a pattern names and can't be followed.
     pub(super) unreadable: BTreeMap<PathBuf, Fault>,
+    /// Directories that can't be read.
+    pub(super) hidden: BTreeSet<PathBuf>,
     /// What only a wildcard names and is not to be followed, with the reason.
     pub(super) passed_over: BTreeMap<PathBuf, String>,
+    /// Files that grew since the checkpoint heard of them: what is lost of them, if they are, has to be known.
+    pub(super) grown: BTreeSet<FileId>,
+    /// Up to which file was polled.
+    pub(super) poll_from: FileId,
 }
 
 impl Files {
@@ -118,7 +126,10 @@ impl Files {
             open: VecDeque::new(),
             spills,
             unreadable: BTreeMap::new(),
+            hidden: BTreeSet::new(),
             passed_over: BTreeMap::new(),
+            grown: BTreeSet::new(),
+            poll_from: 0,
         };
         for (id, state) in known.files {
             if state.finished {
@@ -187,6 +198,11 @@ impl Files {
     /// The finished files of a source.
     pub(super) fn ended(&self, source: &str) -> impl Iterator<Item = &Ended> {
         self.ended.get(source).into_iter().flatten()
+    }
+
+    /// Whether `path`, or something below it, could not be read.
+    pub(super) fn is_hidden(&self, path: &Path) -> bool {
+        self.unreadable.contains_key(path) || self.hidden.contains(path)
     }
 
     /// Inodes to look for under any name.

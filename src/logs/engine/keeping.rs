@@ -16,6 +16,9 @@ const MOST_OPEN: usize = 512;
 /// So many more are opened before some are closed, so that the search for idle ones is shared by as many openings.
 const CLOSED_AT_ONCE: usize = 64;
 
+/// Of how many files that grew one tick writes down the size: a millisecond's work. Acknowledgements do it, too.
+pub(super) const NOTED_A_TICK: usize = 100;
+
 /// How much of a file without a name one step copies: some ten milliseconds of a slow disk.
 const SLICE: u64 = 8 << 20;
 
@@ -85,6 +88,22 @@ impl Engine {
             Err(error) => self.note_read_error(id, &std::io::Error::other(error), now),
         }
         reopened_well(&self.feeds, id)
+    }
+
+    /// Writes down how large files are of which something is unsent, some of them at a time.
+    pub(super) fn note_grown(&mut self, most: usize) {
+        let grown: Vec<FileId> = self.files.grown.iter().copied().take(most).collect();
+        let mut states = Vec::new();
+        for id in grown {
+            self.files.grown.remove(&id);
+            let feed = self.feeds.get_mut(id).filter(|feed| feed.coverage.missing(feed.size) > 0);
+            states.extend(feed.map(|feed| (feed.source.clone(), feed.state())));
+        }
+        if !states.is_empty()
+            && let Err(error) = self.books.write(states)
+        {
+            self.warn_of_checkpoint(&error);
+        }
     }
 
     /// Copies the rest of files that have no name any more, so that no kill can lose it. Returns whether there is more

@@ -31,6 +31,7 @@ use self::feeds::Feeds;
 use self::files::Files;
 pub(crate) use self::files::OpenFiles;
 use self::groups::Groups;
+use self::keeping::NOTED_A_TICK;
 use self::streams::Streams;
 use super::batch::{FileId, Pool};
 use super::creation::Created;
@@ -265,6 +266,7 @@ impl Engine {
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.stopping = true;
+                self.note_grown(usize::MAX);
                 self.streams.seal_all(now);
             }
         }
@@ -278,6 +280,8 @@ impl Engine {
                     grown.insert(path);
                 }
                 Some(Change::Tree) => self.survey_soon(SURVEY_SOON, now),
+                Some(Change::Rights(path)) if self.files.is_hidden(&path) => self.survey_soon(SURVEY_SOON, now),
+                Some(Change::Rights(_)) => {}
                 None => {}
             }
         }
@@ -293,10 +297,12 @@ impl Engine {
         for id in self.leaving() {
             self.look(id, now);
         }
+        self.poll(now);
         self.retry_unsettled(now);
         if self.streams.is_quiet() {
             self.pool.let_go();
         }
+        self.note_grown(NOTED_A_TICK);
         self.forget_finished(now);
         self.spill_nameless(now);
         if let Err(error) = self.books.maintain(&self.files, &mut self.feeds) {
@@ -318,7 +324,9 @@ impl Engine {
     }
 
     fn needs_ticks(&self) -> bool {
-        !self.unsettled.is_empty()
+        self.polls()
+            || !self.files.grown.is_empty()
+            || !self.unsettled.is_empty()
             || self.pool.memory() > 0
             || self.books.is_dirty()
             || self.feeds.all().any(|feed| !feed.is_active())
@@ -333,5 +341,8 @@ impl Engine {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod torture;

@@ -16,9 +16,13 @@ use crate::logs::delivery::destination::Moment;
 use crate::logs::settings::Table;
 use crate::logs::source::discover::{Found, Walk};
 use crate::logs::source::tailed::{Life, Look};
+use crate::logs::source::watch::Watcher;
 
 /// How many directory entries one step looks at: a few milliseconds.
 const ENTRIES_A_STEP: u64 = 4096;
+
+/// How many files are polled each second: some milliseconds where each look asks a server near by.
+const POLLED_A_TICK: usize = 1000;
 
 /// How long nobody looks again, per entry that the last look saw: twenty times what it costs, so that looking takes a
 /// twentieth of the time at most.
@@ -53,6 +57,7 @@ impl Engine {
             watcher.watch(&found.directories);
         }
         self.files.unreadable.retain(|path, _| found.files.contains_key(path));
+        self.files.hidden = found.unreadable.iter().map(|(directory, _)| directory.clone()).collect();
         self.files.passed_over.clear();
         let mut adopted = BTreeSet::new();
         self.let_go_of_the_vanished(found, now);
@@ -104,6 +109,37 @@ impl Engine {
         }
     }
 
+    /// Whether there are files whose changes the kernel does not tell.
+    pub(super) fn polls(&self) -> bool {
+        self.files.watcher.as_ref().is_none_or(Watcher::polls_some)
+    }
+
+    /// Looks at files whose changes the kernel does not tell; at many of them in turn.
+    pub(super) fn poll(&mut self, now: Moment) {
+        if self.stopping || !self.polls() {
+            return;
+        }
+        let watcher = self.files.watcher.as_ref();
+        let polled =
+            |path: &Path| watcher.is_none_or(|all| path.parent().is_some_and(|directory| all.polls(directory)));
+        let from = self.files.poll_from;
+        let files = self.feeds.files().filter(|(feed, file)| feed.id > from && file.is_active() && polled(&file.path));
+        let files: Vec<(FileId, PathBuf)> =
+            files.take(POLLED_A_TICK).map(|(feed, file)| (feed.id, file.path.clone())).collect();
+        self.files.poll_from = if files.len() < POLLED_A_TICK { 0 } else { files.last().map_or(0, |(id, _)| *id) };
+        for (id, path) in files {
+            let Some(feed) = self.feeds.get(id) else { continue };
+            match fs::metadata(&path) {
+                Ok(metadata) if feed.file().is_some_and(|file| file.is(&metadata)) => {
+                    if !feed.is_unchanged(&metadata) {
+                        self.look_at(id, now);
+                    }
+                }
+                _ => self.survey_soon(SURVEY_SOON, now),
+            }
+        }
+    }
+
     /// A path that a pattern names: still the file we follow, or another one.
     fn visit(&mut self, path: &Path, table: usize, adopted: &mut BTreeSet<FileId>, now: Moment) -> Option<Stranger> {
         if let Some(id) = self.files.at(path) {
@@ -118,14 +154,22 @@ impl Engine {
             }
             self.let_go(path, now);
         }
-        let base = self.base_of(path, table);
-        self.adopt(Stranger { path: path.to_owned(), table, base, matched: true }, adopted, now)
+        let bases = self.bases_of(path, table);
+        let metadata = fs::symlink_metadata(path).ok()?;
+        let settings = self.settings.files.get(table)?;
+        let fresh = self
+            .files
+            .unsettled
+            .get(path)
+            .map_or_else(|| self.files.beginning(settings, &metadata).0 == 0, |waiting| waiting.fresh);
+        self.adopt(Stranger { path: path.to_owned(), table, bases, matched: true, fresh }, adopted, now)
     }
 
-    /// The source, followed already, of which the file at `path` is a rotated one by its name.
-    fn base_of(&self, path: &Path, table: usize) -> Option<PathBuf> {
-        let base = self.files.finders.get(table)?.base_of(path)?;
-        self.books.accounts().contains_key(&*base.to_string_lossy()).then_some(base)
+    /// The sources, followed already, of which the file at `path` may be a rotated one by its name.
+    fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
+        let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
+        let names = bases.iter().map(|base| base.to_string_lossy().into_owned());
+        names.filter(|name| self.books.accounts().contains_key(name.as_str())).collect()
     }
 
     /// Looks at one feed, and opens it if it was closed.
@@ -139,7 +183,10 @@ impl Engine {
     pub(super) fn look(&mut self, id: FileId, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id).filter(|feed| feed.can_be_read_again()) else { return };
         match feed.look(now.boot) {
-            Ok(Look::Unread) => self.want(id, now),
+            Ok(Look::Unread) => {
+                self.files.grown.insert(id);
+                self.want(id, now);
+            }
             Ok(Look::AtEnd) if feed.is_complete(now.boot) && feed.unread_bytes() > 0 => {
                 feed.unread();
                 self.want(id, now);
@@ -168,7 +215,7 @@ impl Engine {
         self.survey_soon(SURVEY_SOON, now);
         if was_active {
             let mut adopted = BTreeSet::new();
-            let stranger = Stranger { path, table, base: None, matched: true };
+            let stranger = Stranger { path, table, bases: Vec::new(), matched: true, fresh: true };
             if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
                 self.settle_strangers(vec![stranger], &mut adopted, now);
             }
@@ -178,7 +225,7 @@ impl Engine {
 }
 
 /// The time as the kernel would note it for a file that is born now: it has the grain of its ticks.
-fn file_time() -> SystemTime {
+pub(super) fn file_time() -> SystemTime {
     let now = clock_gettime(ClockId::RealtimeCoarse);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())

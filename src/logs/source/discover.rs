@@ -2,6 +2,7 @@
 //! directories that can hold a match are read, a slice at a time. Not the opening of files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, DirEntry, FileType, ReadDir};
 use std::os::unix::fs::DirEntryExt;
 use std::path::{Path, PathBuf};
@@ -113,12 +114,13 @@ impl Finder {
         })
     }
 
-    /// The path, meant by the patterns, of which `path` is one with a suffix: `app.log` for `app.log.1.gz`.
-    pub(crate) fn base_of(&self, path: &Path) -> Option<PathBuf> {
-        let name = path.file_name()?.to_str()?;
+    /// The paths, meant by the patterns, of which `path` is one with a suffix: `app.log` for `app.log.1.gz`.
+    pub(crate) fn bases_of(&self, path: &Path) -> Vec<PathBuf> {
+        let Some(name) = path.file_name().and_then(OsStr::to_str).filter(|_| !self.excludes(path)) else {
+            return Vec::new();
+        };
         let ends = name.char_indices().rev().filter(|(at, c)| *at > 0 && BEFORE_SUFFIX.contains(c));
-        let mut bases = ends.map(|(end, _)| path.with_file_name(&name[..end]));
-        bases.find(|base| self.matches(base)).filter(|_| !self.excludes(path))
+        ends.map(|(end, _)| path.with_file_name(&name[..end])).filter(|base| self.matches(base)).collect()
     }
 
     fn excludes(&self, path: &Path) -> bool {
@@ -326,7 +328,7 @@ impl Frame {
         if found.files.contains_key(&path) || found.rotated.len() >= MOST_FILES {
             return;
         }
-        let base = finders[self.table].base_of(&path);
+        let base = finders[self.table].bases_of(&path).into_iter().next();
         if base.is_some() || wanted.contains(&entry.ino()) {
             found.rotated.entry(path).or_insert(Rotated { base, table: self.table });
         }

@@ -75,6 +75,11 @@ impl Fingerprint {
         Ok(self.has_content() && (size < head || hash(file, 0..head)? == self.head))
     }
 
+    /// Whether its head is long enough that no other file begins so.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.head_length as usize == HEAD
+    }
+
     /// Up to where it was done.
     pub(crate) fn position(&self) -> u64 {
         self.position
