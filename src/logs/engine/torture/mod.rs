@@ -20,6 +20,7 @@ use self::cloud::{Cloud, Weather, failure};
 use self::logs::Logs;
 use super::*;
 use crate::logs::disk::faults::{self, Condition};
+use crate::logs::creation::Created;
 use crate::logs::sink::Kind;
 
 /// Enough for every kind of trouble to have met every other one; some seconds.
@@ -248,7 +249,7 @@ impl<'a> Torture<'a> {
                     self.cloud.receive(stream, ticket, log_stream, &body);
                 }
                 Action::Create { stream, .. } => self.creating.push(stream),
-                Action::CheckRetention { .. } => {}
+                Action::CheckGroup { .. } => {}
                 Action::Sync(_) => self.unsynced.clear(),
             }
         }
@@ -289,7 +290,7 @@ impl<'a> Torture<'a> {
         }
         if !self.creating.is_empty() {
             let stream = self.creating.swap_remove(self.random.usize(..self.creating.len()));
-            let result = if self.random.u8(..4) == 0 { Err(failure(Kind::Throttled)) } else { Ok(()) };
+            let result = if self.random.u8(..4) == 0 { Err(failure(Kind::Throttled)) } else { Ok(Created::default()) };
             self.step(vec![Event::Created { stream, result }]);
         } else if let Some(put) = self.cloud.take(&mut self.random) {
             let result = self.cloud.answer(&put, self.life, &mut self.random);
