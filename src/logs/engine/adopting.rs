@@ -251,7 +251,9 @@ impl Engine {
         }
         let kin = self.kin_of(&stranger.bases);
         let is_new = !stranger.bases.is_empty() && self.files.surveyed;
-        if is_new && may_become_copy(&file, &metadata, stranger, &kin)? && !self.is_quiet(stranger, &metadata, now)? {
+        let unfinished =
+            is_beginning_of_archive(stranger, &metadata) || (is_new && may_become_copy(&file, &metadata, &kin)?);
+        if unfinished && !self.is_quiet(stranger, &metadata, now)? {
             self.survey_soon(COPY_PAUSE, now);
             return Ok(None);
         }
@@ -416,15 +418,16 @@ impl Engine {
 }
 
 /// Whether a file that is being written may become a copy of one of `kin`: as far as it goes it is like one.
-fn may_become_copy(file: &fs::File, metadata: &Metadata, stranger: &Stranger, kin: &[Kin]) -> io::Result<bool> {
-    let size = metadata.len();
-    if size < SHORTEST_PACKED && stranger.path.extension().is_some_and(|extension| extension == "gz") {
-        return Ok(true);
-    }
+fn may_become_copy(file: &fs::File, metadata: &Metadata, kin: &[Kin]) -> io::Result<bool> {
     for kin in kin {
-        if kin.fingerprint.may_become(file, size)? {
+        if kin.fingerprint.may_become(file, metadata.len())? {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Whether it has the name of a compressed file, and is too short for one.
+fn is_beginning_of_archive(stranger: &Stranger, metadata: &Metadata) -> bool {
+    metadata.len() < SHORTEST_PACKED && stranger.path.extension().is_some_and(|extension| extension == "gz")
 }
