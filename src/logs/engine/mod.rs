@@ -229,7 +229,8 @@ impl Engine {
             let Origin::File(file) = feed.origin;
             file.into_file().map(|file| (id, file))
         });
-        open.collect()
+        // What it was left itself and has not come to take over.
+        open.chain(self.files.inherited).collect()
     }
 
     /// Takes in what happened, does what is due, says what is to be done.
