@@ -8,7 +8,7 @@ mod creation;
 mod dead_letters;
 mod delivery;
 mod engine;
-mod framing;
+pub mod framing;
 mod ledger;
 mod report;
 mod settings;

@@ -3,7 +3,10 @@
 //! and runs where blocking is allowed.
 
 mod books;
+mod budgets;
 mod feeds;
+mod framers;
+mod held;
 mod reading;
 mod settling;
 mod showing;
@@ -21,7 +24,10 @@ use bytes::Bytes;
 use inotify::Inotify;
 
 use self::books::Books;
+use self::budgets::Budgets;
 use self::feeds::Feeds;
+use self::framers::Framers;
+use self::held::Held;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
@@ -140,6 +146,8 @@ pub(crate) struct Engine {
     names: Names,
     files: Files,
     feeds: Feeds,
+    framers: Framers,
+    held: Held,
     streams: Streams,
     books: Books,
     buffer: Buffer,
@@ -169,7 +177,9 @@ impl Engine {
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
-        let (books, known) = Books::open(state_dir)?;
+        let (mut books, mut known) = Books::open(state_dir)?;
+        let framers = Framers::new(&settings);
+        books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
@@ -178,6 +188,8 @@ impl Engine {
             names: Names::default(),
             files,
             feeds,
+            framers,
+            held: Held::default(),
             streams,
             books,
             buffer: Buffer::default(),
@@ -222,6 +234,9 @@ impl Engine {
         }
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
+        }
+        if !self.stopping {
+            self.read_the_held(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -286,7 +301,11 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick].into_iter().flatten().min().unwrap_or(self.survey_at)
+        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.survey_at)
     }
 
     fn needs_ticks(&self) -> bool {

@@ -13,6 +13,7 @@ mod time;
 mod verdict;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -22,11 +23,11 @@ pub use self::json::{Json, Level};
 pub(crate) use self::lines::{LONGEST_MESSAGE, Piece, Record};
 pub use self::multiline::{LONGEST_RECORD, Multiline, Rule};
 pub use self::pattern::{Pattern, PatternError};
-use self::recorded::Corrupt;
 pub use self::settings::{Budget, Redaction, Sample, Settings};
 pub use self::time::{Format, TimeRule, Zone};
 pub(crate) use self::verdict::Verdict;
 use super::coverage::Place;
+use super::ledger::Reason;
 
 /// What may follow a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(crate) enum Framed<'a> {
     /// A record whose end is not there yet.
     Open,
     /// What can't be a record: here it can't go on.
-    Corrupt(Corrupt),
+    Corrupt,
 }
 
 /// How records lie in a source's bytes.
@@ -66,8 +67,19 @@ pub(crate) struct Framer {
     form: Form,
 }
 
-/// [`Place::parts`] of a line whose first part was held back: so is the rest.
-pub(crate) const HELD_BACK: u32 = u32::MAX;
+/// [`Place::parts`] of a line whose first part was held back, so that the rest is too. No line has so many parts.
+const HELD_BACK: [(u32, Reason); 2] = [(u32::MAX, Reason::Filtered), (u32::MAX - 1, Reason::Budget)];
+
+/// Why what follows is to be held back, if its line's first part was.
+pub(crate) fn held_back(place: Place) -> Option<Reason> {
+    HELD_BACK.iter().find(|(parts, _)| *parts == place.parts).map(|(_, reason)| *reason)
+}
+
+/// What stands for the parts before what follows `record`, which is held back.
+pub(crate) fn parts_behind(record: &Record<'_>, reason: Reason) -> u32 {
+    let goes_on = record.piece.next_part() != 0;
+    HELD_BACK.iter().find(|(_, known)| goes_on && *known == reason).map_or(0, |(parts, _)| *parts)
+}
 
 impl Framer {
     /// A framer by these settings.
@@ -90,14 +102,19 @@ impl Framer {
         self.form == Form::Lines && self.settings.says_nothing()
     }
 
-    /// Whether the end of a record may be known only when it was quiet for a while.
-    pub(crate) fn may_hold(&self) -> bool {
-        self.form == Form::Lines && self.settings.multiline.is_some()
+    /// How long the end of a record that may go on is waited for; `None` when each line is a record.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.settings.multiline.as_ref().filter(|_| self.form == Form::Lines).map(|multiline| multiline.timeout)
+    }
+
+    /// Whether `block` begins with a line that may belong to what is still to come.
+    pub(crate) fn holds(&self, block: &[u8], place: Place) -> bool {
+        self.patience().is_some() && place.parts == 0 && self.settings.encoding.line_end(block).is_some()
     }
 
     /// The first record of `block`, which begins at `place`.
     pub(crate) fn next<'a>(&self, block: &'a [u8], place: Place, end: End) -> Framed<'a> {
-        let parts = if place.parts == HELD_BACK { 1 } else { place.parts };
+        let parts = if held_back(place).is_some() { 1 } else { place.parts };
         let record = match self.form {
             Form::Recorded => return next_recorded(block, parts),
             Form::Lines if place.offset == 0 => self.first_line(block, end),
@@ -119,13 +136,19 @@ impl Framer {
         }
     }
 
-    /// The bytes of the line that `block` begins with, its end included, as far as they go: for what can't be framed.
-    pub(crate) fn raw<'a>(&self, block: &'a [u8]) -> &'a [u8] {
-        let length = match self.form {
-            Form::Recorded => recorded::next_recorded(block).ok().flatten().map(|record| record.length),
-            Form::Lines => self.settings.encoding.line_end(block).map(|(_, behind)| behind),
-        };
-        &block[..length.unwrap_or(block.len())]
+    /// How many bytes stand before the text of what `block` begins with, and where its line or record ends, as far as
+    /// it goes: for what can't be framed.
+    pub(crate) fn raw(&self, block: &[u8]) -> (usize, usize) {
+        let longest = block.len().min(LONGEST_MESSAGE);
+        match self.form {
+            Form::Recorded => recorded::next_recorded(block)
+                .ok()
+                .flatten()
+                .map_or((0, longest), |record| (record.length - record.text.len(), record.length)),
+            Form::Lines => {
+                (0, self.settings.encoding.line_end(&block[..longest]).map_or(longest, |(_, behind)| behind))
+            }
+        }
     }
 
     /// `bytes` as text, and whether some meant nothing.
@@ -150,7 +173,7 @@ impl Framer {
 
 fn next_recorded(block: &[u8], parts: u32) -> Framed<'_> {
     match recorded::next_recorded(block) {
-        Err(corrupt) => Framed::Corrupt(corrupt),
+        Err(_) => Framed::Corrupt,
         Ok(None) => Framed::Open,
         Ok(Some(found)) => {
             let piece = match (found.continued, parts) {

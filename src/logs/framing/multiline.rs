@@ -163,7 +163,8 @@ mod tests {
     fn metrics_are_never_joined() {
         let metrics = r#"{"_aws":{"Timestamp":1,"CloudWatchMetrics":[]}}"#;
         for multiline in [rule(Rule::Start, "^\\d"), rule(Rule::Continuation, "^[ {]"), rule(Rule::End, "never")] {
-            let (found, _) = records(&multiline, &format!("1 a\n b\n{metrics}\n c\n"), End::Complete);
+            let text = format!("1 a\n b\n{metrics}\n c\n");
+            let (found, _) = records(&multiline, &text, End::Complete);
             assert!(found.contains(&metrics), "{found:?}");
         }
     }

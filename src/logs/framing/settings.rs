@@ -1,7 +1,5 @@
 //! How a table's bytes become records, and what becomes of each: validated. Not the syntax: that is `config`'s.
 
-use std::time::Duration;
-
 use super::encoding::Encoding;
 use super::json::Json;
 use super::multiline::Multiline;
@@ -72,13 +70,6 @@ impl Sample {
     pub(crate) fn holds(self, offset: u64) -> bool {
         let spread = u64::from(crc32fast::hash(&offset.to_le_bytes()));
         spread * 1_000_000 < u64::from(self.per_million) << 32
-    }
-}
-
-impl Settings {
-    /// The longest that a record of a quiet file is waited for; `None` when each line is a record.
-    pub(crate) fn patience(&self) -> Option<Duration> {
-        self.multiline.as_ref().map(|multiline| multiline.timeout)
     }
 }
 
