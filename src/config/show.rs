@@ -10,7 +10,7 @@ use super::{Config, Loaded, Origins, credentials, imds, logs, root};
 use crate::logs::FileSettings;
 
 /// Keys of `[[logs.file]]` that are taken from `[logs]` when they are not set.
-const INHERITED: [&str; 3] = ["log_group", "log_stream", "retention_in_days"];
+const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
 /// The dotted name of the tables of files.
 const FILES: &str = "logs.file";
@@ -107,6 +107,7 @@ fn sections(config: &Config) -> Vec<Section> {
             "logs",
             vec![
                 ("flush_interval", json!(Span(config.logs.flush_interval).to_string())),
+                ("compression", word(&logs::COMPRESSIONS, &config.logs.compression)),
                 ("memory_limit", json!(Size(config.logs.memory_limit).to_string())),
             ],
         ),
@@ -122,14 +123,19 @@ fn section(path: &str, rows: Vec<(&str, Value)>) -> Section {
 }
 
 fn file_section(index: usize, file: &FileSettings) -> Section {
+    let group = &file.target.group;
     let rows = vec![
         ("include", json!(file.include)),
         ("exclude", json!(file.exclude)),
         ("log_group", json!(file.target.log_group.text())),
         ("log_stream", json!(file.target.log_stream.text())),
-        ("retention_in_days", json!(file.target.retention_in_days)),
+        ("retention_in_days", json!(group.retention_in_days)),
+        ("log_class", group.log_class.map_or(Value::Null, |class| word(&logs::LOG_CLASSES, &class))),
+        ("kms_key_id", json!(group.kms_key_id)),
+        ("tags", if group.tags.is_empty() { Value::Null } else { json!(group.tags) }),
         ("start_at", word(&logs::START_AT, &file.start_at)),
     ];
+    let rows = rows.into_iter().chain(logs::rows_of_lines(&file.framing)).collect();
     Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
 }
 
@@ -140,5 +146,10 @@ fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
 
 /// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped.
 fn toml_value(value: &Value) -> String {
+    if let Value::Object(map) = value {
+        let pairs: Vec<String> =
+            map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value))).collect();
+        return format!("{{ {} }}", pairs.join(", "));
+    }
     value.to_string().replace('\u{7f}', "\\u007f")
 }

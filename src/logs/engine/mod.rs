@@ -6,6 +6,7 @@ mod books;
 mod budgets;
 mod feeds;
 mod framers;
+mod groups;
 mod held;
 mod reading;
 mod settling;
@@ -27,18 +28,20 @@ use self::books::Books;
 use self::budgets::Budgets;
 use self::feeds::Feeds;
 use self::framers::Framers;
+use self::groups::Groups;
 use self::held::Held;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
 use super::batch::{FileId, Pool};
+use super::creation::Created;
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
 use super::source::feed::Origin;
 use super::source::read::{Buffer, Suspect};
 use super::source::watch::{Change, RawChange};
-use super::{Settings, Snapshot};
+use super::{GroupSettings, Settings, Snapshot};
 use crate::fault::Warning;
 use crate::template::Names;
 
@@ -71,15 +74,15 @@ pub(crate) enum Event {
     Created {
         /// Which stream.
         stream: usize,
-        /// Why not.
-        result: Result<(), Failure>,
+        /// Or why not.
+        result: Result<Created, Failure>,
     },
-    /// A group's retention was looked at, and set if need be, or not.
-    Retention {
+    /// A group was compared with what was asked for, or not.
+    Checked {
         /// Which group.
         log_group: Arc<str>,
-        /// Why not.
-        result: Result<(), Failure>,
+        /// What differs and can't be changed, or why that is not known.
+        result: Result<Option<String>, Failure>,
     },
     /// More names are known.
     Names(Names),
@@ -102,6 +105,8 @@ pub(crate) enum Action {
         log_stream: Arc<str>,
         /// The request's body.
         body: Bytes,
+        /// Whether it is to be packed.
+        packed: bool,
     },
     /// Create a stream, and its group if need be.
     Create {
@@ -111,15 +116,15 @@ pub(crate) enum Action {
         log_group: Arc<str>,
         /// The stream's name.
         log_stream: Arc<str>,
-        /// The retention of a group that is created.
-        retention: Option<u16>,
+        /// How a group is made.
+        settings: GroupSettings,
     },
-    /// Look at a group's retention, without hurry, and set it if it differs.
-    CheckRetention {
+    /// Compare a group with what was asked for, without hurry, and set its retention if it differs.
+    CheckGroup {
         /// The group's name.
         log_group: Arc<str>,
-        /// What it should be.
-        days: u16,
+        /// What it should be like.
+        settings: GroupSettings,
     },
     /// Sync the checkpoint.
     Sync(File),
@@ -156,8 +161,9 @@ pub(crate) struct Engine {
     quarantine: Quarantine,
     /// Shipments that could not be settled yet: their dead letters could not be written.
     unsettled: Vec<(usize, Shipment)>,
-    /// Groups whose retention was set when they were created, or is looked at.
-    checked_groups: BTreeSet<Arc<str>>,
+    groups: Groups,
+    /// When a request that is never answered stops holding others up, if some wait for that.
+    slots_free_at: Option<Duration>,
     warnings: BTreeMap<&'static str, Warning>,
     survey_at: Duration,
     tick_at: Duration,
@@ -197,7 +203,8 @@ impl Engine {
             suspect,
             quarantine,
             unsettled: Vec::new(),
-            checked_groups: BTreeSet::new(),
+            groups: Groups::default(),
+            slots_free_at: None,
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,
@@ -242,6 +249,7 @@ impl Engine {
         self.send(&mut step, now);
         let more = !self.stopping && self.read(now);
         self.send(&mut step, now);
+        step.actions.extend(self.checks_due(now));
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
         step.wake_at = if more { Duration::ZERO } else { self.wake_at(now) };
         step
@@ -252,8 +260,8 @@ impl Engine {
             Event::Changed(changes) => self.note_changes(&changes, now),
             Event::Overflow => self.survey_at = now.boot,
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
-            Event::Created { stream, result } => self.streams.created(stream, result, now),
-            Event::Retention { log_group, result } => self.note_retention(&log_group, result.err()),
+            Event::Created { stream, result } => self.note_created(stream, result, now),
+            Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.stopping = true;
@@ -301,7 +309,7 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot)]
+        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot), self.groups.wake_at(), self.slots_free_at]
             .into_iter()
             .flatten()
             .min()
@@ -324,3 +332,5 @@ impl Engine {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+#[cfg(test)]
+mod torture;

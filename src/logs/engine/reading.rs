@@ -10,11 +10,13 @@ use jiff::tz::TimeZone;
 
 use super::Engine;
 use crate::fault::Fault;
+use crate::logs::Compression;
 use crate::logs::batch::{FileId, Segment};
 use crate::logs::coverage::Place;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::framing::End;
 use crate::logs::ledger::{Count, Reason};
+use crate::logs::sink::LEAST_GAIN;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::read::{self, Job, Progress, Stop};
 use crate::template::Names;
@@ -65,7 +67,8 @@ impl Engine {
         let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), target.log_stream.fill(&names)) else { return };
         let (group, stream) = (group_name(&group), stream_name(&stream));
         let day = target.follows_the_day().then_some(day);
-        self.streams.set_route(id, &group, &stream, target.retention_in_days, day);
+        self.groups.want(&group.as_str().into(), &target.group);
+        self.streams.set_route(id, &group, &stream, day, self.unsettled.is_empty());
     }
 
     /// What is known for the names of where a feed's events of that day go.
@@ -161,7 +164,12 @@ impl Engine {
 
     /// The memory of all batches, and of what waits to become one.
     pub(super) fn buffers(&self) -> usize {
-        self.streams.memory() + self.pool.memory()
+        // What is packed is kept beside what it was packed from.
+        let packed = match self.settings.compression {
+            Compression::None => 0,
+            Compression::Gzip => self.streams.flying_memory() / LEAST_GAIN,
+        };
+        self.streams.memory() + self.pool.memory() + packed
     }
 
     fn free_memory(&self) -> usize {

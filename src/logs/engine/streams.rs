@@ -17,8 +17,6 @@ use crate::logs::sink::{Accepted, Failure};
 pub(super) struct Stream {
     /// What it does with batches.
     pub(super) destination: Destination,
-    /// How long its group is to keep events.
-    pub(super) retention: Option<u16>,
     /// Its files with unread data, in the order in which they are read.
     unread: VecDeque<FileId>,
     /// The same files, for finding out quickly.
@@ -72,6 +70,8 @@ pub(super) struct Streams {
     /// Streams of days that files have left; one that holds nothing any more gives its place to the next day's.
     retired: Vec<usize>,
     flush_interval: Duration,
+    /// The stream after the one that sent last: it goes first when there are fewer requests to be had than wanted.
+    turn: usize,
 }
 
 /// Where a file's events go.
@@ -92,6 +92,7 @@ impl Streams {
             routes: BTreeMap::new(),
             retired: Vec::new(),
             flush_interval,
+            turn: 0,
         }
     }
 
@@ -105,18 +106,12 @@ impl Streams {
         self.routes.get(&file).and_then(|route| route.day)
     }
 
-    /// From now on `file` goes to this stream, or its events of `day` do.
-    pub(super) fn set_route(
-        &mut self,
-        file: FileId,
-        group: &str,
-        stream: &str,
-        retention: Option<u16>,
-        day: Option<Date>,
-    ) {
+    /// From now on `file` goes to this stream, or its events of `day` do. `may_reuse` says that nobody else remembers
+    /// a stream by its number, so that one that is done with may give its place to another.
+    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>, may_reuse: bool) {
         let key: (Arc<str>, Arc<str>) = (group.into(), stream.into());
         let known = self.by_name.get(&key).copied();
-        let stream = known.unwrap_or_else(|| self.add(key, retention));
+        let stream = known.unwrap_or_else(|| self.add(key, may_reuse));
         if let Some(before) = self.routes.insert(file, Route { stream, day })
             && before.stream != stream
         {
@@ -125,11 +120,12 @@ impl Streams {
         }
     }
 
-    fn add(&mut self, key: (Arc<str>, Arc<str>), retention: Option<u16>) -> usize {
+    fn add(&mut self, key: (Arc<str>, Arc<str>), may_reuse: bool) -> usize {
         let destination = Destination::new(key.0.clone(), key.1.clone(), self.flush_interval);
         let (unread, is_unread) = (VecDeque::new(), HashSet::new());
-        let stream = Stream { destination, retention, unread, is_unread, queued: false };
-        let index = self.take_retired().unwrap_or(self.all.len());
+        let stream = Stream { destination, unread, is_unread, queued: false };
+        let retired = if may_reuse { self.take_retired() } else { None };
+        let index = retired.unwrap_or(self.all.len());
         match self.all.get_mut(index) {
             Some(place) => *place = stream,
             None => self.all.push(stream),
@@ -219,19 +215,34 @@ impl Streams {
         *self = Self::new(self.flush_interval);
     }
 
-    /// The streams that hold something.
+    /// The streams that hold something, those first that did not send last.
     pub(super) fn active(&mut self) -> Vec<usize> {
         let idle: Vec<usize> =
             self.active.iter().copied().filter(|&index| self.all[index].destination.is_empty()).collect();
         for index in idle {
             self.active.remove(&index);
         }
-        self.active.iter().copied().collect()
+        self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect()
+    }
+
+    /// A stream has sent: the others come first next time.
+    pub(super) fn had_its_turn(&mut self, index: usize) {
+        self.turn = index + 1;
+    }
+
+    /// The group of a stream that is known.
+    pub(super) fn group_of(&self, index: usize) -> Option<Arc<str>> {
+        self.all.get(index).map(|stream| stream.destination.log_group.clone())
     }
 
     /// The memory of all batches, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.active.iter().map(|&index| self.all[index].destination.memory()).sum()
+    }
+
+    /// The memory of all batches on their way, in bytes.
+    pub(super) fn flying_memory(&self) -> usize {
+        self.active.iter().map(|&index| self.all[index].destination.flying_memory()).sum()
     }
 
     /// Closes every batch: no more is read.

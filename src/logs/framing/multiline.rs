@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::encoding::Encoding;
-use super::lines::{LONGEST_MESSAGE, Record, longest, next_line, whole};
+use super::lines::{Record, longest, next_line, whole};
 use super::pattern::Pattern;
 use super::{End, json};
 
@@ -36,8 +36,8 @@ pub enum Rule {
     End(Pattern),
 }
 
-/// The largest `max_bytes`: one event.
-pub const LONGEST_RECORD: usize = LONGEST_MESSAGE;
+/// The largest `max_bytes`. A record ends where an event is full, so what CloudWatch takes is the cap behind this one.
+pub const LONGEST_RECORD: usize = 1 << 20;
 
 /// How a line goes with those before it.
 enum Join {
