@@ -82,7 +82,8 @@ pub(crate) struct Checkpoint {
     file: File,
     length: u64,
     compacted_length: u64,
-    /// Whether the last write broke off, so that the next has to begin on a line of its own.
+    /// Whether a write broke off: what it held is missing until the file is written anew, and the next one has to begin
+    /// on a line of its own.
     broken: bool,
     dirty: bool,
 }
@@ -137,9 +138,10 @@ impl Checkpoint {
             lines.push(b'\n');
         }
         record::write(&mut lines, records);
-        self.broken = true;
-        disk::write(&mut self.file, &lines)?;
-        self.broken = false;
+        if let Err(error) = disk::write(&mut self.file, &lines) {
+            self.broken = true;
+            return Err(error);
+        }
         self.dirty = true;
         self.length += lines.len() as u64;
         Ok(())
