@@ -36,7 +36,9 @@ impl Torture<'_> {
             let mut seen = std::collections::BTreeMap::new();
             for (i, st) in self.cloud.stored.iter().enumerate() {
                 if let Some((j, l)) = seen.insert(st.text.as_str(), (i, st.life)) {
-                    self.tell(|| format!("again {:.20} {} life {l} at {j}, then life {} at {i}", st.text, st.log_stream, st.life));
+                    self.tell(|| {
+                        format!("again {:.20} {} life {l} at {j}, then life {} at {i}", st.text, st.log_stream, st.life)
+                    });
                 }
             }
         }
