@@ -13,3 +13,4 @@ mod reload;
 mod secrets;
 mod shipping;
 mod start;
+mod torture;
