@@ -1,5 +1,6 @@
 //! The syntax of a `[[logs.file]]` table.
 
+use super::framing;
 use super::target::{self, Inherited};
 use crate::config::globs;
 use crate::config::report::Problem;
@@ -22,8 +23,9 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
     let start_at = table.choice("start_at", &START_AT).unwrap_or_default();
     let backfill = table.quantity("backfill_limit", "1GiB", Size::parse, LIMIT);
     let backfill_limit = backfill.map_or(BACKFILL_LIMIT, |size| size.0);
+    let framing = framing::read_lines(&mut table);
     table.finish();
-    Some(FileSettings { include, exclude, target: target?, start_at, backfill_limit })
+    Some(FileSettings { include, exclude, target: target?, start_at, backfill_limit, framing })
 }
 
 fn included(table: &mut Reader<'_>) -> Vec<String> {

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use jiff::civil::Date;
+
+use super::budgets::Budgets;
 use super::feeds::Feeds;
 use super::files::Files;
 use crate::logs::batch::FileId;
@@ -19,6 +22,8 @@ use crate::logs::ledger::Account;
 pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
+    /// What tables with a budget had spent, and when, by their keys.
+    pub(super) budgets: BTreeMap<String, (Date, u64)>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
     pub(super) is_new: bool,
     /// When the checkpoint was written last: files born since then appeared later.
@@ -39,6 +44,7 @@ impl Known {
 pub(super) struct Books {
     checkpoint: Checkpoint,
     accounts: BTreeMap<Arc<str>, Account>,
+    pub(super) budgets: Budgets,
     pub(super) instance: Option<String>,
     pub(super) dead_letters: DeadLetters,
     /// Lines of the checkpoint that could not be read.
@@ -53,12 +59,13 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, sources, looked_at } = opened.state;
+        let State { instance, files, sources, looked_at, budgets } = opened.state;
         let is_new = files.is_empty() && sources.is_empty();
         let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
             checkpoint: opened.checkpoint,
             accounts,
+            budgets: Budgets::default(),
             instance,
             dead_letters: DeadLetters::in_directory(state_dir),
             torn: opened.torn,
@@ -66,7 +73,7 @@ impl Books {
             looked_is_written: true,
             dirty: false,
         };
-        Ok((books, Known { files, is_new, written_at, looked_at }))
+        Ok((books, Known { files, budgets, is_new, written_at, looked_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -91,6 +98,7 @@ impl Books {
         if !std::mem::replace(&mut self.looked_is_written, true) {
             records.extend(self.looked_at.map(Record::Looked));
         }
+        records.extend(self.budgets.take_changed());
         self.append(&records)
     }
 
@@ -140,7 +148,7 @@ impl Books {
         let (instance, looked_at) = (self.instance.clone(), self.looked_at);
         let mut state = State { instance, sources, looked_at, ..State::default() };
         let known = files.states().map(Record::File);
-        known.chain(feeds.states()).for_each(|record| state.apply(record));
+        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -15,7 +15,7 @@ use crate::logs::source::discover::Found;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::gzip::is_packed;
 use crate::logs::source::open::open_regular;
-use crate::logs::source::tailed::Life;
+use crate::logs::source::tailed::{Life, Tailed};
 
 impl Engine {
     /// Files that have no name any more, and were not found by one: by the descriptor that an engine before this one
@@ -68,9 +68,16 @@ impl Engine {
                 self.give_up_known(state);
             }
         }
-        let cut = self.feeds.files().filter(|(feed, file)| {
-            matches!(file.life, Life::Cut { at } if self.has_looked_since(at)) && feed.coverage.missing(feed.size) > 0
-        });
+        let gone = |feed: &Feed, file: &Tailed| {
+            let since = match file.life {
+                Life::Active => return false,
+                Life::Leaving { quiet_since } if file.file().is_none() && file.archive.is_none() => quiet_since,
+                Life::Leaving { .. } => return false,
+                Life::Cut { at } => at,
+            };
+            self.has_looked_since(since) && feed.coverage.missing(feed.size) > 0
+        };
+        let cut = self.feeds.files().filter(|(feed, file)| gone(feed, file));
         for id in cut.map(|(feed, _)| feed.id).collect::<Vec<_>>() {
             self.give_up_unread(id, now);
         }
@@ -117,7 +124,7 @@ impl Engine {
         }
     }
 
-    /// What was not read of a file that was cut can't be read any more.
+    /// What was not read of a file that was cut, or deleted while it was closed, can't be read any more.
     fn give_up_unread(&mut self, id: FileId, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id) else { return };
         let bytes = feed.coverage.give_up_unread(feed.size);
@@ -125,7 +132,7 @@ impl Engine {
             return;
         }
         let (source, path) = (feed.source.clone(), feed.name());
-        tracing::error!(path, bytes, "a file was truncated before all of it was read, the rest is lost");
+        tracing::error!(path, bytes, "a file was cut or deleted before all of it was read, the rest is lost");
         self.books.account(&source).lose(Reason::Gap, Count { events: 0, bytes });
         self.write_down(std::iter::once(id), now);
     }

@@ -2,10 +2,12 @@
 //! Not the reading.
 
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 
 use super::Engine;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
+use crate::logs::source::feed::Feed;
 use crate::logs::source::open::open_regular;
 use crate::logs::source::spill::Spill;
 
@@ -49,7 +51,7 @@ impl Engine {
     }
 
     fn is_idle(&self, id: FileId) -> bool {
-        self.feeds.get(id).is_some_and(|feed| feed.is_idle())
+        self.feeds.get(id).is_some_and(|feed| feed.is_idle() && feed.unread_bytes() == 0)
     }
 
     fn is_at_its_place(&self, id: FileId) -> bool {
@@ -68,14 +70,19 @@ impl Engine {
 
     /// Opens a file that was closed; `false` when it is not at its place any more, or not what it was.
     pub(super) fn ensure_open(&mut self, id: FileId, now: Moment) -> bool {
-        let Some(file) = self.feeds.file_mut(id) else { return true };
-        if file.file().is_some() {
-            return true;
+        let Some(file) = self.feeds.file(id) else { return true };
+        if let Some(descriptor) = file.file() {
+            return match descriptor.metadata() {
+                Ok(metadata) => self.is_what_it_was(id, &metadata, now),
+                // Reading will say what is wrong.
+                Err(_) => true,
+            };
         }
         if file.archive.is_some() {
             return false;
         }
         let path = file.path.clone();
+        let Some(file) = self.feeds.file_mut(id) else { return true };
         let reopened = match open_regular(&path) {
             Ok(descriptor) => file.reopen(descriptor).map_err(|error| error.to_string()),
             Err(error) if error.is_absent() => Ok(false),
@@ -104,6 +111,15 @@ impl Engine {
         {
             self.warn_of_checkpoint(&error);
         }
+    }
+
+    /// Whether what was read of a file still stands there; looked at only if it changed since the last look. Without this
+    /// what somebody has just cut and rewritten would be read from the middle of a line.
+    fn is_what_it_was(&mut self, id: FileId, metadata: &Metadata, now: Moment) -> bool {
+        if self.feeds.get(id).is_some_and(|feed| !feed.looks_the_same(metadata)) {
+            self.look(id, now);
+        }
+        self.feeds.get(id).is_some_and(Feed::can_be_read_again)
     }
 
     /// Copies the rest of files that have no name any more, so that no kill can lose it. Returns whether there is more

@@ -5,10 +5,13 @@
 mod adopting;
 mod archives;
 mod books;
+mod budgets;
 mod ending;
 mod feeds;
 mod files;
+mod framers;
 mod groups;
+mod held;
 mod keeping;
 mod reading;
 mod settling;
@@ -27,10 +30,13 @@ use bytes::Bytes;
 use inotify::Inotify;
 
 use self::books::Books;
+use self::budgets::Budgets;
 use self::feeds::Feeds;
 use self::files::Files;
 pub(crate) use self::files::OpenFiles;
+use self::framers::Framers;
 use self::groups::Groups;
+use self::held::Held;
 use self::keeping::NOTED_A_TICK;
 use self::streams::Streams;
 use super::batch::{FileId, Pool};
@@ -156,6 +162,8 @@ pub(crate) struct Engine {
     names: Names,
     files: Files,
     feeds: Feeds,
+    framers: Framers,
+    held: Held,
     streams: Streams,
     books: Books,
     buffer: Buffer,
@@ -187,7 +195,9 @@ impl Engine {
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
-        let (books, known) = Books::open(state_dir)?;
+        let (mut books, mut known) = Books::open(state_dir)?;
+        let framers = Framers::new(&settings);
+        books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
         let files = Files::new(&settings, inotify, known, SpillDirectory::below(state_dir));
         let budget = Budget::open(&state_dir.join("spool"), SPOOL_LIMIT)?;
@@ -197,6 +207,8 @@ impl Engine {
             names: Names::default(),
             files,
             feeds,
+            framers,
+            held: Held::default(),
             streams,
             books,
             buffer: Buffer::default(),
@@ -245,6 +257,9 @@ impl Engine {
         }
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
+        }
+        if !self.stopping {
+            self.read_the_held(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -317,7 +332,7 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at]
+        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot), self.groups.wake_at(), self.slots_free_at]
             .into_iter()
             .flatten()
             .min()

@@ -234,8 +234,12 @@ impl Feed {
 
     /// Whether the file is as it was at the last look, when all of it was read; `metadata` is its own.
     pub(crate) fn is_unchanged(&self, metadata: &Metadata) -> bool {
-        let same_time = self.file().is_some_and(|file| file.modified == modified(metadata));
-        same_time && self.size == metadata.len() && self.read_to_end_at == Some(self.size)
+        self.looks_the_same(metadata) && self.read_to_end_at == Some(self.size)
+    }
+
+    /// Whether the file has the size and time of change that it had at the last look; `metadata` is its own.
+    pub(crate) fn looks_the_same(&self, metadata: &Metadata) -> bool {
+        self.size == metadata.len() && self.file().is_some_and(|file| file.modified == modified(metadata))
     }
 
     /// Whether all that there was at the last look was read.
