@@ -6,6 +6,7 @@ mod credentials;
 mod demo;
 mod doors;
 mod emulator_conformance;
+mod framing;
 mod harness;
 mod house;
 mod names;
