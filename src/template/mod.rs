@@ -56,7 +56,7 @@ impl FromIterator<(String, String)> for Names {
 }
 
 /// The names that may always stand in braces; beside them, `tag:KEY` and the names of `[variables]`.
-pub const BUILT_IN: [&str; 10] = [
+pub const BUILT_IN: [&str; 12] = [
     "instance_id",
     "region",
     "availability_zone",
@@ -67,10 +67,12 @@ pub const BUILT_IN: [&str; 10] = [
     "private_ip",
     "file_name",
     "file_path",
+    "unit",
+    "date",
 ];
 
-/// Names that will be built in one day: a variable that took one would change its meaning at an upgrade.
-pub const RESERVED: [&str; 2] = ["date", "unit"];
+/// Those of them that only some kinds of source know.
+pub const OF_SOURCES: [&str; 3] = ["file_name", "file_path", "unit"];
 
 /// What stands before the key of an instance tag.
 const TAG: &str = "tag:";
@@ -133,6 +135,14 @@ impl Template {
         self.parts.iter().filter_map(|part| match part {
             Part::Hole { name, .. } => Some(&self.text[name.clone()]),
             Part::Literal(_) => None,
+        })
+    }
+
+    /// The names in braces that have no fallback.
+    pub fn needed(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Hole { name, fallback: None } => Some(&self.text[name.clone()]),
+            Part::Hole { .. } | Part::Literal(_) => None,
         })
     }
 
@@ -259,13 +269,6 @@ mod tests {
         let message = Template::parse("{env}", &["environment"]).unwrap_err().message;
         assert!(message.starts_with("unknown name `env`; expected one of instance_id, "), "{message}");
         assert!(message.ends_with("tag:KEY, environment"), "{message}");
-    }
-
-    #[test]
-    fn names_that_are_not_built_yet_are_unknown() {
-        for text in ["{unit}", "{date}"] {
-            assert!(Template::parse(text, &[]).is_err());
-        }
     }
 
     #[test]
