@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::statvfs;
 
 /// What stands in the spool are log lines: nobody else's.
-const MODE: u32 = 0o700;
+pub(super) const MODE: u32 = 0o700;
 
 /// This part of the filesystem is left free: a twentieth, what ext4 keeps back for root by default, and for the same
 /// reason: a disk that is quite full stops more than logs.

@@ -40,7 +40,9 @@ pub(crate) enum Refused {
         share: u64,
     },
     /// The caller has too many streams.
-    #[error("user {uid} has {MOST_SEGMENTS} segments in the spool; name fewer streams, or wait until they are delivered")]
+    #[error(
+        "user {uid} has {MOST_SEGMENTS} segments in the spool; name fewer streams, or wait until they are delivered"
+    )]
     Segments {
         /// Who.
         uid: u32,
@@ -218,24 +220,21 @@ impl Spool {
         Ok(true)
     }
 
-    /// Promises room for a new segment of `key` with `bytes` in all, and gives it a number; nobody reads or seals it
-    /// until [`Spool::written`].
-    pub(super) fn begin(&self, key: &Arc<Key>, begin: u64, bytes: u64) -> Result<u64, Refused> {
+    /// Promises room for a new segment of `key`, with a header of `header` bytes and `bytes` of records, and gives it a
+    /// number. Nobody seals it until [`Spool::written`].
+    pub(super) fn begin(&self, key: &Arc<Key>, header: u64, bytes: u64) -> Result<u64, Refused> {
         let mut catalogue = self.catalogue();
         if catalogue.share(key.uid).segments >= MOST_SEGMENTS {
             return Err(Refused::Segments { uid: key.uid });
         }
-        catalogue.admit(key.uid, bytes, &self.0.budget)?;
+        catalogue.admit(key.uid, header + bytes, &self.0.budget)?;
         // By the clock, so that no number is ever used again, even if all segments are gone and the checkpoint knows some.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         let number = catalogue.next.max(u64::try_from(now).unwrap_or_default());
         catalogue.next = number + 1;
-        catalogue.add(Listed { number, key: key.clone(), begin, length: begin, sealed: false });
-        // The share was counted by `admit`.
-        catalogue.share(key.uid).bytes -= begin;
-        if let Some(entry) = catalogue.segments.get_mut(&number) {
-            entry.writing = true;
-        }
+        catalogue.share(key.uid).segments += 1;
+        let listed = Listed { number, key: key.clone(), begin: header, length: header, sealed: false };
+        catalogue.segments.insert(number, Entry { listed, writing: true });
         Ok(number)
     }
 

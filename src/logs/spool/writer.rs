@@ -3,13 +3,12 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 
 use super::segment::{self, Key};
 use super::store::{Refused, Spool};
-use crate::logs::disk;
 
 /// A segment of this size is complete: a few of the largest batches, so that room comes back while the rest is still
 /// delivered, and one damaged place costs little.
@@ -27,6 +26,8 @@ pub(crate) struct Append {
     pub(crate) records: Vec<u8>,
     /// Whether they count as written only once they are durable.
     pub(crate) durable: bool,
+    /// Whether nothing will follow them in their segment.
+    pub(crate) last: bool,
 }
 
 /// The writer.
@@ -34,6 +35,8 @@ pub(crate) struct Append {
 pub(crate) struct Writer {
     spool: Spool,
     open: HashMap<Arc<Key>, Open>,
+    /// Completed, and not durable yet.
+    completed: Vec<File>,
     /// Counts appends, to know the longest unused.
     turn: u64,
 }
@@ -51,7 +54,7 @@ struct Open {
 impl Writer {
     /// Writes into `spool`; into new segments only.
     pub(crate) fn new(spool: Spool) -> Self {
-        Self { spool, open: HashMap::new(), turn: 0 }
+        Self { spool, open: HashMap::new(), completed: Vec::new(), turn: 0 }
     }
 
     /// Writes each of `appends` whole or not at all, and syncs once for all that want to be durable.
@@ -73,30 +76,31 @@ impl Writer {
     /// Makes all that was written durable.
     ///
     /// # Errors
-    /// When something may never be: its segment is completed, and is delivered nevertheless if it can be read.
+    /// When something may never be. Nothing more is written behind it; it is delivered nevertheless if it can be read.
     pub(crate) fn sync(&mut self) -> io::Result<()> {
-        let mut failure = None;
+        let mut result = Ok(());
+        for file in self.completed.drain(..) {
+            result = result.and(file.sync_data());
+        }
         let spool = &self.spool;
         self.open.retain(|_, open| {
-            if !open.dirty {
+            if !std::mem::take(&mut open.dirty) {
                 return true;
             }
-            open.dirty = false;
-            match disk::sync(&open.file) {
-                Ok(()) => true,
-                Err(error) => {
-                    spool.written(open.number, open.length, true);
-                    failure = Some(error);
-                    false
-                }
+            let synced = open.file.sync_data();
+            let is_well = synced.is_ok();
+            if !is_well {
+                spool.written(open.number, open.length, true);
             }
+            result = std::mem::replace(&mut result, Ok(())).and(synced);
+            is_well
         });
-        failure.map_or(Ok(()), Err)
+        result
     }
 
     /// Whether there is something to sync.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.open.values().any(|open| open.dirty)
+        !self.completed.is_empty() || self.open.values().any(|open| open.dirty)
     }
 
     fn append(&mut self, append: &Append) -> Result<(), Refused> {
@@ -104,30 +108,30 @@ impl Writer {
         let bytes = append.records.len() as u64;
         if let Some(open) = self.open.get(&append.key) {
             if self.spool.extend(open.number, bytes)? {
-                return self.put(&append.key, &append.records, bytes);
+                return self.put(append);
             }
             // Completed from the other side: all of it was delivered.
-            self.open.remove(&append.key);
+            self.close(&append.key);
         }
-        self.make_room()?;
-        let promised = self.begin(&append.key, bytes)?;
-        self.put(&append.key, &append.records, promised)
+        self.make_room();
+        self.begin(&append.key, bytes)?;
+        self.put(append)
     }
 
-    /// A new segment; returns how many bytes were promised for it and `bytes` of records.
-    fn begin(&mut self, key: &Arc<Key>, bytes: u64) -> Result<u64, Refused> {
+    /// A new segment, with `bytes` of records promised for it.
+    fn begin(&mut self, key: &Arc<Key>, bytes: u64) -> Result<(), Refused> {
         let header = segment::header(key);
-        let promised = header.len() as u64 + bytes;
-        let number = self.spool.begin(key, header.len() as u64, promised)?;
+        let length = header.len() as u64;
+        let number = self.spool.begin(key, length, bytes)?;
         match self.create(number, &header) {
             Ok(file) => {
-                let open = Open { number, file, length: header.len() as u64, dirty: true, used: self.turn };
-                self.open.insert(key.clone(), open);
-                Ok(promised)
+                self.open.insert(key.clone(), Open { number, file, length, dirty: true, used: self.turn });
+                Ok(())
             }
             Err(error) => {
-                self.spool.unwritten(number, promised, true);
-                self.spool.forget(number);
+                self.spool.unwritten(number, bytes, true);
+                // What there is of it is no segment.
+                self.spool.remove(number)?;
                 Err(error.into())
             }
         }
@@ -136,47 +140,53 @@ impl Writer {
     fn create(&self, number: u64, header: &[u8]) -> io::Result<File> {
         let path = self.spool.path_of(number);
         let mut file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?;
-        disk::write(&mut file, header)?;
+        file.write_all(header)?;
         // A file that is durable without its name is not to be found.
-        disk::sync(&File::open(self.spool.directory())?)?;
+        File::open(self.spool.directory())?.sync_all()?;
         Ok(file)
     }
 
-    /// Writes what `promised` was promised for.
-    fn put(&mut self, key: &Arc<Key>, records: &[u8], promised: u64) -> Result<(), Refused> {
-        let Some(open) = self.open.get_mut(key) else { return Ok(()) };
+    /// Writes what room was promised for.
+    fn put(&mut self, append: &Append) -> Result<(), Refused> {
+        let Some(open) = self.open.get_mut(&append.key) else { return Ok(()) };
+        let bytes = append.records.len() as u64;
         open.used = self.turn;
-        if let Err(error) = disk::write(&mut open.file, records) {
+        if let Err(error) = open.file.write_all(&append.records) {
             // What was written of them is taken back, or else nothing is written behind it.
             let broken = open.file.set_len(open.length).is_err();
-            self.spool.unwritten(open.number, promised, broken);
+            self.spool.unwritten(open.number, bytes, broken);
             if broken {
-                self.open.remove(key);
+                self.close(&append.key);
             }
             return Err(error.into());
         }
-        open.length += records.len() as u64;
+        open.length += bytes;
         open.dirty = true;
-        let complete = open.length >= COMPLETE || key.long_line.is_some();
+        let complete = append.last || open.length >= COMPLETE;
         self.spool.written(open.number, open.length, complete);
+        if complete {
+            self.close(&append.key);
+        }
         Ok(())
     }
 
+    /// Lets go of a completed segment, once it is synced.
+    fn close(&mut self, key: &Key) {
+        if let Some(open) = self.open.remove(key).filter(|open| open.dirty) {
+            self.completed.push(open.file);
+        }
+    }
+
     /// Completes the longest unused segment if as many are open as may be.
-    fn make_room(&mut self) -> io::Result<()> {
+    fn make_room(&mut self) {
         if self.open.len() < MOST_OPEN {
-            return Ok(());
+            return;
         }
-        let Some(key) = self.open.iter().min_by_key(|(_, open)| open.used).map(|(key, _)| key.clone()) else {
-            return Ok(());
-        };
-        if let Some(open) = self.open.remove(&key) {
-            self.spool.written(open.number, open.length, true);
-            if open.dirty {
-                return disk::sync(&open.file);
-            }
+        let unused = self.open.iter().min_by_key(|(_, open)| open.used);
+        if let Some((key, number, length)) = unused.map(|(key, open)| (key.clone(), open.number, open.length)) {
+            self.spool.written(number, length, true);
+            self.close(&key);
         }
-        Ok(())
     }
 }
 
