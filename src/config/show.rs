@@ -10,7 +10,7 @@ use super::{Config, Loaded, Origins, credentials, imds, logs, root};
 use crate::logs::{FileSettings, SocketSettings, Target};
 
 /// Keys of the tables of sources that are taken from `[logs]` when they are not set.
-const INHERITED: [&str; 3] = ["log_group", "log_stream", "retention_in_days"];
+const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
 /// The dotted names of the tables of sources.
 const SOURCES: [&str; 2] = ["logs.file", "logs.socket"];
@@ -109,6 +109,7 @@ fn sections(config: &Config) -> Vec<Section> {
             "logs",
             vec![
                 ("flush_interval", json!(Span(config.logs.flush_interval).to_string())),
+                ("compression", word(&logs::COMPRESSIONS, &config.logs.compression)),
                 ("memory_limit", json!(Size(config.logs.memory_limit).to_string())),
                 ("spool_limit", json!(Size(config.logs.spool_limit).to_string())),
             ],
@@ -153,11 +154,15 @@ fn source_section(name: &str, index: usize, rows: Vec<(&str, Value)>) -> Section
     Section { header: format!("[[{name}]]"), ..section(&format!("{name}[{index}]"), rows) }
 }
 
-fn target_rows(target: &Target) -> [(&'static str, Value); 3] {
+fn target_rows(target: &Target) -> [(&'static str, Value); 6] {
+    let group = &target.group;
     [
         ("log_group", json!(target.log_group.text())),
         ("log_stream", json!(target.log_stream.text())),
-        ("retention_in_days", json!(target.retention_in_days)),
+        ("retention_in_days", json!(group.retention_in_days)),
+        ("log_class", group.log_class.map_or(Value::Null, |class| word(&logs::LOG_CLASSES, &class))),
+        ("kms_key_id", json!(group.kms_key_id)),
+        ("tags", if group.tags.is_empty() { Value::Null } else { json!(group.tags) }),
     ]
 }
 
@@ -171,9 +176,9 @@ fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
 fn toml_value(value: &Value) -> String {
     match value {
         Value::Array(values) => format!("[{}]", values.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
-        Value::Object(rows) => {
-            let rows: Vec<String> = rows.iter().map(|(key, value)| format!("{key} = {}", toml_value(value))).collect();
-            format!("{{ {} }}", rows.join(", "))
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
         }
         value => value.to_string().replace('\u{7f}', "\\u007f"),
     }

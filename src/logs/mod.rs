@@ -7,6 +7,7 @@ mod coverage;
 mod creation;
 mod dead_letters;
 mod delivery;
+mod disk;
 mod engine;
 mod framing;
 mod ledger;
@@ -19,7 +20,7 @@ mod spool;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
 pub use settings::{
-    FileSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, SocketKind,
-    SocketSettings, StartAt, Syntax, Target,
+    Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, LogClass,
+    RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt, Syntax, Target,
 };
 pub use shipper::{LogShipper, Place};

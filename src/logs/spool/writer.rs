@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 
 use super::segment::{self, Key};
 use super::store::{Refused, Spool};
+use crate::logs::disk;
 
 /// A segment of this size is complete: a few of the largest batches, so that room comes back while the rest is still
 /// delivered, and one damaged place costs little.
@@ -80,14 +81,14 @@ impl Writer {
     pub(crate) fn sync(&mut self) -> io::Result<()> {
         let mut result = Ok(());
         for file in self.completed.drain(..) {
-            result = result.and(file.sync_data());
+            result = result.and(disk::sync(&file));
         }
         let spool = &self.spool;
         self.open.retain(|_, open| {
             if !std::mem::take(&mut open.dirty) {
                 return true;
             }
-            let synced = open.file.sync_data();
+            let synced = disk::sync(&open.file);
             let is_well = synced.is_ok();
             if !is_well {
                 spool.written(open.number, open.length, true);
@@ -140,9 +141,9 @@ impl Writer {
     fn create(&self, number: u64, header: &[u8]) -> io::Result<File> {
         let path = self.spool.path_of(number);
         let mut file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)?;
-        file.write_all(header)?;
+        disk::write(&mut file, header)?;
         // A file that is durable without its name is not to be found.
-        File::open(self.spool.directory())?.sync_all()?;
+        disk::sync(&File::open(self.spool.directory())?)?;
         Ok(file)
     }
 
@@ -151,7 +152,7 @@ impl Writer {
         let Some(open) = self.open.get_mut(&append.key) else { return Ok(()) };
         let bytes = append.records.len() as u64;
         open.used = self.turn;
-        if let Err(error) = open.file.write_all(&append.records) {
+        if let Err(error) = disk::write(&mut open.file, &append.records) {
             // What was written of them is taken back, or else nothing is written behind it.
             let broken = open.file.set_len(open.length).is_err();
             self.spool.unwritten(open.number, bytes, broken);
