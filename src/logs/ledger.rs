@@ -49,7 +49,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.events += other.events;
         self.bytes += other.bytes;
     }

@@ -24,6 +24,7 @@ use inotify::Inotify;
 use self::books::Books;
 use self::feeds::Feeds;
 use self::groups::Groups;
+pub(crate) use self::reading::{group_name, stream_name};
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;

@@ -295,13 +295,13 @@ fn expected_body(unread: u64) -> usize {
 }
 
 /// CloudWatch's rule for group names, `[.\-_/#A-Za-z0-9]{1,512}`: what else a filled-in name holds becomes `_`.
-fn group_name(name: &str) -> String {
+pub(crate) fn group_name(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
     name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_GROUP_NAME).collect()
 }
 
 /// CloudWatch's rule for stream names: 1–512 characters without `:` and `*`.
-fn stream_name(name: &str) -> String {
+pub(crate) fn stream_name(name: &str) -> String {
     let allowed = |c: char| c != ':' && c != '*' && !c.is_control();
     name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_STREAM_NAME).collect()
 }

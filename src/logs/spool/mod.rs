@@ -23,5 +23,6 @@ mod writer;
 
 pub(crate) use budget::{Budget, Full};
 pub(crate) use segment::Key;
-pub(crate) use store::{Listed, Refused, Spool};
+pub use store::Spool;
+pub(crate) use store::{Listed, Refused, Trouble};
 pub(crate) use writer::{Append, Writer};

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::budget::{Budget, Full};
 use super::quarantine;
 use super::segment::{self, Key};
+use crate::logs::ledger::Count;
 
 /// The spool's name in the state directory.
 const NAME: &str = "spool";
@@ -69,15 +70,25 @@ pub(crate) struct Listed {
 
 /// The spool. Clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Spool(Arc<Inner>);
+pub struct Spool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
     budget: Budget,
     catalogue: Mutex<Catalogue>,
-    /// Told when there is more to read.
+    /// Told when there is more to read, or something to be said.
     news: watch::Sender<()>,
+    trouble: Mutex<Trouble>,
+}
+
+/// What went wrong since the engine asked last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// Why somebody waits for room, or waited.
+    pub(crate) refusal: Option<String>,
+    /// Records that found no room and whose senders could not wait, by key.
+    pub(crate) lost: BTreeMap<Arc<Key>, Count>,
 }
 
 #[derive(Debug, Default)]
@@ -123,7 +134,13 @@ impl Spool {
             }
         }
         let news = watch::Sender::new(());
-        Ok(Self(Arc::new(Inner { directory, budget, catalogue: Mutex::new(catalogue), news })))
+        Ok(Self(Arc::new(Inner {
+            directory,
+            budget,
+            catalogue: Mutex::new(catalogue),
+            news,
+            trouble: Mutex::default(),
+        })))
     }
 
     /// Its room.
@@ -131,9 +148,35 @@ impl Spool {
         &self.0.budget
     }
 
-    /// Told when there is more to read.
+    /// From now on it may hold that much.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.0.budget.set_limit(limit);
+    }
+
+    /// Told when there is more to read, or something to be said.
     pub(crate) fn news(&self) -> watch::Receiver<()> {
         self.0.news.subscribe()
+    }
+
+    /// Somebody waits for room.
+    pub(crate) fn note_refusal(&self, reason: &str) {
+        self.trouble().refusal = Some(reason.to_owned());
+        self.0.news.send_replace(());
+    }
+
+    /// Records of `key` found no room, and their sender did not wait.
+    pub(crate) fn note_loss(&self, key: &Arc<Key>, count: Count) {
+        self.trouble().lost.entry(key.clone()).or_default().add(count);
+        self.0.news.send_replace(());
+    }
+
+    /// What went wrong since this was asked last.
+    pub(crate) fn take_trouble(&self) -> Trouble {
+        std::mem::take(&mut *self.trouble())
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.0.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All segments, by number.
