@@ -156,8 +156,14 @@ impl Batch {
         if self.segments.last().is_some_and(|last| last.file == file && last.end == start) {
             return;
         }
+        self.drop_empty_segment();
         let segment = Segment { file, start, end: start, start_parts: parts, end_parts: parts, ..Segment::default() };
         self.segments.push(segment);
+    }
+
+    /// A run of which nothing was read ends: another batch may begin its own run at the same place.
+    fn drop_empty_segment(&mut self) {
+        self.segments.pop_if(|last| last.start == last.end);
     }
 
     /// Adds a record to the run begun last. `false`, and nothing added, when the batch has no room for it.
@@ -271,6 +277,7 @@ impl Batch {
 
     /// Closes the body: nothing is added any more.
     pub(crate) fn seal(mut self, log_group: &str, log_stream: &str) -> Sealed {
+        self.drop_empty_segment();
         let tail = self.body.len();
         self.body.extend_from_slice(b"],\"logGroupName\":\"");
         json::escape_into(&mut self.body, log_group, false);
