@@ -1,5 +1,6 @@
 //! The syntax of the `[[logs.socket]]` tables.
 
+use super::framing;
 use super::target::{self, Inherited};
 use crate::caller::{Rule, Rules};
 use crate::config::report::Problem;
@@ -41,8 +42,9 @@ fn read(
     let syntax = table.choice("syntax", &SYNTAXES).unwrap_or_default();
     let allow = allowed(&mut table);
     let target = target::read_inheriting(&mut table, inherited, variables, &[]);
+    let framing = framing::read(&mut table);
     table.finish();
-    Some(SocketSettings { path: path?, kind, syntax, allow, target: target? })
+    Some(SocketSettings { path: path?, kind, syntax, allow, target: target?, framing })
 }
 
 fn checked_path(table: &Reader<'_>, path: Located<String>, names: &mut Vec<Located<String>>) -> Option<String> {

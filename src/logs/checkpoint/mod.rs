@@ -13,6 +13,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use jiff::civil::Date;
+
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
@@ -36,6 +38,8 @@ pub(crate) struct State {
     pub(crate) files: BTreeMap<FileId, FileState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
+    /// What tables with a budget have spent on which day, by their keys.
+    pub(crate) budgets: BTreeMap<String, (Date, u64)>,
 }
 
 impl State {
@@ -52,6 +56,9 @@ impl State {
             Record::Forget(id) => {
                 self.files.remove(&id);
             }
+            Record::Budget { table, day, spent } => {
+                self.budgets.insert(table, (day, spent));
+            }
         }
     }
 
@@ -60,7 +67,10 @@ impl State {
         let files = self.files.values().cloned().map(Record::File);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
-        instance.into_iter().chain(files).chain(sources)
+        let budgets = self.budgets.iter();
+        let budgets =
+            budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
+        instance.into_iter().chain(files).chain(sources).chain(budgets)
     }
 }
 

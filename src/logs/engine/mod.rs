@@ -3,8 +3,11 @@
 //! and runs where blocking is allowed.
 
 mod books;
+mod budgets;
 mod feeds;
+mod framers;
 mod groups;
+mod held;
 mod reading;
 mod settling;
 mod showing;
@@ -22,8 +25,11 @@ use bytes::Bytes;
 use inotify::Inotify;
 
 use self::books::Books;
+use self::budgets::Budgets;
 use self::feeds::Feeds;
+use self::framers::Framers;
 use self::groups::Groups;
+use self::held::Held;
 pub(crate) use self::reading::{group_name, stream_name};
 use self::streams::Streams;
 use self::survey::Files;
@@ -146,6 +152,8 @@ pub(crate) struct Engine {
     names: Names,
     files: Files,
     feeds: Feeds,
+    framers: Framers,
+    held: Held,
     streams: Streams,
     books: Books,
     buffer: Buffer,
@@ -176,7 +184,9 @@ impl Engine {
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
-        let (books, known) = Books::open(state_dir)?;
+        let (mut books, mut known) = Books::open(state_dir)?;
+        let framers = Framers::new(&settings);
+        books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
@@ -185,6 +195,8 @@ impl Engine {
             names: Names::default(),
             files,
             feeds,
+            framers,
+            held: Held::default(),
             streams,
             books,
             buffer: Buffer::default(),
@@ -230,6 +242,9 @@ impl Engine {
         }
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
+        }
+        if !self.stopping {
+            self.read_the_held(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -295,7 +310,7 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at]
+        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot), self.groups.wake_at(), self.slots_free_at]
             .into_iter()
             .flatten()
             .min()

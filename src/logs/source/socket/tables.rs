@@ -127,6 +127,7 @@ mod tests {
             syntax: Syntax::Line,
             allow: Rules(vec![Rule { user: Some((*user).to_owned()), ..Rule::default() }]),
             target: Target::new(template(group), template("{instance_id}")),
+            framing: crate::logs::framing::Settings::default(),
         };
         let (_, names) = watch::channel(Names::from_iter([("region".to_owned(), "eu-west-1".to_owned())]));
         Tables { sockets: sockets.iter().map(socket).collect(), names, directory: "/run/x".into() }
