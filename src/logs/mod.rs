@@ -18,7 +18,9 @@ pub mod sink;
 mod source;
 mod spool;
 
-pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
+pub use report::{
+    DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, SpoolSnapshot, Tally,
+};
 pub use settings::{
     Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, LogClass,
     RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt, Syntax, Target,

@@ -2,15 +2,16 @@
 //! Not what is written into them, which is `writer`'s, nor what is delivered, which is the checkpoint's.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
-use super::budget::{Budget, Full};
+use super::budget::{Budget, Full, MODE};
 use super::quarantine;
 use super::segment::{self, Key};
 use crate::logs::ledger::Count;
@@ -76,6 +77,8 @@ pub struct Spool(Arc<Inner>);
 struct Inner {
     directory: PathBuf,
     budget: Budget,
+    /// What has a lower number stood here when it was opened.
+    first: u64,
     catalogue: Mutex<Catalogue>,
     /// Told when there is more to read, or something to be said.
     news: watch::Sender<()>,
@@ -133,9 +136,10 @@ impl Spool {
                 None => quarantine::put_away(&directory, &path, &budget)?,
             }
         }
-        let news = watch::Sender::new(());
+        let (news, first) = (watch::Sender::new(()), catalogue.next);
         Ok(Self(Arc::new(Inner {
             directory,
+            first,
             budget,
             catalogue: Mutex::new(catalogue),
             news,
@@ -238,6 +242,27 @@ impl Spool {
             catalogue.share(uid).bytes -= bytes;
         }
         Ok(moved)
+    }
+
+    /// Moves what stood here when it was opened beside the spool: it is `owner`'s, another instance's.
+    ///
+    /// # Errors
+    /// When the disk says no; what was not moved stays on the list.
+    pub(crate) fn set_aside(&self, owner: &str) -> io::Result<()> {
+        let owner: String = owner.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        let aside = self.0.directory.with_file_name(format!("{NAME}.of-{owner}"));
+        let numbers: Vec<u64> = self.catalogue().segments.range(..self.0.first).map(|(number, _)| *number).collect();
+        if !numbers.is_empty() {
+            DirBuilder::new().recursive(true).mode(MODE).create(&aside)?;
+        }
+        for number in numbers {
+            let path = self.path_of(number);
+            fs::rename(&path, aside.join(path.file_name().unwrap_or_default()))?;
+            if let Some(listed) = self.catalogue().remove(number) {
+                self.0.budget.give_back(listed.length);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn directory(&self) -> &Path {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -150,6 +150,12 @@ impl Receiver {
     #[must_use]
     pub fn spool(&self) -> Spool {
         self.0.inbox.spool().clone()
+    }
+
+    /// Where the sockets are.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.0.tables().directory.clone()
     }
 
     /// From now on these tables count, also for who is connected. `names` fill in those of groups.
