@@ -17,7 +17,7 @@
 //! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.
 //!
 //! The leaves import nothing of ours: [`aws`] (how every SDK client is built), [`backoff`], [`caller`] (who is at the
-//! other end of a socket), [`clock`], [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the
+//! other end of a socket), [`clock`], [`door`] (how a unix socket comes to be open), [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the
 //! watchdog), [`template`] (`{instance_id}` and its kind).
 //!
 //! Two more rules: `logs` never imports `credentials` (the agent hands it an SDK configuration that carries a
@@ -32,6 +32,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod door;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod fault;

@@ -20,7 +20,6 @@ use self::cloud::{Cloud, Weather, failure};
 use self::logs::Logs;
 use super::*;
 use crate::logs::creation::Created;
-use crate::logs::creation::Created;
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 

@@ -120,7 +120,7 @@ mod tests {
     use crate::template::Template;
 
     fn tables(sockets: &[(&str, &str, &str)]) -> Tables {
-        let template = |text| Template::parse(text, &[]).unwrap();
+        let template = |text: &str| Template::parse(text, &[]).unwrap();
         let socket = |(path, group, user): &(&str, &str, &str)| SocketSettings {
             path: (*path).to_owned(),
             kind: SocketKind::Stream,
