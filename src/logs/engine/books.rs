@@ -12,8 +12,9 @@ use jiff::civil::Date;
 use super::budgets::Budgets;
 use super::feeds::Feeds;
 use super::files::Files;
+use super::spooled::Spooled;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, Record, State};
+use crate::logs::checkpoint::{Checkpoint, FileState, Record, SegmentState, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -22,6 +23,8 @@ use crate::logs::ledger::Account;
 pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
+    /// The segments of the spool, by number.
+    pub(super) segments: BTreeMap<u64, SegmentState>,
     /// What tables with a budget had spent, and when, by their keys.
     pub(super) budgets: BTreeMap<String, (Date, u64)>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
@@ -35,7 +38,8 @@ pub(super) struct Known {
 impl Known {
     /// The highest id there is.
     pub(super) fn last_id(&self) -> Option<FileId> {
-        self.files.keys().max().copied()
+        let segments = self.segments.values().map(|segment| segment.id);
+        self.files.keys().copied().chain(segments).max()
     }
 }
 
@@ -59,7 +63,7 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, sources, looked_at, budgets } = opened.state;
+        let State { instance, files, segments, sources, looked_at, budgets } = opened.state;
         let is_new = files.is_empty() && sources.is_empty();
         let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
@@ -73,7 +77,8 @@ impl Books {
             looked_is_written: true,
             dirty: false,
         };
-        Ok((books, Known { files, budgets, is_new, written_at, looked_at }))
+        let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
+        Ok((books, Known { files, segments, budgets, is_new, written_at, looked_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -109,6 +114,17 @@ impl Books {
         self.looked_is_written = false;
     }
 
+    /// Writes down where an account stands.
+    pub(super) fn write_account(&mut self, source: &Arc<str>) -> io::Result<()> {
+        let account = self.accounts.get(source).cloned().unwrap_or_default();
+        self.append(&[Record::Source { name: source.to_string(), account }])
+    }
+
+    /// Writes down that a file is of no interest any more.
+    pub(super) fn forget(&mut self, id: FileId) -> io::Result<()> {
+        self.append(&[Record::Forget(id)])
+    }
+
     fn append(&mut self, records: &[Record]) -> io::Result<()> {
         self.dirty = true;
         self.checkpoint.append(records)
@@ -140,7 +156,7 @@ impl Books {
     }
 
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
-    pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds) -> io::Result<()> {
+    pub(super) fn maintain(&mut self, files: &Files, spooled: &Spooled, feeds: &mut Feeds) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
@@ -148,7 +164,8 @@ impl Books {
         let (instance, looked_at) = (self.instance.clone(), self.looked_at);
         let mut state = State { instance, sources, looked_at, ..State::default() };
         let known = files.states().map(Record::File);
-        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
+        let segments = spooled.known.values().cloned().map(Record::Segment);
+        known.chain(segments).chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -88,6 +88,8 @@ pub(super) struct Files {
     /// Files that are open, in the order in which they were opened. An entry counts only if its file is open.
     pub(super) open: VecDeque<FileId>,
     pub(super) spills: SpillDirectory,
+    /// How many bytes of the spool were freed at the start.
+    pub(super) swept: u64,
     /// What a pattern names and can't be followed.
     pub(super) unreadable: BTreeMap<PathBuf, Fault>,
     /// Directories that can't be read.
@@ -125,6 +127,7 @@ impl Files {
             archives: Archives::default(),
             open: VecDeque::new(),
             spills,
+            swept: 0,
             unreadable: BTreeMap::new(),
             hidden: BTreeSet::new(),
             passed_over: BTreeMap::new(),
@@ -138,7 +141,8 @@ impl Files {
                 files.known.insert(id, state);
             }
         }
-        files.spills.sweep(&files.known.values().filter(|state| state.spilled).map(|state| state.id).collect());
+        files.swept =
+            files.spills.sweep(&files.known.values().filter(|state| state.spilled).map(|state| state.id).collect());
         files
     }
 

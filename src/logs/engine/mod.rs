@@ -16,6 +16,7 @@ mod keeping;
 mod reading;
 mod settling;
 mod showing;
+mod spooled;
 mod streams;
 mod survey;
 mod warning;
@@ -38,6 +39,8 @@ use self::framers::Framers;
 use self::groups::Groups;
 use self::held::Held;
 use self::keeping::NOTED_A_TICK;
+pub(crate) use self::reading::{group_name, stream_name};
+use self::spooled::Spooled;
 use self::streams::Streams;
 use super::batch::{FileId, Pool};
 use super::creation::Created;
@@ -61,9 +64,6 @@ const SURVEY_SOON: Duration = Duration::from_millis(100);
 
 /// How often what can't wait for an event is done: files that are leaving, a checkpoint to sync or repair.
 const TICK: Duration = Duration::from_secs(1);
-
-/// How much the spool may hold.
-const SPOOL_LIMIT: u64 = 512 << 20;
 
 /// What happened.
 #[derive(Debug)]
@@ -95,6 +95,8 @@ pub(crate) enum Event {
         /// What differs and can't be changed, or why that is not known.
         result: Result<Option<String>, Failure>,
     },
+    /// There may be more in the spool.
+    Spooled,
     /// More names are known.
     Names(Names),
     /// Nothing is to be read any more; what was read is to be sent.
@@ -161,6 +163,7 @@ pub(crate) struct Engine {
     settings: Settings,
     names: Names,
     files: Files,
+    spooled: Spooled,
     feeds: Feeds,
     framers: Framers,
     held: Held,
@@ -176,6 +179,8 @@ pub(crate) struct Engine {
     groups: Groups,
     /// When a request that is never answered stops holding others up, if some wait for that.
     slots_free_at: Option<Duration>,
+    /// Groups whose full batches wait for a slot: more of theirs is not read before it could be sent.
+    starved: BTreeSet<Arc<str>>,
     warnings: BTreeMap<&'static str, Warning>,
     survey_at: Duration,
     tick_at: Duration,
@@ -199,13 +204,15 @@ impl Engine {
         let framers = Framers::new(&settings);
         books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
+        let spooled = Spooled::new(std::mem::take(&mut known.segments));
         let files = Files::new(&settings, inotify, known, SpillDirectory::below(state_dir));
-        let budget = Budget::open(&state_dir.join("spool"), SPOOL_LIMIT)?;
+        let budget = Budget::open(&state_dir.join("spool"), settings.spool_limit)?;
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
             settings,
             names: Names::default(),
             files,
+            spooled,
             feeds,
             framers,
             held: Held::default(),
@@ -219,6 +226,7 @@ impl Engine {
             budget,
             groups: Groups::default(),
             slots_free_at: None,
+            starved: BTreeSet::new(),
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,
@@ -238,7 +246,7 @@ impl Engine {
     pub(crate) fn into_open_files(self) -> OpenFiles {
         let open = self.feeds.into_all().filter_map(|feed| {
             let id = feed.id;
-            let Origin::File(file) = feed.origin;
+            let Origin::File(file) = feed.origin else { return None };
             file.into_file().map(|file| (id, file))
         });
         // What it was left itself and has not come to take over.
@@ -260,6 +268,7 @@ impl Engine {
         }
         if !self.stopping {
             self.read_the_held(now);
+            self.look_at_spool(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -279,6 +288,7 @@ impl Engine {
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.note_created(stream, result, now),
             Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
+            Event::Spooled => self.spooled.has_changed(),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.stopping = true;
@@ -321,7 +331,8 @@ impl Engine {
         self.note_grown(NOTED_A_TICK);
         self.forget_finished(now);
         self.spill_nameless(now);
-        if let Err(error) = self.books.maintain(&self.files, &mut self.feeds) {
+        self.tick_spool(now);
+        if let Err(error) = self.books.maintain(&self.files, &self.spooled, &mut self.feeds) {
             self.warn_of_checkpoint(&error);
         } else {
             self.warnings.remove("checkpoint_unwritable");
@@ -345,6 +356,7 @@ impl Engine {
             || !self.unsettled.is_empty()
             || self.pool.memory() > 0
             || self.books.is_dirty()
+            || self.spooled.needs_ticks()
             || self.feeds.all().any(|feed| !feed.is_active())
     }
 

@@ -10,6 +10,8 @@ pub(crate) mod gzip;
 pub(crate) mod identity;
 pub(crate) mod open;
 pub(crate) mod read;
+pub(crate) mod segment;
+pub(crate) mod socket;
 pub(crate) mod spill;
 pub(crate) mod tailed;
 pub(crate) mod watch;

@@ -62,13 +62,18 @@ impl SpillDirectory {
         let _ = fs::remove_file(self.path_of(id));
     }
 
-    /// Removes what a kill left behind: all but the spills of `keep`.
-    pub(crate) fn sweep(&self, keep: &BTreeSet<FileId>) {
+    /// Removes what a kill left behind: all but the spills of `keep`. Returns how many bytes that were.
+    pub(crate) fn sweep(&self, keep: &BTreeSet<FileId>) -> u64 {
         let kept: BTreeSet<PathBuf> = keep.iter().map(|id| self.path_of(*id)).collect();
-        let Ok(entries) = fs::read_dir(&self.0) else { return };
+        let Ok(entries) = fs::read_dir(&self.0) else { return 0 };
+        let mut freed = 0;
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| !kept.contains(path)) {
-            let _ = fs::remove_file(path);
+            let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len().min(metadata.blocks() * 512));
+            if fs::remove_file(path).is_ok() {
+                freed += bytes;
+            }
         }
+        freed
     }
 
     /// A spill for what `original` holds from `base` on, under the name of `id`.
@@ -225,7 +230,7 @@ mod tests {
             directory.begin(id, &original, 0).expect("makes");
         }
         directory.begin_nameless(0, b"", b"").expect("makes");
-        directory.sweep(&BTreeSet::from([2]));
+        assert_eq!(directory.sweep(&BTreeSet::from([2])), 0);
         assert_eq!((directory.path_of(1).exists(), directory.path_of(2).exists()), (false, true));
         assert_eq!(fs::read_dir(state.path().join(DIRECTORY)).expect("readable").count(), 1);
     }

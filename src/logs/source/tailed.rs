@@ -254,7 +254,7 @@ impl Feed {
 
     /// Looks at the file through its descriptor. A closed one is as it was, until somebody opens it.
     pub(super) fn look_at_file(&mut self, now: Duration) -> io::Result<Look> {
-        let Origin::File(file) = &mut self.origin;
+        let Origin::File(file) = &mut self.origin else { return Ok(Look::AtEnd) };
         let Some(descriptor) = &file.file else { return Ok(Look::AtEnd) };
         let metadata = descriptor.metadata()?;
         let (size, changed_at) = (metadata.len(), modified(&metadata));
@@ -265,6 +265,7 @@ impl Feed {
             if !file.fingerprint.content_stands(descriptor, size)? {
                 return Ok(Look::CutOff);
             }
+            file.fingerprint = file.fingerprint.grown(descriptor, size)?;
             if let Life::Leaving { quiet_since } = &mut file.life {
                 *quiet_since = now;
             }

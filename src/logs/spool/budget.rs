@@ -2,9 +2,9 @@
 //! more. Who writes below the spool's directory takes first what it will write, and gives back what it deleted. Not whose
 //! bytes they are: a caller's share is the store's.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::statvfs;
 
 /// What stands in the spool are log lines: nobody else's.
-const MODE: u32 = 0o700;
+pub(super) const MODE: u32 = 0o700;
 
 /// This part of the filesystem is left free: a twentieth, what ext4 keeps back for root by default, and for the same
 /// reason: a disk that is quite full stops more than logs.
@@ -47,7 +47,7 @@ pub(crate) struct Budget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
-    limit: u64,
+    limit: AtomicU64,
     used: AtomicU64,
 }
 
@@ -59,7 +59,7 @@ impl Budget {
     pub(crate) fn open(directory: &Path, limit: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(MODE).create(directory)?;
         let used = AtomicU64::new(size_of(directory)?);
-        Ok(Self(Arc::new(Inner { directory: directory.to_owned(), limit, used })))
+        Ok(Self(Arc::new(Inner { directory: directory.to_owned(), limit: limit.into(), used })))
     }
 
     /// Takes `bytes`, before they are written.
@@ -68,7 +68,7 @@ impl Budget {
     /// When there is no room for them; nothing is taken then.
     pub(crate) fn try_take(&self, bytes: u64) -> Result<(), Full> {
         self.leaves_room_for_others(bytes)?;
-        let limit = self.0.limit;
+        let limit = self.limit();
         let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit);
         match self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(()),
@@ -90,7 +90,12 @@ impl Budget {
 
     /// What may be used, in bytes.
     pub(crate) fn limit(&self) -> u64 {
-        self.0.limit
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// From now on that much may be used; what is above it stays until it is given back.
+    pub(super) fn set_limit(&self, limit: u64) {
+        self.0.limit.store(limit, Ordering::Relaxed);
     }
 
     /// A filesystem that does not say how full it is is not held against anybody: the write will tell.
@@ -102,13 +107,18 @@ impl Budget {
     }
 }
 
+/// What a file takes of the disk, at most: one may begin with a hole as long as what it is the rest of.
+fn length_of(metadata: &Metadata) -> u64 {
+    metadata.len().min(metadata.blocks() * 512)
+}
+
 /// The bytes of all files below `directory`.
 fn size_of(directory: &Path) -> io::Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        total += if metadata.is_dir() { size_of(&entry.path())? } else { metadata.len() };
+        total += if metadata.is_dir() { size_of(&entry.path())? } else { length_of(&metadata) };
     }
     Ok(total)
 }
