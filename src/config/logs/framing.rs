@@ -35,21 +35,27 @@ const PER_DAY: (Size, Size) = (Size(1024), Size(1 << 50));
 /// What is said of a source of lines.
 pub(super) fn read_lines(table: &mut Reader<'_>) -> Settings {
     let encoding = table.string("encoding").and_then(|label| encoding(table, &label)).unwrap_or_default();
-    let multiline = if table.has("multiline") { multiline(table.table("multiline")) } else { None };
+    let multiline = inner(table, "multiline").and_then(multiline);
     Settings { encoding, multiline, ..read(table) }
 }
 
 /// What is said of any source, also of one whose records are told by what it brings.
 pub(super) fn read(table: &mut Reader<'_>) -> Settings {
     Settings {
-        timestamp: if table.has("timestamp") { timestamp(table.table("timestamp")) } else { None },
-        json: table.has("json").then(|| json(table.table("json"))),
+        timestamp: inner(table, "timestamp").and_then(timestamp),
+        json: inner(table, "json").map(json),
         keep: patterns(table, "keep"),
         drop: patterns(table, "drop"),
         redact: table.tables("redact").into_iter().filter_map(redaction).collect(),
-        budget: if table.has("budget") { budget(table.table("budget")) } else { None },
+        budget: inner(table, "budget").and_then(budget),
         ..Settings::default()
     }
+}
+
+/// The table at `key`, if it is set.
+fn inner<'r>(table: &mut Reader<'r>, key: &'static str) -> Option<Reader<'r>> {
+    let is_set = table.has(key);
+    Some(table.table(key)).filter(|_| is_set)
 }
 
 fn encoding(table: &Reader<'_>, label: &Located<String>) -> Option<Encoding> {

@@ -177,7 +177,7 @@ impl Batch {
 
     /// A run of which nothing was read ends: another batch may begin its own run at the same place.
     fn drop_empty_segment(&mut self) {
-        self.segments.pop_if(|last| last.start == last.end);
+        self.segments.pop_if(|last| last.start == last.end && last.entries == 0);
     }
 
     /// Adds a record to the run begun last; `at` is the time of reading. `false`, and nothing added, when the batch has
