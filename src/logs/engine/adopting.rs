@@ -152,19 +152,8 @@ impl Engine {
         }
         let Some(state) = self.files.recognise(&file, &metadata)? else { return Ok(None) };
         self.files.known.remove(&state.id);
-        let feed = self.feed_of(stranger, state.id, state.source.into(), file, state.coverage)?;
+        let feed = feed_of(stranger, state.id, state.source.into(), file, state.coverage)?;
         Ok(Some(self.follow(feed, stranger, now)))
-    }
-
-    fn feed_of(
-        &self,
-        stranger: &Stranger,
-        id: FileId,
-        source: Arc<str>,
-        file: fs::File,
-        coverage: Coverage,
-    ) -> io::Result<Feed> {
-        Feed::of_file(id, stranger.path.clone(), source, Table::File(stranger.table), file, coverage)
     }
 
     /// Takes a feed in, at its place or as one that left it.
@@ -231,8 +220,8 @@ impl Engine {
     }
 
     /// Decides about files that are not known by their inode.
-    pub(super) fn settle_strangers(&mut self, strangers: Vec<Stranger>, adopted: &mut BTreeSet<FileId>, now: Moment) {
-        for stranger in &strangers {
+    pub(super) fn settle_strangers(&mut self, strangers: &[Stranger], adopted: &mut BTreeSet<FileId>, now: Moment) {
+        for stranger in strangers {
             match self.settle_stranger(stranger, now) {
                 Ok(id) => adopted.extend(id),
                 Err(error) => self.note_unreadable(&stranger.path, &error, None, now),
@@ -283,8 +272,8 @@ impl Engine {
         file: fs::File,
         now: Moment,
     ) -> io::Result<Option<FileId>> {
-        let (id, source) = (self.feeds.next_id(), self.source_of(stranger));
-        let feed = self.feed_of(stranger, id, source, file, Coverage::from(offset))?;
+        let (id, source) = (self.feeds.next_id(), source_of(stranger));
+        let feed = feed_of(stranger, id, source, file, Coverage::from(offset))?;
         Ok(Some(self.follow(feed, stranger, now)))
     }
 
@@ -313,7 +302,7 @@ impl Engine {
     ) -> io::Result<Option<FileId>> {
         tracing::info!(path = %stranger.path.display(), "going on in a copy of a file that is gone");
         if let Some(state) = self.files.known.remove(&id) {
-            let feed = self.feed_of(stranger, id, state.source.into(), file, state.coverage)?;
+            let feed = feed_of(stranger, id, state.source.into(), file, state.coverage)?;
             return Ok(Some(self.follow(feed, stranger, now)));
         }
         let Some(feed) = self.feeds.get_mut(id) else { return Ok(None) };
@@ -343,7 +332,7 @@ impl Engine {
         }
         let id = self.feeds.next_id();
         let source = stranger.path.to_string_lossy().into();
-        let feed = self.feed_of(stranger, id, source, file, Coverage::from(metadata.len()))?;
+        let feed = feed_of(stranger, id, source, file, Coverage::from(metadata.len()))?;
         Ok(Some(self.follow(feed, stranger, now)))
     }
 
@@ -357,7 +346,7 @@ impl Engine {
     ) -> io::Result<Option<FileId>> {
         let Some((source, offset)) = self.start_of(stranger, &file, metadata)? else { return Ok(None) };
         let id = self.feeds.next_id();
-        let feed = self.feed_of(stranger, id, source, file, Coverage::from(offset))?;
+        let feed = feed_of(stranger, id, source, file, Coverage::from(offset))?;
         self.files.unreadable.remove(&stranger.path);
         Ok(Some(self.follow(feed, stranger, now)))
     }
@@ -369,7 +358,7 @@ impl Engine {
         file: &fs::File,
         metadata: &Metadata,
     ) -> io::Result<Option<(Arc<str>, u64)>> {
-        let source = self.source_of(stranger);
+        let source = source_of(stranger);
         if !stranger.matched {
             return Ok(stranger.fresh.then_some((source, 0)));
         }
@@ -391,14 +380,6 @@ impl Engine {
             "raise `backfill_limit`, and remove the state of this agent to begin anew; or be content with what is new";
         self.set_warning("backfill_limited", Some(message), hint);
         Ok(Some((source, start)))
-    }
-
-    /// The source that a new file belongs to: its own path, or the name that it had before it was rotated.
-    pub(super) fn source_of(&self, stranger: &Stranger) -> Arc<str> {
-        match stranger.bases.first() {
-            Some(base) if !stranger.matched => base.as_str().into(),
-            _ => stranger.path.to_string_lossy().into(),
-        }
     }
 
     pub(super) fn note_unreadable(
@@ -430,4 +411,17 @@ fn may_become_copy(file: &fs::File, metadata: &Metadata, kin: &[Kin]) -> io::Res
 /// Whether it has the name of a compressed file, and is too short for one.
 fn is_beginning_of_archive(stranger: &Stranger, metadata: &Metadata) -> bool {
     metadata.len() < SHORTEST_PACKED && stranger.path.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// The feed of a stranger's file.
+fn feed_of(stranger: &Stranger, id: FileId, source: Arc<str>, file: fs::File, coverage: Coverage) -> io::Result<Feed> {
+    Feed::of_file(id, stranger.path.clone(), source, Table::File(stranger.table), file, coverage)
+}
+
+/// The source that a new file belongs to: its own path, or the name that it had before it was rotated.
+pub(super) fn source_of(stranger: &Stranger) -> Arc<str> {
+    match stranger.bases.first() {
+        Some(base) if !stranger.matched => base.as_str().into(),
+        _ => stranger.path.to_string_lossy().into(),
+    }
 }

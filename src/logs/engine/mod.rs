@@ -307,8 +307,7 @@ impl Engine {
                 }
                 Some(Change::Tree) => self.survey_soon(SURVEY_SOON, now),
                 Some(Change::Rights(path)) if self.files.is_hidden(&path) => self.survey_soon(SURVEY_SOON, now),
-                Some(Change::Rights(_)) => {}
-                None => {}
+                Some(Change::Rights(_)) | None => {}
             }
         }
         for path in grown {

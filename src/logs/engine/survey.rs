@@ -69,7 +69,7 @@ impl Engine {
             strangers.extend(self.visit_rotated(path, rotated, &mut adopted, now));
         }
         self.find_nameless(&mut adopted, now);
-        self.settle_strangers(strangers, &mut adopted, now);
+        self.settle_strangers(&strangers, &mut adopted, now);
         self.files.surveyed = true;
         self.files.looked_at = Some(self.files.look_began.0);
         self.books.looked(self.files.look_began.0);
@@ -217,7 +217,7 @@ impl Engine {
             let mut adopted = BTreeSet::new();
             let stranger = Stranger { path, table, bases: Vec::new(), matched: true, fresh: true };
             if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
-                self.settle_strangers(vec![stranger], &mut adopted, now);
+                self.settle_strangers(&[stranger], &mut adopted, now);
             }
             self.enlist(&adopted, now);
         }
