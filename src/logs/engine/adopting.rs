@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::files::Unsettled;
+use super::kin::may_become_copy;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::coverage::Coverage;
@@ -21,7 +22,6 @@ use crate::logs::source::backfill::next_line;
 use crate::logs::source::discover::Rotated;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::gzip::is_packed;
-use crate::logs::source::identity::Fingerprint;
 use crate::logs::source::open::{OpenError, open_regular};
 use crate::logs::source::tailed::Life;
 
@@ -47,16 +47,6 @@ pub(super) struct Stranger {
     pub(super) matched: bool,
     /// Whether it was never there when files were looked for: it is read from its beginning, if nobody knows it.
     pub(super) fresh: bool,
-}
-
-/// A file that a stranger may be, or be a copy of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kin {
-    pub(super) id: FileId,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) size: u64,
-    /// Whether its rest is looked for; else it is read already, or by a descriptor.
-    pub(super) sought: bool,
 }
 
 impl Engine {
@@ -192,31 +182,6 @@ impl Engine {
             self.files.by_path.remove(&before);
         }
         self.files.by_path.insert(stranger.path.clone(), id);
-    }
-
-    /// What a file beside `sources` may be, or be a copy of. The likeliest comes first: what is looked for, and of that
-    /// the one of which most is done.
-    pub(super) fn kin_of(&self, sources: &[String]) -> Vec<Kin> {
-        let mut kin = Vec::new();
-        if sources.is_empty() {
-            return kin;
-        }
-        for state in self.files.known.values().filter(|state| sources.contains(&state.source)) {
-            kin.push(Kin { id: state.id, fingerprint: state.fingerprint, size: state.size, sought: true });
-        }
-        for (feed, file) in self.feeds.files().filter(|(feed, _)| sources.iter().any(|source| **source == *feed.source))
-        {
-            let adrift = file.file().is_none() && !file.is_active();
-            let sought = adrift || file.is_cut();
-            kin.push(Kin { id: feed.id, fingerprint: file.fingerprint, size: feed.size, sought });
-        }
-        kin.extend(sources.iter().flat_map(|source| self.files.ended(source)).map(|ended| {
-            let (id, fingerprint, size) = (ended.id, ended.fingerprint, ended.size);
-            Kin { id, fingerprint, size, sought: false }
-        }));
-        kin.retain(|kin| kin.fingerprint.has_content());
-        kin.sort_by_key(|kin| std::cmp::Reverse((kin.sought, kin.fingerprint.position())));
-        kin
     }
 
     /// Decides about files that are not known by their inode.
@@ -396,16 +361,6 @@ impl Engine {
         }
         self.files.unreadable.insert(path.to_owned(), fault);
     }
-}
-
-/// Whether a file that is being written may become a copy of one of `kin`: as far as it goes it is like one.
-fn may_become_copy(file: &fs::File, metadata: &Metadata, kin: &[Kin]) -> io::Result<bool> {
-    for kin in kin {
-        if kin.fingerprint.may_become(file, metadata.len())? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// Whether it has the name of a compressed file, and is too short for one.

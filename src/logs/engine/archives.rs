@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::Engine;
-use super::adopting::{Kin, Stranger, source_of};
+use super::adopting::{Stranger, source_of};
+use super::kin::Kin;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::FileState;

@@ -13,6 +13,7 @@ mod framers;
 mod groups;
 mod held;
 mod keeping;
+mod kin;
 mod reading;
 mod settling;
 mod showing;
