@@ -170,6 +170,8 @@ pub(crate) struct Engine {
     groups: Groups,
     /// When a request that is never answered stops holding others up, if some wait for that.
     slots_free_at: Option<Duration>,
+    /// Groups whose full batches wait for a slot: more of theirs is not read before it could be sent.
+    starved: BTreeSet<Arc<str>>,
     warnings: BTreeMap<&'static str, Warning>,
     survey_at: Duration,
     tick_at: Duration,
@@ -213,6 +215,7 @@ impl Engine {
             unsettled: Vec::new(),
             groups: Groups::default(),
             slots_free_at: None,
+            starved: BTreeSet::new(),
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,

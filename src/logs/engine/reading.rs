@@ -142,7 +142,9 @@ impl Engine {
                 return budget == 0;
             }
             let Some(index) = self.streams.next_in_queue() else { break };
-            let Some(appetite) = self.streams.get(index).destination.appetite(now) else {
+            let destination = &self.streams.get(index).destination;
+            let starved = self.starved.contains(&destination.log_group);
+            let Some(appetite) = destination.appetite(now).filter(|_| !starved) else {
                 self.streams.queue_again(index);
                 continue;
             };
