@@ -20,36 +20,42 @@ const WORK: [(&str, &str); 4] = [
     ("nothing", ""),
     ("redact", "redact = [{ regex = 'password=\\S+', replace = \"password=***\" }]"),
     ("multi-line", "multiline.start = '^line \\d'"),
-    ("a time read", "timestamp = { regex = '^line \\d+ (\\S+)', format = \"%Y-%m-%dT%H:%M:%S%.fZ\", timezone = \"UTC\" }"),
+    (
+        "a time read",
+        "timestamp = { regex = '^line \\d+ (\\S+)', format = \"%Y-%m-%dT%H:%M:%S%.fZ\", timezone = \"UTC\" }",
+    ),
 ];
 
 fn row(what: String, cost: &Cost, sha: Duration) -> Row {
-    let measured = format!("{:.2} x sha256, {:.1} s, {:.1} MiB", ratio(cost, sha), cost.wall.as_secs_f64(), cost.peak_mib);
+    let measured =
+        format!("{:.2} x sha256, {:.1} s, {:.1} MiB", ratio(cost, sha), cost.wall.as_secs_f64(), cost.peak_mib);
     Row { what: what.into(), measured, goal: "", met: true, others: "" }
 }
 
 /// The same lines in more and more files, each to a stream of its own.
 pub(crate) fn files() -> Vec<Row> {
-    FILES.map(|files| {
-        let (host, lines) = (Host::new(), BYTES / LINE / files);
-        for file in 0..files {
-            host.write(&format!("{file:05}.log"), file * lines, lines);
-        }
-        let sha = yardstick(&host.logs());
-        row(format!("100 MB in {files} files"), &ship(&host, lines * files, Duration::ZERO), sha)
-    })
-    .into()
+    FILES
+        .map(|files| {
+            let (host, lines) = (Host::new(), BYTES / LINE / files);
+            for file in 0..files {
+                host.write(&format!("{file:05}.log"), file * lines, lines);
+            }
+            let sha = yardstick(&host.logs());
+            row(format!("100 MB in {files} files"), &ship(&host, lines * files, Duration::ZERO), sha)
+        })
+        .into()
 }
 
 /// The same bytes in longer and longer lines.
 pub(crate) fn lengths() -> Vec<Row> {
-    LENGTHS.map(|(length, name)| {
-        let (host, lines) = (Host::new(), BYTES / length);
-        host.write_long("app.log", 0, lines, length);
-        let sha = yardstick(&host.logs());
-        row(format!("100 MB in lines of {name}"), &ship(&host, lines, Duration::ZERO), sha)
-    })
-    .into()
+    LENGTHS
+        .map(|(length, name)| {
+            let (host, lines) = (Host::new(), BYTES / length);
+            host.write_long("app.log", 0, lines, length);
+            let sha = yardstick(&host.logs());
+            row(format!("100 MB in lines of {name}"), &ship(&host, lines, Duration::ZERO), sha)
+        })
+        .into()
 }
 
 /// The same lines, with more and more done to each.

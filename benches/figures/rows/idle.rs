@@ -56,7 +56,13 @@ pub(crate) fn idle() -> Vec<Row> {
             met: mib <= 10.0,
             others,
         },
-        Row { what: "  CPU".into(), measured: format!("{percent:.3} %"), goal: "<= 0.05 %", met: percent <= 0.05, others },
+        Row {
+            what: "  CPU".into(),
+            measured: format!("{percent:.3} %"),
+            goal: "<= 0.05 %",
+            met: percent <= 0.05,
+            others,
+        },
         Row {
             what: "  IMDS requests an hour".into(),
             measured: format!("{an_hour:.1} ({requests} in a minute, refresh in {:.0} min)", until_refresh * 60.0),

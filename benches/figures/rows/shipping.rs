@@ -45,7 +45,13 @@ pub(super) fn cpu_row(
     Row { what: what.into(), measured, goal, met: ratio <= most && cost.twice == 0, others }
 }
 
-pub(super) fn memory_row(what: impl Into<Cow<'static, str>>, cost: &Cost, goal: &'static str, most: f64, others: &'static str) -> Row {
+pub(super) fn memory_row(
+    what: impl Into<Cow<'static, str>>,
+    cost: &Cost,
+    goal: &'static str,
+    most: f64,
+    others: &'static str,
+) -> Row {
     Row { what: what.into(), measured: format!("{:.1} MiB", cost.peak_mib), goal, met: cost.peak_mib <= most, others }
 }
 
