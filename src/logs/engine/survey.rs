@@ -272,8 +272,8 @@ impl Engine {
                 continue;
             }
             for path in siblings(Path::new(&state.source)) {
-                let same = fs::metadata(&path).is_ok_and(|metadata| metadata.ino() == state.fingerprint.inode());
-                if same {
+                // An inode alone may have been used again: read as a new file it would be delivered twice.
+                if is_of(&path, &state) {
                     self.adopt(&path, table, life, adopted, now);
                 }
             }
@@ -356,4 +356,14 @@ impl Engine {
             read && feed.is_complete(now.boot) && feed.coverage.is_settled()
         })
     }
+}
+
+/// Whether the file at `path` is the one that the checkpoint knows.
+fn is_of(path: &Path, state: &FileState) -> bool {
+    let inode = fs::metadata(path).map(|metadata| metadata.ino());
+    if inode.ok() != Some(state.fingerprint.inode()) {
+        return false;
+    }
+    let Ok(file) = open_regular(path) else { return false };
+    file.metadata().and_then(|metadata| state.fingerprint.recognises(&file, &metadata)).unwrap_or(false)
 }
