@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Denial, Effect, Emulator, Fates, Fault, Host, SOON, fates, look_until, numbered, set_mode};
+use crate::harness::{
+    Agent, Denial, Effect, Emulator, Fates, Fault, Host, SOON, fates, look_until, numbered, set_mode,
+};
 
 /// A user that no rule of these tests names.
 const STRANGER: u32 = 65_534;
@@ -85,7 +87,8 @@ fn lines_and_syslog_of_all_kinds_arrive_and_the_spool_is_empty_afterwards() {
     app.write_all(b"one\ntwo\r\n\nhalf a line").expect("the agent reads");
     drop(app);
     let mut sys = connect(&host, "sys.sock");
-    sys.write_all(b"<13>Nov  2 03:04:05 h app: by its end\n36 <13>Nov  2 03:04:05 h app: by\nits length").expect("it reads");
+    sys.write_all(b"<13>Nov  2 03:04:05 h app: by its end\n36 <13>Nov  2 03:04:05 h app: by\nits length")
+        .expect("it reads");
     drop(sys);
     let dev = UnixDatagram::unbound().expect("a socket");
     let text = "<13>1 2026-11-22T08:00:00.250Z h app - - - datagram";
@@ -232,7 +235,9 @@ fn what_is_damaged_is_put_away_and_everything_else_arrives() {
     let report = agent.wait_until("it is said", |report| {
         report.list("/warnings").iter().any(|warning| warning["code"] == "spool_damaged")
     });
-    assert!(report.source("app.sock").is_some_and(|source| source["ledger"]["bytes"]["dropped"]["gap"].as_u64() > Some(0)));
+    assert!(
+        report.source("app.sock").is_some_and(|source| source["ledger"]["bytes"]["dropped"]["gap"].as_u64() > Some(0))
+    );
     assert_eq!(std::fs::read_dir(host.path("state/spool/quarantine")).expect("kept").count(), 1);
     wait_for_quarantine_only(&agent);
 }
