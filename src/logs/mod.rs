@@ -9,6 +9,7 @@ mod dead_letters;
 mod delivery;
 mod engine;
 mod framing;
+mod gaps;
 mod ledger;
 mod report;
 mod settings;

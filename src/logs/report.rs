@@ -106,7 +106,7 @@ impl fmt::Display for DestinationState {
 }
 
 /// One log stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DestinationSnapshot {
     /// Its group.
     pub log_group: String,
@@ -120,6 +120,12 @@ pub struct DestinationSnapshot {
     pub delivered_until: Option<Timestamp>,
     /// The time of the oldest event that was read and not accepted yet.
     pub oldest_pending_at: Option<Timestamp>,
+    /// How old that oldest event is; 0 when all that was read is accepted.
+    #[serde(default)]
+    pub lag_seconds: f64,
+    /// What was read for it since the start, and what became of that.
+    #[serde(default)]
+    pub ledger: Ledger,
     /// `PutLogEvents` calls, retries included.
     pub put_calls: u64,
     /// How many of them were throttled.

@@ -204,6 +204,8 @@ pub(super) mod tests {
                     put_calls: 250,
                     throttles: 3,
                     retries: 4,
+                    lag_seconds: 1.0,
+                    ledger: ledger(),
                     last_error: Some(denied),
                 }],
             },

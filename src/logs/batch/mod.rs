@@ -183,6 +183,13 @@ impl Batch {
         true
     }
 
+    /// Adds an event that stands for no record of any source, to a batch that holds no records.
+    pub(crate) fn push_marker(&mut self, text: &str) {
+        self.write_event(self.last, Message { text, replaced: false, plain: false }, "");
+        self.cost += text.len() + EVENT_OVERHEAD;
+        self.entries.push(Entry { body_end: u32::try_from(self.body.len()).unwrap_or(u32::MAX), bytes: 0 });
+    }
+
     fn has_no_room(&self, cost: usize, at: i64, limit: usize) -> bool {
         !self.entries.is_empty()
             && (self.cost + cost > LARGEST_COST
@@ -358,6 +365,14 @@ impl Sealed {
     /// The JSON of event `index`: `{"timestamp":…,"message":…}`.
     pub(crate) fn event(&self, index: usize) -> &[u8] {
         self.events_json(index..index + 1)
+    }
+
+    /// The time of event `index`.
+    pub(crate) fn event_at(&self, index: usize) -> Timestamp {
+        let json = self.event(index);
+        let digits = json.iter().skip(b"{\"timestamp\":".len()).take_while(|byte| **byte != b',');
+        let text: String = digits.map(|byte| char::from(*byte)).collect();
+        text.parse().ok().and_then(|millis| Timestamp::from_millisecond(millis).ok()).unwrap_or_default()
     }
 
     fn events_json(&self, range: Range<usize>) -> &[u8] {

@@ -1,6 +1,6 @@
 //! The accounts and the checkpoint they are kept in. Not the files: those are the survey's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -42,6 +42,10 @@ pub(super) struct Books {
     /// Lines of the checkpoint that could not be read.
     pub(super) torn: usize,
     dirty: bool,
+    /// Sources whose accounts may have changed since [`Books::take_touched`].
+    touched: BTreeSet<Arc<str>>,
+    /// Sources with gaps that are not said yet.
+    unsaid: BTreeSet<Arc<str>>,
 }
 
 impl Books {
@@ -50,20 +54,24 @@ impl Books {
         let opened = Checkpoint::open(state_dir)?;
         let State { instance, files, sources } = opened.state;
         let is_new = files.is_empty() && sources.is_empty();
-        let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
+        let accounts: BTreeMap<Arc<str>, _> =
+            sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
             checkpoint: opened.checkpoint,
-            accounts,
             instance,
             dead_letters: DeadLetters::in_directory(state_dir),
             torn: opened.torn,
             dirty: false,
+            touched: accounts.keys().cloned().collect(),
+            unsaid: BTreeSet::new(),
+            accounts,
         };
         Ok((books, Known { files, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
     pub(super) fn account(&mut self, source: &Arc<str>) -> &mut Account {
+        self.touched.insert(source.clone());
         self.accounts.entry(source.clone()).or_default()
     }
 
@@ -81,6 +89,39 @@ impl Books {
             }
             records.push(feed);
         }
+        self.append(&records)
+    }
+
+    /// Sources whose accounts may have changed since this was asked last.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Keeps in mind whether a source has gaps to be said.
+    pub(super) fn note_unsaid(&mut self, source: &Arc<str>) {
+        if self.accounts.get(source).is_some_and(|account| !account.gaps.is_empty()) {
+            self.unsaid.insert(source.clone());
+        } else {
+            self.unsaid.remove(source);
+        }
+    }
+
+    /// The accounts with gaps to be said.
+    pub(super) fn unsaid(&self) -> impl Iterator<Item = (&Arc<str>, &Account)> {
+        self.unsaid.iter().filter_map(|source| self.accounts.get_key_value(source))
+    }
+
+    /// Changes an account in what it has to say only.
+    pub(super) fn unsaid_of(&mut self, source: &Arc<str>) -> Option<&mut Account> {
+        self.accounts.get_mut(source)
+    }
+
+    /// Writes down where these accounts stand.
+    pub(super) fn write_accounts(&mut self, sources: &BTreeSet<Arc<str>>) -> io::Result<()> {
+        let accounts = sources.iter().filter_map(|source| self.accounts.get_key_value(source));
+        let records: Vec<Record> = accounts
+            .map(|(name, account)| Record::Source { name: name.to_string(), account: account.clone() })
+            .collect();
         self.append(&records)
     }
 
@@ -105,6 +146,7 @@ impl Books {
         let owner = self.instance.take().unwrap_or_default();
         let aside = self.checkpoint.set_aside(&owner)?;
         self.accounts.clear();
+        self.unsaid.clear();
         Ok(aside)
     }
 

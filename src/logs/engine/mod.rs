@@ -6,6 +6,7 @@ mod books;
 mod feeds;
 mod groups;
 mod reading;
+mod saying;
 mod settling;
 mod showing;
 mod streams;
@@ -156,6 +157,8 @@ pub(crate) struct Engine {
     groups: Groups,
     /// When a request that is never answered stops holding others up, if some wait for that.
     slots_free_at: Option<Duration>,
+    /// When a gap is to be said.
+    say_at: Option<Duration>,
     warnings: BTreeMap<&'static str, Warning>,
     survey_at: Duration,
     tick_at: Duration,
@@ -193,6 +196,7 @@ impl Engine {
             unsettled: Vec::new(),
             groups: Groups::default(),
             slots_free_at: None,
+            say_at: None,
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,
@@ -233,6 +237,7 @@ impl Engine {
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
         let more = !self.stopping && self.read(now);
+        self.say_gaps(now);
         self.send(&mut step, now);
         step.actions.extend(self.checks_due(now));
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
@@ -294,7 +299,7 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at]
+        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at, self.say_at]
             .into_iter()
             .flatten()
             .min()

@@ -213,7 +213,9 @@ impl Engine {
             let progress = read::fill(job, batch, &mut self.buffer, &self.suspect);
             let segment = batch.last_segment(id);
             let full = batch.is_full();
-            total += self.enter(id, before.as_ref(), segment.as_ref());
+            let read = self.enter(id, before.as_ref(), segment.as_ref());
+            self.streams.get_mut(index).destination.account.read(read);
+            total += read.bytes;
             match progress {
                 Err(error) => {
                     self.note_read_error(id, &error, now);
@@ -232,21 +234,21 @@ impl Engine {
     }
 
     /// Enters what was read into coverage and account.
-    fn enter(&mut self, id: FileId, before: Option<&Segment>, after: Option<&Segment>) -> u64 {
-        let Some(after) = after else { return 0 };
+    fn enter(&mut self, id: FileId, before: Option<&Segment>, after: Option<&Segment>) -> Count {
+        let Some(after) = after else { return Count::default() };
         let same = before.filter(|before| before.start == after.start);
         let old = same.map_or(Count::default(), count_of);
         let new = count_of(after);
         let read = Count { events: new.events - old.events, bytes: new.bytes - old.bytes };
         if read.bytes == 0 {
-            return 0;
+            return read;
         }
-        let Some(feed) = self.feeds.get_mut(id) else { return 0 };
+        let Some(feed) = self.feeds.get_mut(id) else { return Count::default() };
         feed.coverage.take(after.start, Place { offset: after.end, parts: after.end_parts });
         feed.fault = None;
         let source = feed.source.clone();
         self.books.account(&source).read(read);
-        read.bytes
+        read
     }
 
     /// Whether the feed was read as far as it goes.

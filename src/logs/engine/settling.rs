@@ -77,6 +77,7 @@ impl Engine {
             feed.unread();
             let source = feed.source.clone();
             self.books.account(&source).give_back(count_of(&segment));
+            self.streams.get_mut(index).destination.account.give_back(count_of(&segment));
             self.want(segment.file, now);
         }
     }
@@ -110,6 +111,9 @@ impl Engine {
     /// Everything of a shipment is accepted or given up: into the dead letters first, then the accounts, then the
     /// checkpoint. One whose dead letters can't be written waits.
     fn settle(&mut self, index: usize, shipment: Shipment, now: Moment) {
+        if shipment.is_marker() {
+            return self.was_said(&shipment);
+        }
         if let Err(error) = self.bury(index, &shipment, now) {
             let path = self.books.dead_letters.path().display().to_string();
             let message = format!("dead letters can't be written to '{path}': {error}");
@@ -117,10 +121,16 @@ impl Engine {
             self.unsettled.push((index, shipment));
             return;
         }
+        let place = self.streams.place(index);
         for (range, reason) in shipment.rejected() {
+            let times = (shipment.batch.event_at(range.start), shipment.batch.event_at(range.end - 1));
             for share in shipment.batch.shares_of(range.clone()) {
                 let count = Count { events: share.records, bytes: share.bytes };
-                self.settle_account(share.file, |account| account.drop(*reason, count));
+                self.streams.get_mut(index).destination.account.drop(*reason, count);
+                self.settle_account(share.file, |account| {
+                    account.drop(*reason, count);
+                    account.note_gaps(&place, times, now.boot);
+                });
             }
         }
         let mut touched = BTreeSet::new();
@@ -131,6 +141,11 @@ impl Engine {
                 bytes: segment.bytes() - segment.empty_bytes - rejected.bytes,
             };
             let empty = Count { events: segment.empty_records, bytes: segment.empty_bytes };
+            let account = &mut self.streams.get_mut(index).destination.account;
+            account.deliver(delivered);
+            if empty.events > 0 {
+                account.drop(Reason::Empty, empty);
+            }
             self.settle_account(segment.file, |account| {
                 account.deliver(delivered);
                 account.invalid_utf8 += segment.invalid_utf8;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Engine;
 use super::reading::missing_names;
 use crate::fault::Fault;
-use crate::logs::delivery::destination::{Destination, Moment};
+use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::Account;
 use crate::logs::source::feed::Feed;
 use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
@@ -23,7 +23,7 @@ impl Engine {
         Snapshot {
             ledger,
             sources: self.show_sources(now),
-            destinations: self.streams.all().map(Destination::snapshot).collect(),
+            destinations: self.streams.all().map(|stream| stream.snapshot(now)).collect(),
             buffers_bytes: self.buffers() as u64,
             warnings: self.warnings.values().cloned().collect(),
         }

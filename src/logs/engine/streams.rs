@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::logs::DestinationState;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
+use crate::logs::gaps::Where;
 use crate::logs::sink::{Accepted, Failure};
 
 /// A stream and the files that go to it.
@@ -90,14 +91,7 @@ impl Streams {
 
     /// From now on `file` goes to this stream.
     pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str) {
-        let key: (Arc<str>, Arc<str>) = (group.into(), stream.into());
-        let next = self.all.len();
-        let index = *self.by_name.entry(key.clone()).or_insert(next);
-        if index == next {
-            let destination = Destination::new(key.0, key.1, self.flush_interval);
-            let (unread, is_unread) = (VecDeque::new(), HashSet::new());
-            self.all.push(Stream { destination, unread, is_unread, queued: false });
-        }
+        let index = self.at(&(group.into(), stream.into()));
         self.routes.insert(file, index);
     }
 
@@ -184,6 +178,24 @@ impl Streams {
     /// A stream has sent: the others come first next time.
     pub(super) fn had_its_turn(&mut self, index: usize) {
         self.turn = index + 1;
+    }
+
+    /// Which stream one is.
+    pub(super) fn place(&self, index: usize) -> Where {
+        let destination = &self.all[index].destination;
+        (destination.log_group.clone(), destination.log_stream.clone())
+    }
+
+    /// The stream of this name; made if there is none.
+    pub(super) fn at(&mut self, place: &Where) -> usize {
+        let next = self.all.len();
+        let index = *self.by_name.entry(place.clone()).or_insert(next);
+        if index == next {
+            let destination = Destination::new(place.0.clone(), place.1.clone(), self.flush_interval);
+            let (unread, is_unread) = (VecDeque::new(), HashSet::new());
+            self.all.push(Stream { destination, unread, is_unread, queued: false });
+        }
+        index
     }
 
     /// The group of a stream that is known.

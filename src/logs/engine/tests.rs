@@ -428,7 +428,8 @@ fn a_quarantined_record_is_passed_over_and_its_neighbours_are_delivered() {
     bench.append("a.log", "one\nevil\ntwo\n");
     bench.engine = open(&bench.settings, bench.state.path(), Quarantine::from([(1, 4)]));
     bench.deliver_all();
-    assert_eq!(bench.delivered, ["one", "two"]);
+    assert_eq!(bench.delivered[..2], ["one", "two"]);
+    assert!(bench.delivered[2].contains("1 event, 5 bytes of /"), "the stream says it: {:?}", bench.delivered);
     assert_eq!(bench.dead_letters()[0]["event"]["message"], "evil");
 }
 
@@ -507,4 +508,67 @@ fn stopping_sends_what_was_read_and_reads_no_more() {
     let answer = Event::Answer { stream, ticket, result: Ok(Accepted::default()) };
     assert!(bench.engine.step(vec![answer], bench.now).drained);
     assert_eq!(bench.snapshot().ledger.events.delivered, 1);
+}
+
+#[test]
+fn what_was_dropped_is_said_in_the_stream_once() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "old\nold too\ngood\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_old_end: Some(2), ..Accepted::default() }));
+    bench.delivered.clear();
+    bench.deliver_all();
+    let [said] = &bench.delivered[..] else { panic!("one event: {:?}", bench.delivered) };
+    assert!(said.starts_with("[imds-agent: gap: 2 events, 12 bytes of /"), "{said}");
+    assert!(said.contains("a.log dropped (too_old), "), "{said}");
+    let events = bench.snapshot().ledger.events;
+    assert_eq!((events.read, events.delivered, bench.dropped("too_old")), (3, 1, 2), "it is nobody's record");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 1);
+}
+
+#[test]
+fn a_gap_is_said_again_after_a_kill_that_came_before_the_answer() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.go(Duration::from_secs(1));
+    bench.append("a.log", "partial");
+    bench.deliver_all();
+    File::create(bench.logs.path().join("a.log")).expect("truncates");
+    bench.go(SURVEY_INTERVAL);
+    bench.go(Duration::from_secs(5));
+    assert_eq!(bench.puts.len(), 1, "it is on its way");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 2);
+    assert!(bench.delivered[1].starts_with("[imds-agent: gap: 7 bytes of /"), "{:?}", bench.delivered);
+}
+
+#[test]
+fn a_gap_that_cloudwatch_refuses_is_not_said_again_and_is_no_dead_letter() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "old\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
+    bench.go(Duration::from_secs(5));
+    bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
+    bench.go(Duration::from_mins(1));
+    assert_eq!((bench.puts.len(), bench.dead_letters().len()), (0, 1));
+}
+
+#[test]
+fn a_destination_shows_its_ledger_and_how_far_behind_it_is() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n\ntwo\n");
+    bench.put();
+    bench.pass(Duration::from_secs(3));
+    let place = &bench.snapshot().destinations[0];
+    assert_eq!((place.ledger.events.read, place.ledger.events.pending), (3, 3));
+    assert!(place.lag_seconds >= 3.0, "{}", place.lag_seconds);
+    bench.answer(Ok(Accepted::default()));
+    let place = &bench.snapshot().destinations[0];
+    assert_eq!((place.ledger.events.delivered, place.ledger.events.dropped["empty"]), (2, 1));
+    assert_eq!((place.ledger.bytes.read, place.ledger.bytes.pending), (9, 0));
+    assert!(place.lag_seconds.abs() < f64::EPSILON);
 }
