@@ -86,6 +86,12 @@ impl Coverage {
         }
     }
 
+    /// Whether the byte at `offset` is done or on its way.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, offset: u64) -> bool {
+        offset < self.low.offset || self.runs().any(|run| (run.start..run.end.offset).contains(&offset))
+    }
+
     fn runs(&self) -> impl Iterator<Item = &Run> {
         self.taken.iter().chain(&self.done)
     }

@@ -7,6 +7,7 @@ mod coverage;
 mod creation;
 mod dead_letters;
 mod delivery;
+mod disk;
 mod engine;
 mod framing;
 mod gaps;

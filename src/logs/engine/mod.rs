@@ -322,3 +322,5 @@ impl Engine {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+#[cfg(test)]
+mod torture;

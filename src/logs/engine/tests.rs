@@ -26,7 +26,7 @@ struct Bench {
     delivered: Vec<String>,
 }
 
-fn settings(logs: &Path, log_stream: &str) -> Settings {
+pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
     let name = |text| Template::parse(text, &[]).expect("a name");
     let table = FileSettings::new(vec![format!("{}/*.log", logs.display())], Target::new(name("g"), name(log_stream)));
     Settings { files: vec![table], ..Settings::default() }
