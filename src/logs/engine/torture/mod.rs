@@ -247,7 +247,7 @@ impl<'a> Torture<'a> {
                     self.cloud.receive(stream, ticket, log_stream, &body);
                 }
                 Action::Create { stream, .. } => self.creating.push(stream),
-                Action::CheckRetention { .. } => {}
+                Action::CheckGroup { .. } => {}
                 Action::Sync(_) => self.unsynced.clear(),
             }
         }
@@ -288,7 +288,7 @@ impl<'a> Torture<'a> {
         }
         if !self.creating.is_empty() {
             let stream = self.creating.swap_remove(self.random.usize(..self.creating.len()));
-            let result = if self.random.u8(..4) == 0 { Err(failure(Kind::Throttled)) } else { Ok(()) };
+            let result = if self.random.u8(..4) == 0 { Err(failure(Kind::Throttled)) } else { Ok(Created::default()) };
             self.step(vec![Event::Created { stream, result }]);
         } else if let Some(put) = self.cloud.take(&mut self.random) {
             let result = self.cloud.answer(&put, self.life, &mut self.random);
