@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use self::cloud::{Cloud, Weather, failure};
 use self::logs::Logs;
 use super::*;
+use crate::logs::creation::Created;
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 
@@ -337,7 +338,8 @@ impl<'a> Torture<'a> {
         }
         let (length, heard) = self.unsynced[self.random.usize(..self.unsynced.len())];
         self.tell(|| format!("power loss: the checkpoint has {length} bytes"));
-        let checkpoint = OpenOptions::new().write(true).open(self.state.path().join("checkpoint")).expect("a checkpoint");
+        let checkpoint =
+            OpenOptions::new().write(true).open(self.state.path().join("checkpoint")).expect("a checkpoint");
         let torn = self.random.u64(..100).min(length);
         checkpoint.set_len(length - torn).expect("a file of ours");
         self.forgotten += self.cloud.heard - heard;
