@@ -5,7 +5,7 @@ mod batch;
 mod checkpoint;
 mod coverage;
 mod creation;
-mod dead_letters;
+pub mod dead_letters;
 mod delivery;
 mod disk;
 mod engine;
@@ -19,7 +19,9 @@ pub mod sink;
 mod source;
 mod spool;
 
-pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
+pub use report::{
+    DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally,
+};
 pub use settings::{
     Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, LogClass,
     RETENTION_DAYS, Settings, SocketSettings, StartAt, Target,

@@ -136,6 +136,19 @@ pub struct DestinationSnapshot {
     pub last_error: Option<Fault>,
 }
 
+/// The dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLettersSnapshot {
+    /// The file they are in.
+    pub path: String,
+    /// How many there are.
+    pub events: u64,
+    /// The bytes they take.
+    pub bytes: u64,
+    /// How many were rolled off since the start, because there were too many.
+    pub rolled_off: u64,
+}
+
 /// What `status` shows of the logs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -145,6 +158,9 @@ pub struct Snapshot {
     pub sources: Vec<SourceSnapshot>,
     /// Each destination.
     pub destinations: Vec<DestinationSnapshot>,
+    /// The dead letters.
+    #[serde(default)]
+    pub dead_letters: DeadLettersSnapshot,
     /// Bytes in buffers.
     #[serde(default, skip_serializing)]
     pub buffers_bytes: u64,

@@ -24,6 +24,7 @@ impl Engine {
             ledger,
             sources: self.show_sources(now),
             destinations: self.streams.all().map(|stream| stream.snapshot(now)).collect(),
+            dead_letters: self.books.dead_letters.snapshot(),
             buffers_bytes: self.buffers() as u64,
             warnings: self.warnings.values().cloned().collect(),
         }

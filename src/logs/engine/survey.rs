@@ -130,6 +130,7 @@ impl Engine {
     /// Looks around: follows what is new, notices what left.
     pub(super) fn survey(&mut self, now: Moment) {
         self.survey_at = now.boot + SURVEY_INTERVAL;
+        self.books.dead_letters.look();
         let mut found = Found::default();
         for (table, finder) in self.files.finders.iter().enumerate() {
             finder.look(table, &mut found);
