@@ -107,6 +107,7 @@ impl Settings {
             Table::File(index) => self.files.get(index).map(|table| &table.target),
             Table::Journal(index) => self.journals.get(index).map(|table| &table.target),
             Table::Socket(index) => self.sockets.get(index).map(|table| &table.target),
+            Table::Letters => None,
         }
     }
 
@@ -133,6 +134,8 @@ pub(crate) enum Table {
     Journal(usize),
     /// A `[[logs.socket]]`, by its index.
     Socket(usize),
+    /// None: dead letters that are to be sent again say themselves where they go.
+    Letters,
 }
 
 impl Default for Settings {

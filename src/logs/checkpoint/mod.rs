@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
-pub(crate) use record::{FileState, Record};
+pub(crate) use record::{FileState, LettersState, Record};
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "checkpoint";
@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) instance: Option<String>,
     /// The files, by id.
     pub(crate) files: BTreeMap<FileId, FileState>,
+    /// The files of dead letters that are sent again, by id.
+    pub(crate) letters: BTreeMap<FileId, LettersState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
 }
@@ -49,7 +51,11 @@ impl State {
             Record::Source { name, account } => {
                 self.sources.insert(name, account);
             }
+            Record::Letters(letters) => {
+                self.letters.insert(letters.id, letters);
+            }
             Record::Forget(id) => {
+                self.letters.remove(&id);
                 self.files.remove(&id);
             }
         }
@@ -58,9 +64,10 @@ impl State {
     fn records(&self) -> impl Iterator<Item = Record> {
         let instance = self.instance.clone().map(Record::Instance);
         let files = self.files.values().cloned().map(Record::File);
+        let letters = self.letters.values().cloned().map(Record::Letters);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
-        instance.into_iter().chain(files).chain(sources)
+        instance.into_iter().chain(files).chain(letters).chain(sources)
     }
 }
 

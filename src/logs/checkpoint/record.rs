@@ -1,5 +1,7 @@
 //! One line of the checkpoint file: a CRC and the records of one write as JSON. Readable by a person, and told from a torn write.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::logs::batch::FileId;
@@ -22,6 +24,17 @@ pub(crate) struct FileState {
     pub(crate) coverage: Coverage,
 }
 
+/// What is known of a file of dead letters that are sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LettersState {
+    /// Ours, for as long as the file is there.
+    pub(crate) id: FileId,
+    /// Where it is; by that it is recognised.
+    pub(crate) path: PathBuf,
+    /// What of it is done.
+    pub(crate) coverage: Coverage,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,6 +43,8 @@ pub(crate) enum Record {
     Instance(String),
     /// A file's state.
     File(FileState),
+    /// The state of a file of dead letters.
+    Letters(LettersState),
     /// A source's account.
     Source {
         /// The source's name.

@@ -79,6 +79,15 @@ impl DeadLetters {
         }
     }
 
+    /// The files of letters that are to be sent again, those moved first first.
+    pub(crate) fn to_be_sent_again(&self) -> Vec<PathBuf> {
+        let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = entries(&self.place.resend()).flat_map(|moved| entries(&moved).collect::<Vec<_>>());
+        let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
+        files.sort();
+        files
+    }
+
     /// What `status` shows of them.
     pub(crate) fn snapshot(&self) -> DeadLettersSnapshot {
         DeadLettersSnapshot {
@@ -146,7 +155,7 @@ fn identity(path: &Path) -> (u64, u64) {
 
 fn count_lines(path: &Path) -> u64 {
     use std::io::{BufRead, BufReader};
-    File::open(path).map_or(0, |file| BufReader::new(file).split(b'\n').count() as u64)
+    File::open(path).map_or(0, |file| BufReader::new(file).split(b'\n').map_while(Result::ok).count() as u64)
 }
 
 #[cfg(test)]

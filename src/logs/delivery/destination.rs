@@ -183,6 +183,13 @@ impl Destination {
         self.ready.push_back((Shipment::new(sealed), now.boot));
     }
 
+    /// Takes a batch whose events bring their own times.
+    pub(crate) fn enqueue(&mut self, batch: Batch, now: Moment) {
+        self.seal(now, true);
+        let sealed = batch.seal(&self.log_group, &self.log_stream);
+        self.put_back(Shipment::new(sealed), now);
+    }
+
     /// Says what is missing here, in a batch of its own behind all that waits.
     pub(crate) fn say(&mut self, gaps: Vec<(Arc<str>, Gap)>, now: Moment, pool: &Pool) {
         self.seal(now, true);

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::feeds::Feeds;
 use super::survey::Files;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, Record, State};
+use crate::logs::checkpoint::{Checkpoint, FileState, LettersState, Record, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -19,6 +19,7 @@ use crate::logs::ledger::Account;
 pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
+    last_id: Option<FileId>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
     pub(super) is_new: bool,
     /// When the checkpoint was written last: files born since then appeared later.
@@ -28,7 +29,7 @@ pub(super) struct Known {
 impl Known {
     /// The highest id there is.
     pub(super) fn last_id(&self) -> Option<FileId> {
-        self.files.keys().max().copied()
+        self.last_id
     }
 }
 
@@ -46,13 +47,16 @@ pub(super) struct Books {
     touched: BTreeSet<Arc<str>>,
     /// Sources with gaps that are not said yet.
     unsaid: BTreeSet<Arc<str>>,
+    /// Files of dead letters that the checkpoint knows and that were not found yet.
+    letters: BTreeMap<FileId, LettersState>,
 }
 
 impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, sources } = opened.state;
+        let State { instance, files, letters, sources } = opened.state;
+        let last_id = files.keys().chain(letters.keys()).max().copied();
         let is_new = files.is_empty() && sources.is_empty();
         let accounts: BTreeMap<Arc<str>, _> =
             sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
@@ -64,9 +68,10 @@ impl Books {
             dirty: false,
             touched: accounts.keys().cloned().collect(),
             unsaid: BTreeSet::new(),
+            letters,
             accounts,
         };
-        Ok((books, Known { files, is_new, written_at }))
+        Ok((books, Known { files, last_id, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -90,6 +95,12 @@ impl Books {
             records.push(feed);
         }
         self.append(&records)
+    }
+
+    /// What the checkpoint knows of a file of dead letters, if it was not asked for yet.
+    pub(super) fn take_letters(&mut self, path: &Path) -> Option<LettersState> {
+        let id = self.letters.values().find(|letters| letters.path == path)?.id;
+        self.letters.remove(&id)
     }
 
     /// Sources whose accounts may have changed since this was asked last.
@@ -147,6 +158,7 @@ impl Books {
         let aside = self.checkpoint.set_aside(&owner)?;
         self.accounts.clear();
         self.unsaid.clear();
+        self.letters.clear();
         Ok(aside)
     }
 
@@ -167,7 +179,8 @@ impl Books {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
-        let mut state = State { instance: self.instance.clone(), sources, ..State::default() };
+        let mut state =
+            State { instance: self.instance.clone(), sources, letters: self.letters.clone(), ..State::default() };
         let known = files.known().cloned().map(Record::File);
         known.chain(feeds.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)

@@ -6,6 +6,7 @@ mod books;
 mod feeds;
 mod groups;
 mod reading;
+mod resending;
 mod saying;
 mod settling;
 mod showing;
@@ -216,7 +217,7 @@ impl Engine {
     pub(crate) fn into_open_files(self) -> OpenFiles {
         let open = self.feeds.into_all().filter_map(|feed| {
             let id = feed.id;
-            let Origin::File(file) = feed.origin;
+            let Origin::File(file) = feed.origin else { return None };
             (!file.is_cut()).then_some((id, file.file))
         });
         open.collect()
@@ -298,8 +299,10 @@ impl Engine {
 
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
+        // Neither is done while stopping.
+        let later = if self.stopping { None } else { self.groups.wake_at().into_iter().chain(self.say_at).min() };
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at, self.say_at]
+        [Some(self.survey_at), streams, tick, self.slots_free_at, later]
             .into_iter()
             .flatten()
             .min()

@@ -46,6 +46,9 @@ impl Engine {
     /// Finds out where a feed goes; not yet when a name that it needs is not known.
     fn find_route(&mut self, id: FileId) {
         let Some(feed) = self.feeds.get(id) else { return };
+        if let Some((group, stream)) = feed.own_place() {
+            return self.streams.set_route(id, group, stream);
+        }
         let Some(target) = self.settings.target(feed.table) else { return };
         let names = self.names_for(feed);
         let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), target.log_stream.fill(&names)) else { return };
@@ -188,6 +191,9 @@ impl Engine {
 
     /// Reads one file into its stream's batch; returns how much, and whether the batch has no more room.
     fn read_file(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, bool) {
+        if self.feeds.get(id).is_some_and(|feed| feed.letters().is_some()) {
+            return self.read_letters(index, id, limit, now);
+        }
         let mut total = 0;
         loop {
             let Some(feed) = self.feeds.get(id) else { return (total, false) };

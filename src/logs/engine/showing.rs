@@ -11,6 +11,7 @@ use crate::fault::Fault;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::Account;
 use crate::logs::source::feed::Feed;
+use crate::logs::source::letters::SOURCE;
 use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
 
 impl Engine {
@@ -81,7 +82,7 @@ impl Engine {
         let mut ledger = Ledger::default();
         account.add_to(&mut ledger);
         SourceSnapshot {
-            kind: "file".to_owned(),
+            kind: if name == SOURCE { SOURCE } else { "file" }.to_owned(),
             name: name.to_owned(),
             state,
             log_group: route.map(|stream| stream.log_group.to_string()),

@@ -131,6 +131,7 @@ impl Engine {
     pub(super) fn survey(&mut self, now: Moment) {
         self.survey_at = now.boot + SURVEY_INTERVAL;
         self.books.dead_letters.look();
+        self.find_letters(now);
         let mut found = Found::default();
         for (table, finder) in self.files.finders.iter().enumerate() {
             finder.look(table, &mut found);
@@ -153,7 +154,7 @@ impl Engine {
     }
 
     /// Writes down the files that were just adopted, before anything is read of them, and looks at them.
-    fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
+    pub(super) fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
         let feeds = self.feeds.all_mut().filter(|feed| adopted.contains(&feed.id));
         let states: Vec<_> = feeds.map(|feed| (feed.source.clone(), feed.state())).collect();
         if !states.is_empty()
@@ -343,7 +344,9 @@ impl Engine {
             if !self.is_finished(id, now) {
                 continue;
             }
-            self.feeds.remove(id);
+            if let Some(feed) = self.feeds.remove(id) {
+                self.throw_away(&feed);
+            }
             self.streams.lose_interest(id);
             if let Err(error) = self.books.forget(id) {
                 self.warn_of_checkpoint(&error);

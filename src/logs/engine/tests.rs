@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::logs::dead_letters;
 use crate::logs::sink::Kind;
 use crate::logs::{FileSettings, SourceState, StartAt, Tally, Target};
 use crate::template::Template;
@@ -571,4 +572,58 @@ fn a_destination_shows_its_ledger_and_how_far_behind_it_is() {
     assert_eq!((place.ledger.events.delivered, place.ledger.events.dropped["empty"]), (2, 1));
     assert_eq!((place.ledger.bytes.read, place.ledger.bytes.pending), (9, 0));
     assert!(place.lag_seconds.abs() < f64::EPSILON);
+}
+
+/// Two letters of different times in the dead letters, moved to be sent again.
+fn with_letters_to_send_again() -> Bench {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\ntwo\nthree\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_new_start: Some(1), ..Accepted::default() }));
+    let moved = dead_letters::resend(bench.state.path(), &dead_letters::Selection::default(), bench.now.wall);
+    assert_eq!(moved.expect("moves").events, 2);
+    bench
+}
+
+#[test]
+fn letters_that_are_sent_again_are_a_source_of_their_own_and_gone_when_they_arrived() {
+    let mut bench = with_letters_to_send_again();
+    bench.deliver_all();
+    bench.delivered.retain(|message| !message.starts_with("[imds-agent: gap"));
+    assert_eq!(bench.delivered, ["one", "two", "three", "two", "three"]);
+    let snapshot = bench.snapshot();
+    let source = snapshot.sources.iter().find(|source| source.name == "dead_letters").expect("shown");
+    assert_eq!(
+        (source.kind.as_str(), source.ledger.events.delivered, source.ledger.events.read),
+        ("dead_letters", 2, 2)
+    );
+    assert_eq!((snapshot.dead_letters.events, bench.dropped("too_new")), (0, 2));
+    assert_eq!(fs::read_dir(bench.state.path().join("resend")).expect("there").count(), 0, "all is sent");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 5);
+}
+
+#[test]
+fn letters_that_were_on_their_way_at_a_kill_are_sent_again_and_no_others() {
+    let mut bench = with_letters_to_send_again();
+    bench.go(SURVEY_INTERVAL);
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.iter().filter(|message| **message == "three").count(), 2, "{:?}", bench.delivered);
+    let account = bench.snapshot().sources.into_iter().find(|source| source.name == "dead_letters").expect("shown");
+    assert_eq!(account.ledger.events.delivered, 2);
+}
+
+#[test]
+fn a_letter_that_is_refused_again_is_a_dead_letter_again() {
+    let mut bench = with_letters_to_send_again();
+    bench.go(SURVEY_INTERVAL);
+    while let Some((_, _, messages)) = bench.puts.front() {
+        let all = Accepted { too_new_start: Some(0), ..Accepted::default() };
+        let again = messages.contains(&"two".to_owned());
+        bench.answer(Ok(if again { all } else { Accepted::default() }));
+    }
+    assert_eq!((bench.dead_letters().len(), bench.snapshot().dead_letters.events), (2, 2));
+    assert_eq!(bench.dead_letters()[0]["source"], "dead_letters");
 }

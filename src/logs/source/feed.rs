@@ -7,11 +7,13 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::letters::LetterFile;
 use super::tailed::{Look, Tailed};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{FileState, Record};
+use crate::logs::checkpoint::{FileState, LettersState, Record};
 use crate::logs::coverage::Coverage;
+use crate::logs::gaps::Where;
 use crate::logs::settings::Table;
 
 /// Where bytes are read at an offset of their sequence.
@@ -36,6 +38,8 @@ impl Content for File {
 pub(crate) enum Origin {
     /// A followed file.
     File(Tailed),
+    /// Dead letters that are to be sent again.
+    Letters(LetterFile),
 }
 
 /// One sequence of bytes that is read.
@@ -66,6 +70,7 @@ impl Feed {
     pub(crate) fn file(&self) -> Option<&Tailed> {
         match &self.origin {
             Origin::File(file) => Some(file),
+            Origin::Letters(_) => None,
         }
     }
 
@@ -73,13 +78,28 @@ impl Feed {
     pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
         match &mut self.origin {
             Origin::File(file) => Some(file),
+            Origin::Letters(_) => None,
         }
+    }
+
+    /// The letters, if they are some.
+    pub(crate) fn letters(&self) -> Option<&LetterFile> {
+        match &self.origin {
+            Origin::Letters(letters) => Some(letters),
+            Origin::File(_) => None,
+        }
+    }
+
+    /// Where it goes, if it says so itself.
+    pub(crate) fn own_place(&self) -> Option<&Where> {
+        self.letters().map(|letters| &letters.place)
     }
 
     /// Its bytes.
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
             Origin::File(file) => &file.file,
+            Origin::Letters(letters) => &letters.file,
         }
     }
 
@@ -87,6 +107,7 @@ impl Feed {
     pub(crate) fn name(&self) -> String {
         match &self.origin {
             Origin::File(file) => file.path.display().to_string(),
+            Origin::Letters(letters) => letters.path.display().to_string(),
         }
     }
 
@@ -97,6 +118,7 @@ impl Feed {
                 let name = self.source.rsplit('/').next().unwrap_or_default();
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
+            Origin::Letters(_) => Vec::new(),
         }
     }
 
@@ -107,6 +129,8 @@ impl Feed {
     pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
         match &self.origin {
             Origin::File(_) => self.look_at_file(now),
+            Origin::Letters(_) if self.read_to_end_at.is_some() => Ok(Look::AtEnd),
+            Origin::Letters(_) => Ok(Look::Unread),
         }
     }
 
@@ -124,6 +148,7 @@ impl Feed {
     pub(crate) fn is_complete(&self, now: Duration) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_complete(now),
+            Origin::Letters(_) => true,
         }
     }
 
@@ -131,6 +156,7 @@ impl Feed {
     pub(crate) fn can_be_read_again(&self) -> bool {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
+            Origin::Letters(_) => true,
         }
     }
 
@@ -138,6 +164,7 @@ impl Feed {
     pub(crate) fn is_active(&self) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_active(),
+            Origin::Letters(_) => false,
         }
     }
 
@@ -159,6 +186,11 @@ impl Feed {
                     coverage: self.coverage.clone(),
                 })
             }
+            Origin::Letters(letters) => Record::Letters(LettersState {
+                id: self.id,
+                path: letters.path.clone(),
+                coverage: self.coverage.clone(),
+            }),
         }
     }
 }
