@@ -135,6 +135,7 @@ fn file_section(index: usize, file: &FileSettings) -> Section {
         ("tags", if group.tags.is_empty() { Value::Null } else { json!(group.tags) }),
         ("start_at", word(&logs::START_AT, &file.start_at)),
     ];
+    let rows = rows.into_iter().chain(logs::rows_of_lines(&file.framing)).collect();
     Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
 }
 

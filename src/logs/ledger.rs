@@ -24,14 +24,18 @@ pub(crate) enum Reason {
     Invalid,
     /// An empty line: CloudWatch takes no empty message.
     Empty,
+    /// A filter of the configuration held it back.
+    Filtered,
+    /// The day's budget was used up, and it was not of the sample.
+    Budget,
     /// Cut off in the source before it was read.
     Gap,
 }
 
 impl Reason {
-    /// Whether the stream itself says that something is missing. Nobody misses an empty line.
+    /// Whether the stream itself says that something is missing. Nobody misses an empty line, or what was not wanted.
     fn is_missed(self) -> bool {
-        self != Self::Empty
+        !matches!(self, Self::Empty | Self::Filtered)
     }
 
     /// The word in `status`.
@@ -42,6 +46,8 @@ impl Reason {
             Self::Expired => "expired",
             Self::Invalid => "invalid",
             Self::Empty => "empty",
+            Self::Filtered => "filtered",
+            Self::Budget => "budget",
             Self::Gap => "gap",
         }
     }
@@ -88,6 +94,9 @@ pub(crate) struct Account {
     /// What its streams do not know of yet.
     #[serde(default, skip_serializing_if = "Gaps::is_empty")]
     pub(crate) gaps: Gaps,
+    /// Records whose time was looked for and not found; they got the time of reading.
+    #[serde(default)]
+    pub(crate) unparsed_timestamps: u64,
 }
 
 impl Account {
@@ -117,6 +126,14 @@ impl Account {
     pub(crate) fn deliver(&mut self, count: Count) {
         self.pending.subtract(count);
         self.delivered.add(count);
+    }
+
+    /// Records on their way were accepted, others that were read with them are not sent.
+    pub(crate) fn settle(&mut self, delivered: Count, skipped: &BTreeMap<Reason, Count>) {
+        self.deliver(delivered);
+        for (reason, count) in skipped {
+            self.drop(*reason, *count);
+        }
     }
 
     /// Records on their way were given up.

@@ -9,7 +9,7 @@ pub mod dead_letters;
 mod delivery;
 mod disk;
 mod engine;
-mod framing;
+pub mod framing;
 mod gaps;
 mod ledger;
 mod report;

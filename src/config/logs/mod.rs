@@ -2,6 +2,7 @@
 //! the room of the same name.
 
 mod file;
+mod framing;
 mod target;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::units::{Size, Span};
 use crate::logs::{Compression, Settings};
 
 pub(super) use file::START_AT;
+pub(super) use framing::rows_of_lines;
 pub(super) use target::LOG_CLASSES;
 
 /// What `compression` can be.

@@ -106,7 +106,7 @@ pub(crate) struct Destination {
     /// Small batches that may still be sent soon, at the time of the last one.
     quick_sends: f64,
     last_partial: Option<Duration>,
-    last_at: Timestamp,
+    read_until: Timestamp,
     delivered_until: Option<Timestamp>,
     proven: bool,
     creating: bool,
@@ -133,7 +133,7 @@ impl Destination {
             linger: flush_interval,
             quick_sends: QUICK_SENDS,
             last_partial: None,
-            last_at: Timestamp::MIN,
+            read_until: Timestamp::MIN,
             delivered_until: None,
             proven: false,
             creating: false,
@@ -178,7 +178,7 @@ impl Destination {
             self.quick_sends = (self.quick_sends_at(now.boot) - 1.0).max(0.0);
             self.last_partial = Some(now.boot);
         }
-        self.last_at = self.last_at.max(batch.last_at());
+        self.read_until = self.read_until.max(batch.read_until());
         let sealed = batch.seal(&self.log_group, &self.log_stream);
         self.ready.push_back((Shipment::new(sealed), now.boot));
     }
@@ -193,9 +193,13 @@ impl Destination {
     /// Says what is missing here, in a batch of its own behind all that waits.
     pub(crate) fn say(&mut self, gaps: Vec<(Arc<str>, Gap)>, now: Moment, pool: &Pool) {
         self.seal(now, true);
-        let mut batch = Batch::new(self.begin(now), 0, pool);
-        gaps.iter().for_each(|(source, gap)| batch.push_marker(&gap.text(source)));
-        self.last_at = self.last_at.max(batch.last_at());
+        let at = self.begin(now);
+        let mut batch = Batch::new(at, 0, pool);
+        // A few lines: a batch has room for them.
+        for (source, gap) in &gaps {
+            batch.push_marker(&gap.text(source), at);
+        }
+        self.read_until = self.read_until.max(at);
         let mut shipment = Shipment::new(batch.seal(&self.log_group, &self.log_stream));
         shipment.said = gaps;
         self.ready.push_back((shipment, now.boot));
@@ -203,7 +207,7 @@ impl Destination {
 
     /// The time from which the next batch may begin: later than all before it.
     fn begin(&self, now: Moment) -> Timestamp {
-        let after_last = self.last_at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now.wall);
+        let after_last = self.read_until.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now.wall);
         now.wall.max(after_last)
     }
 

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use jiff::civil::Date;
+
+use super::budgets::Budgets;
 use super::feeds::Feeds;
 use super::survey::Files;
 use crate::logs::batch::FileId;
@@ -20,6 +23,8 @@ pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
     last_id: Option<FileId>,
+    /// What tables with a budget had spent, and when, by their keys.
+    pub(super) budgets: BTreeMap<String, (Date, u64)>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
     pub(super) is_new: bool,
     /// When the checkpoint was written last: files born since then appeared later.
@@ -38,6 +43,7 @@ impl Known {
 pub(super) struct Books {
     checkpoint: Checkpoint,
     accounts: BTreeMap<Arc<str>, Account>,
+    pub(super) budgets: Budgets,
     pub(super) instance: Option<String>,
     pub(super) dead_letters: DeadLetters,
     /// Lines of the checkpoint that could not be read.
@@ -55,13 +61,14 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, letters, sources } = opened.state;
+        let State { instance, files, letters, sources, budgets } = opened.state;
         let last_id = files.keys().chain(letters.keys()).max().copied();
         let is_new = files.is_empty() && sources.is_empty();
         let accounts: BTreeMap<Arc<str>, _> =
             sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
             checkpoint: opened.checkpoint,
+            budgets: Budgets::default(),
             instance,
             dead_letters: DeadLetters::in_directory(state_dir),
             torn: opened.torn,
@@ -71,7 +78,7 @@ impl Books {
             letters,
             accounts,
         };
-        Ok((books, Known { files, last_id, is_new, written_at }))
+        Ok((books, Known { files, last_id, budgets, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -94,6 +101,7 @@ impl Books {
             }
             records.push(feed);
         }
+        records.extend(self.budgets.take_changed());
         self.append(&records)
     }
 
@@ -182,7 +190,7 @@ impl Books {
         let mut state =
             State { instance: self.instance.clone(), sources, letters: self.letters.clone(), ..State::default() };
         let known = files.known().cloned().map(Record::File);
-        known.chain(feeds.states()).for_each(|record| state.apply(record));
+        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -3,8 +3,11 @@
 //! and runs where blocking is allowed.
 
 mod books;
+mod budgets;
 mod feeds;
+mod framers;
 mod groups;
+mod held;
 mod reading;
 mod resending;
 mod saying;
@@ -24,8 +27,11 @@ use bytes::Bytes;
 use inotify::Inotify;
 
 use self::books::Books;
+use self::budgets::Budgets;
 use self::feeds::Feeds;
+use self::framers::Framers;
 use self::groups::Groups;
+use self::held::Held;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
@@ -147,6 +153,8 @@ pub(crate) struct Engine {
     names: Names,
     files: Files,
     feeds: Feeds,
+    framers: Framers,
+    held: Held,
     streams: Streams,
     books: Books,
     buffer: Buffer,
@@ -179,7 +187,9 @@ impl Engine {
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
-        let (books, known) = Books::open(state_dir)?;
+        let (mut books, mut known) = Books::open(state_dir)?;
+        let framers = Framers::new(&settings);
+        books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
@@ -188,6 +198,8 @@ impl Engine {
             names: Names::default(),
             files,
             feeds,
+            framers,
+            held: Held::default(),
             streams,
             books,
             buffer: Buffer::default(),
@@ -234,6 +246,9 @@ impl Engine {
         }
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
+        }
+        if !self.stopping {
+            self.read_the_held(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -302,7 +317,7 @@ impl Engine {
         // Neither is done while stopping.
         let later = if self.stopping { None } else { self.groups.wake_at().into_iter().chain(self.say_at).min() };
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.slots_free_at, later]
+        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot), self.slots_free_at, later]
             .into_iter()
             .flatten()
             .min()

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::Engine;
-use super::reading::count_of;
+use super::reading::Turn;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::LettersState;
@@ -48,30 +48,29 @@ impl Engine {
         }
     }
 
-    /// Reads letters into a batch of their own, since they bring their own times; returns how much, and whether there
-    /// is more.
-    pub(super) fn read_letters(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, bool) {
-        let Some(feed) = self.feeds.get_mut(id) else { return (0, false) };
-        let Origin::Letters(letters) = &feed.origin else { return (0, false) };
+    /// Reads letters into a batch of their own, since they bring their own times; returns how much, and what is next.
+    pub(super) fn read_letters(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, Turn) {
+        let Some(feed) = self.feeds.get_mut(id) else { return (0, Turn::Read) };
+        let Origin::Letters(letters) = &feed.origin else { return (0, Turn::Read) };
         let batch = match letters.batch(id, feed.coverage.next(), limit, &self.pool) {
             Ok(batch) => batch,
             Err(error) => {
                 let message = format!("'{}' can't be read: {error}", letters.path.display());
                 feed.fault = Some(Fault { at: now.wall, message, hint: None });
-                return (0, false);
+                return (0, Turn::Read);
             }
         };
-        let Some(segment) = batch.last_segment(id).filter(|segment| segment.bytes() > 0) else {
+        let Some(segment) = batch.last_segment(id).filter(|segment| segment.bytes > 0) else {
             feed.reached_end();
-            return (0, false);
+            return (0, Turn::Read);
         };
-        let read = count_of(&segment);
+        let read = segment.count();
         feed.coverage.take(segment.start, Place { offset: segment.end, parts: 0 });
         self.books.account(&feed.source).read(read);
         let destination = &mut self.streams.activate(index).destination;
         destination.account.read(read);
         destination.enqueue(batch, now);
-        (read.bytes, true)
+        (read.bytes, Turn::Over)
     }
 
     /// A file of letters is settled: nobody needs it any more. It goes before it is forgotten, so that it is not found

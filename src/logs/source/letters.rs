@@ -71,8 +71,9 @@ impl LetterFile {
                 batch
             });
             let text = letter.event.message.as_str();
-            let record = Record { text: text.as_bytes(), length: line.len(), piece: Piece::Line };
-            if !batch.push(&record, Message { text, replaced: false, plain: false }, at, limit) {
+            let (length, bytes) = (line.len(), line.len());
+            let record = Record { text: text.as_bytes(), head: 0, length, bytes, piece: Piece::Line, sent: None };
+            if !batch.push(&record, Message { text, time: Some(at), ..Message::default() }, at, limit) {
                 break;
             }
             offset += line.len() as u64;
