@@ -135,7 +135,9 @@ fn refused(error: &Error) -> ExitCode {
     match error.source.kind() {
         ErrorKind::PermissionDenied => failed(NOT_ALLOWED, error, Some("run it as root: letters hold log data")),
         ErrorKind::WouldBlock => failed(FAILED, error, Some("the daemon is writing them: try again")),
-        ErrorKind::NotFound => failed(FAILED, error, Some("no daemon ever ran here; IMDS_AGENT_STATE_DIR names another")),
+        ErrorKind::NotFound => {
+            failed(FAILED, error, Some("no daemon ever ran here; IMDS_AGENT_STATE_DIR names another"))
+        }
         _ => failed(FAILED, error, None),
     }
 }

@@ -20,10 +20,13 @@ mod source;
 mod spool;
 
 pub use report::{
-    DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally,
+    DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState,
+    SpoolSnapshot, Tally,
 };
 pub use settings::{
     Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, LogClass,
-    RETENTION_DAYS, Settings, SocketSettings, StartAt, Target,
+    RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt, Syntax, Target,
 };
 pub use shipper::{LogShipper, Place};
+pub use source::socket::{Destination, Door, DoorSocket, Purpose, Receiver, SEND_SOCKET};
+pub use spool::Spool;

@@ -50,9 +50,9 @@ pub enum SourceState {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSnapshot {
-    /// `file`, for now.
+    /// `file` or `socket`.
     pub kind: String,
-    /// The file's path.
+    /// Its path.
     pub name: String,
     /// How it is doing.
     pub state: SourceState,
@@ -151,6 +151,15 @@ pub struct DeadLettersSnapshot {
     pub rolled_off: u64,
 }
 
+/// How full the spool is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolSnapshot {
+    /// What it holds, in bytes.
+    pub bytes: u64,
+    /// What it may hold, in bytes.
+    pub limit_bytes: u64,
+}
+
 /// What `status` shows of the logs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -163,6 +172,9 @@ pub struct Snapshot {
     /// The dead letters.
     #[serde(default)]
     pub dead_letters: DeadLettersSnapshot,
+    /// What sockets received and CloudWatch did not take yet.
+    #[serde(default)]
+    pub spool: SpoolSnapshot,
     /// Bytes in buffers.
     #[serde(default, skip_serializing)]
     pub buffers_bytes: u64,

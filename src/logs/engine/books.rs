@@ -11,9 +11,10 @@ use jiff::civil::Date;
 
 use super::budgets::Budgets;
 use super::feeds::Feeds;
+use super::spooled::Spooled;
 use super::survey::Files;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, LettersState, Record, State};
+use crate::logs::checkpoint::{Checkpoint, FileState, LettersState, Record, SegmentState, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -23,6 +24,8 @@ pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
     last_id: Option<FileId>,
+    /// The segments of the spool, by number.
+    pub(super) segments: BTreeMap<u64, SegmentState>,
     /// What tables with a budget had spent, and when, by their keys.
     pub(super) budgets: BTreeMap<String, (Date, u64)>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
@@ -61,8 +64,8 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, letters, sources, budgets } = opened.state;
-        let last_id = files.keys().chain(letters.keys()).max().copied();
+        let State { instance, files, letters, segments, sources, budgets } = opened.state;
+        let last_id = files.keys().chain(letters.keys()).chain(segments.keys()).max().copied();
         let is_new = files.is_empty() && sources.is_empty();
         let accounts: BTreeMap<Arc<str>, _> =
             sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
@@ -78,7 +81,8 @@ impl Books {
             letters,
             accounts,
         };
-        Ok((books, Known { files, last_id, budgets, is_new, written_at }))
+        let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
+        Ok((books, Known { files, last_id, segments, budgets, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -144,6 +148,11 @@ impl Books {
         self.append(&records)
     }
 
+    /// Writes down where an account stands.
+    pub(super) fn write_account(&mut self, source: &Arc<str>) -> io::Result<()> {
+        self.write_accounts(&BTreeSet::from([source.clone()]))
+    }
+
     /// Writes down that a file is of no interest any more.
     pub(super) fn forget(&mut self, id: FileId) -> io::Result<()> {
         self.append(&[Record::Forget(id)])
@@ -182,7 +191,7 @@ impl Books {
     }
 
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
-    pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds) -> io::Result<()> {
+    pub(super) fn maintain(&mut self, files: &Files, spooled: &Spooled, feeds: &mut Feeds) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
@@ -190,7 +199,8 @@ impl Books {
         let mut state =
             State { instance: self.instance.clone(), sources, letters: self.letters.clone(), ..State::default() };
         let known = files.known().cloned().map(Record::File);
-        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
+        let segments = spooled.known.values().cloned().map(Record::Segment);
+        known.chain(segments).chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use super::Engine;
 use super::reading::missing_names;
+use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::Account;
 use crate::logs::source::feed::Feed;
-use crate::logs::source::letters::SOURCE;
+use crate::logs::source::letters::SOURCE as LETTERS;
 use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
 
 impl Engine {
@@ -26,6 +27,7 @@ impl Engine {
             sources: self.show_sources(now),
             destinations: self.streams.all().map(|stream| stream.snapshot(now)).collect(),
             dead_letters: self.books.dead_letters.snapshot(),
+            spool: self.spooled.snapshot(),
             buffers_bytes: self.buffers() as u64,
             warnings: self.warnings.values().cloned().collect(),
         }
@@ -72,7 +74,9 @@ impl Engine {
     fn show_source(&self, name: &str, account: &Account, feed: Option<&Feed>, now: Moment) -> SourceSnapshot {
         let route = feed.and_then(|feed| self.streams.route(feed.id));
         let fault = feed.and_then(|feed| feed.fault.clone());
+        let (kind, path) = kind_of(name);
         let state = match feed {
+            None if kind == "socket" && self.is_open(path) => SourceState::Running,
             None => SourceState::Finished,
             Some(_) if fault.is_some() => SourceState::Failed,
             Some(_) => SourceState::Running,
@@ -82,8 +86,8 @@ impl Engine {
         let mut ledger = Ledger::default();
         account.add_to(&mut ledger);
         SourceSnapshot {
-            kind: if name == SOURCE { SOURCE } else { "file" }.to_owned(),
-            name: name.to_owned(),
+            kind: kind.to_owned(),
+            name: path.to_owned(),
             state,
             log_group: route.map(|stream| stream.log_group.to_string()),
             log_stream: route.map(|stream| stream.log_stream.to_string()),
@@ -95,6 +99,15 @@ impl Engine {
             ledger,
             last_error: fault,
         }
+    }
+}
+
+/// The kind of a source, and its name without what tells that.
+fn kind_of(name: &str) -> (&'static str, &str) {
+    match name.strip_prefix(SOCKET) {
+        Some(path) => ("socket", path),
+        None if name == LETTERS => (LETTERS, name),
+        None => ("file", name),
     }
 }
 

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::letters::LetterFile;
+use super::segment::Segment;
 use super::tailed::{Look, Tailed};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{FileState, LettersState, Record};
+use crate::logs::checkpoint::{FileState, LettersState, Record, SegmentState};
 use crate::logs::coverage::Coverage;
 use crate::logs::gaps::Where;
 use crate::logs::settings::Table;
@@ -40,6 +41,8 @@ pub(crate) enum Origin {
     File(Tailed),
     /// Dead letters that are to be sent again.
     Letters(LetterFile),
+    /// A segment of the spool.
+    Segment(Segment),
 }
 
 /// One sequence of bytes that is read.
@@ -58,7 +61,7 @@ pub(crate) struct Feed {
     /// How far it goes, as of the last look.
     pub(crate) size: u64,
     /// Up to where complete records were read: behind it stands at most a partial one.
-    pub(super) read_to_end_at: Option<u64>,
+    pub(crate) read_to_end_at: Option<u64>,
     /// Since when undelivered data stands there, by the boot-time clock.
     pub(crate) behind_since: Option<Duration>,
     /// Why it can't be read, if so.
@@ -71,6 +74,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => Some(file),
             Origin::Letters(_) => None,
+            Origin::Segment(_) => None,
         }
     }
 
@@ -78,7 +82,7 @@ impl Feed {
     pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
         match &mut self.origin {
             Origin::File(file) => Some(file),
-            Origin::Letters(_) => None,
+            Origin::Segment(_) | Origin::Letters(_) => None,
         }
     }
 
@@ -86,6 +90,15 @@ impl Feed {
     pub(crate) fn letters(&self) -> Option<&LetterFile> {
         match &self.origin {
             Origin::Letters(letters) => Some(letters),
+            Origin::File(_) | Origin::Segment(_) => None,
+        }
+    }
+
+    /// The segment of the spool, if it is one.
+    pub(crate) fn segment(&self) -> Option<&Segment> {
+        match &self.origin {
+            Origin::Segment(segment) => Some(segment),
+            Origin::Letters(_) => None,
             Origin::File(_) => None,
         }
     }
@@ -95,11 +108,25 @@ impl Feed {
         self.letters().map(|letters| &letters.place)
     }
 
+    /// The segment of the spool, if it is one.
+    pub(crate) fn segment_mut(&mut self) -> Option<&mut Segment> {
+        match &mut self.origin {
+            Origin::Segment(segment) => Some(segment),
+            Origin::File(_) | Origin::Letters(_) => None,
+        }
+    }
+
+    /// The stream that its sender named instead of the table's.
+    pub(crate) fn named_stream(&self) -> Option<&str> {
+        self.segment()?.key.named_stream.as_deref()
+    }
+
     /// Its bytes.
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
             Origin::File(file) => &file.file,
             Origin::Letters(letters) => &letters.file,
+            Origin::Segment(segment) => segment,
         }
     }
 
@@ -108,6 +135,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.path.display().to_string(),
             Origin::Letters(letters) => letters.path.display().to_string(),
+            Origin::Segment(segment) => format!("{} (segment {} of the spool)", segment.key.source, segment.number),
         }
     }
 
@@ -119,6 +147,7 @@ impl Feed {
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
             Origin::Letters(_) => Vec::new(),
+            Origin::Segment(_) => Vec::new(),
         }
     }
 
@@ -127,10 +156,14 @@ impl Feed {
     /// # Errors
     /// When the system does not tell.
     pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
-        match &self.origin {
+        match &mut self.origin {
             Origin::File(_) => self.look_at_file(now),
             Origin::Letters(_) if self.read_to_end_at.is_some() => Ok(Look::AtEnd),
             Origin::Letters(_) => Ok(Look::Unread),
+            Origin::Segment(segment) => {
+                self.size = segment.look(now);
+                Ok(if self.read_to_end_at == Some(self.size) { Look::AtEnd } else { Look::Unread })
+            }
         }
     }
 
@@ -149,6 +182,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.is_complete(now),
             Origin::Letters(_) => true,
+            Origin::Segment(segment) => segment.sealed,
         }
     }
 
@@ -157,6 +191,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
             Origin::Letters(_) => true,
+            Origin::Segment(_) => true,
         }
     }
 
@@ -165,6 +200,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.is_active(),
             Origin::Letters(_) => false,
+            Origin::Segment(_) => true,
         }
     }
 
@@ -191,6 +227,9 @@ impl Feed {
                 path: letters.path.clone(),
                 coverage: self.coverage.clone(),
             }),
+            Origin::Segment(segment) => {
+                Record::Segment(SegmentState { id: self.id, number: segment.number, coverage: self.coverage.clone() })
+            }
         }
     }
 }
