@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tests that take long: on the release build a million lines to the emulator, fifty thousand to moto and twenty
-# SIGKILLs; the packages, user data, Terraform and CloudFormation; the package on a real systemd; and the licences and
+# SIGKILLs, and torture by thousands of seeds; the packages, user data, Terraform and CloudFormation; the package on a real systemd; and the licences and
 # advisories of what we depend on. Needs root on Debian 12. `cargo test` and .ci/run do the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,6 +10,8 @@ export AWS_EC2_METADATA_DISABLED=true AWS_ENDPOINT_URL=http://127.0.0.1:9
 
 cargo build --locked --release
 IMDS_AGENT_TEST_BINARY=$PWD/target/release/imds-agent cargo test --locked --test integration -- --ignored --test-threads=1
+# Five thousand seeds of trouble in process; the two hundred with real processes are among the above.
+cargo test --locked --lib torture -- --ignored
 
 packaging/build all
 tests/packages/run
