@@ -151,6 +151,17 @@ impl Screen {
             let reasons: Vec<_> = dropped.iter().map(|(why, n)| format!("{} {}", count(*n), escape(why))).collect();
             self.row("", &format!("dropped: {}", reasons.join(", ")));
         }
+        let letters = &logs.dead_letters;
+        if letters.events + letters.rolled_off > 0 {
+            let rolled_off = match letters.rolled_off {
+                0 => String::new(),
+                rolled_off => format!(", {} rolled off", count(rolled_off)),
+            };
+            self.row(
+                "",
+                &format!("dead letters: {}{rolled_off} (imds-agent logs dead-letters)", count(letters.events)),
+            );
+        }
         if !logs.sources.is_empty() {
             self.line("");
             let heading = format!("{:NAME$}  {:10} {:>12} {:>9}", "SOURCE", "STATE", "DONE", "LAG");
