@@ -1,164 +1,123 @@
-//! `logs`: what a person does with logs on this host: looks at the dead letters, and has them sent again. Not the
-//! keeping of them: that is the room of the same name.
+//! `logs send`: lines from stdin into a log group that the configuration declares, through the daemon. Not the sending
+//! itself.
 
-use std::io::ErrorKind;
-use std::path::Path;
+mod dead_letters;
+
+use std::io::BufRead as _;
 use std::process::ExitCode;
 
-use clap::Subcommand;
-use jiff::Timestamp;
-use serde_json::json;
+use bytes::Bytes;
+use clap::{Parser, Subcommand};
+use tokio::sync::mpsc;
 
-use super::exit::{FAILED, NOT_ALLOWED, complain, failed, print};
+use super::exit::{FAILED, NOT_ALLOWED, UNREACHABLE, complain, failed};
 use crate::agent::Directories;
-use crate::logs::dead_letters::{self, Error, Letter, Letters, Moved, Selection};
-use crate::status::fetch;
+use crate::logs::{Destination, SendError, send};
 
-/// How much of a letter's text the list shows, in characters: what a line has room for.
-const EXCERPT: usize = 100;
+/// Pieces of stdin that are read ahead, each of 64 KiB at most: what is on its way is kept by the sender.
+const AHEAD: usize = 4;
 
-#[derive(clap::Args)]
+/// How much of stdin is read at once.
+const PIECE: usize = 64 * 1024;
+
+/// `imds-agent logs …`
+#[derive(Debug, Parser)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
+    /// Send the lines of stdin to a log group that a [[logs.socket]] of the configuration declares
+    ///
+    /// Ends when the daemon has all of them on its disk; it ships them from there. A daemon that restarts meanwhile is
+    /// waited for.
+    Send(Send),
     /// List the events that CloudWatch would not take, or have them sent again
-    DeadLetters(DeadLetters),
+    DeadLetters(dead_letters::Args),
 }
 
-#[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
-struct DeadLetters {
-    #[command(subcommand)]
-    command: Option<DeadLettersCommand>,
-    #[command(flatten)]
-    which: Which,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+#[derive(Debug, clap::Args)]
+struct Send {
+    /// The log group, by its name or as the configuration writes it
+    #[arg(long, value_name = "GROUP")]
+    log_group: String,
+    /// The log stream, instead of the one that the configuration names
+    #[arg(long, value_name = "STREAM")]
+    log_stream: Option<String>,
 }
 
-#[derive(Subcommand)]
-enum DeadLettersCommand {
-    /// Have them sent again, to the groups and streams they name
-    Resend(Which),
-}
-
-#[derive(clap::Args)]
-struct Which {
-    /// Only those given up for this reason, in the words of `imds-agent status`: `too_new`
-    #[arg(long)]
-    reason: Option<String>,
-    /// Only those for this log group
-    #[arg(long, value_name = "LOG_GROUP")]
-    group: Option<String>,
-}
-
-impl Which {
-    fn selection(&self) -> Selection {
-        Selection { reason: self.reason.clone(), log_group: self.group.clone() }
+pub(crate) fn run(args: Args) -> ExitCode {
+    match args.command {
+        Command::Send(what) => send_stdin(what),
+        Command::DeadLetters(args) => dead_letters::run(&args),
     }
 }
 
-pub(crate) fn run(args: &Args) -> ExitCode {
-    let Command::DeadLetters(letters) = &args.command;
-    let state = Directories::of_client().state;
-    match &letters.command {
-        None => list(&state, letters),
-        Some(DeadLettersCommand::Resend(which)) => resend(&state, which),
-    }
-}
-
-fn list(state: &Path, args: &DeadLetters) -> ExitCode {
-    let found = match dead_letters::list(state, &args.which.selection()) {
-        Ok(found) => found,
-        // Where no daemon ever ran there is none.
-        Err(error) if error.source.kind() == ErrorKind::NotFound => Letters::default(),
-        Err(error) => return refused(&error),
+fn send_stdin(Send { log_group, log_stream }: Send) -> ExitCode {
+    let event_loop = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(event_loop) => event_loop,
+        Err(error) => return failed(FAILED, &error, None),
     };
-    if found.torn > 0 {
-        complain(&format!("imds-agent: {} lines of '{}' are torn", found.torn, found.path.display()));
-    }
-    if args.json {
-        let letters = json!({ "path": found.path, "letters": found.letters });
-        return print(&format!("{letters:#}\n"));
-    }
-    if found.letters.is_empty() {
-        return print("no dead letters\n");
-    }
-    print(&found.letters.iter().map(shown).collect::<String>())
-}
-
-/// A letter as a person wants to see it: when, why, where it was to go, where it came from, how it begins.
-fn shown(letter: &Letter) -> String {
-    let Letter { at, reason, log_group, log_stream, source, event } = letter;
-    let text: String = event.message.chars().take(EXCERPT).collect();
-    let more = if event.message.chars().nth(EXCERPT).is_some() { "…" } else { "" };
-    let place = printable(&format!("{log_group} {log_stream}"));
-    format!("{at:.0}  {}  {place}  {}\n    {}{more}\n", printable(reason), printable(source), printable(&text))
-}
-
-/// Text of others' making, without what could play tricks on a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
-fn resend(state: &Path, which: &Which) -> ExitCode {
-    let moved = match dead_letters::resend(state, &which.selection(), Timestamp::now()) {
-        Ok(moved) => moved,
-        Err(error) => return refused(&error),
+    let (pieces, input) = mpsc::channel(AHEAD);
+    // It ends with the process: nobody can wake it from its waiting for stdin.
+    let reader = std::thread::spawn(move || read_stdin(&pieces));
+    let runtime = Directories::of_client().runtime;
+    let destination = Destination { log_group, log_stream };
+    let mut said = String::new();
+    let mut progress = |what: &str| {
+        if said != what {
+            complain(&format!("imds-agent: {what}"));
+            what.clone_into(&mut said);
+        }
     };
-    let Moved { events, too_old, without_place } = moved;
-    for (count, why) in [
-        (too_old, "older than the 14 days that CloudWatch takes, and stay where they are"),
-        (without_place, "without a group and a stream to go to, and stay where they are"),
-    ] {
-        if count > 0 {
-            complain(&format!("imds-agent: {count} of them are {why}"));
+    if let Err(error) = event_loop.block_on(send(&runtime, &destination, input, &mut progress)) {
+        return failed(code(&error), &error, Some(&hint(&error)));
+    }
+    match reader.join() {
+        Ok(Err(error)) => failed(FAILED, &error, Some("what was read of stdin before is sent")),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Stdin in pieces; the last one ends with a line end.
+fn read_stdin(pieces: &mpsc::Sender<Bytes>) -> std::io::Result<()> {
+    let mut stdin = std::io::BufReader::with_capacity(PIECE, std::io::stdin().lock());
+    let mut ends_line = true;
+    loop {
+        let piece = Bytes::copy_from_slice(stdin.fill_buf()?);
+        if piece.is_empty() {
+            break;
+        }
+        stdin.consume(piece.len());
+        ends_line = piece.ends_with(b"\n");
+        if pieces.blocking_send(piece).is_err() {
+            return Ok(());
         }
     }
-    if events == 0 {
-        let nothing_meant = too_old + without_place == 0;
-        return if nothing_meant { print("no dead letters to send again\n") } else { ExitCode::from(FAILED) };
+    if !ends_line {
+        let _ = pieces.blocking_send(Bytes::from_static(b"\n"));
     }
-    let who = match fetch(&Directories::of_client().runtime) {
-        Ok(_) => "the daemon sends them within seconds: see `dead_letters` in imds-agent status",
-        Err(_) => "they are sent when the daemon runs",
-    };
-    print(&format!("{events} to be sent again; {who}\n"))
+    Ok(())
 }
 
-fn refused(error: &Error) -> ExitCode {
-    match error.source.kind() {
-        ErrorKind::PermissionDenied => failed(NOT_ALLOWED, error, Some("run it as root: letters hold log data")),
-        ErrorKind::WouldBlock => failed(FAILED, error, Some("the daemon is writing them: try again")),
-        ErrorKind::NotFound => {
-            failed(FAILED, error, Some("no daemon ever ran here; IMDS_AGENT_STATE_DIR names another"))
+fn code(error: &SendError) -> u8 {
+    match error {
+        SendError::Unreachable { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => NOT_ALLOWED,
+        SendError::Unreachable { .. } | SendError::Gone { .. } => UNREACHABLE,
+        SendError::Refused { .. } => NOT_ALLOWED,
+        SendError::Garbage { .. } => FAILED,
+    }
+}
+
+fn hint(error: &SendError) -> String {
+    match error {
+        SendError::Unreachable { .. } => {
+            "start it: systemctl start imds-agent; or name its directory in IMDS_AGENT_RUNTIME_DIR".to_owned()
         }
-        _ => failed(FAILED, error, None),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::logs::dead_letters::LetterEvent;
-
-    #[test]
-    fn a_letter_is_shown_on_two_lines_whatever_it_holds() {
-        let letter = Letter {
-            at: "2026-11-22T12:00:00.5Z".parse().unwrap(),
-            reason: "invalid".to_owned(),
-            log_group: "/g".to_owned(),
-            log_stream: "s".to_owned(),
-            source: "/var/log/x".to_owned(),
-            event: LetterEvent { timestamp: 1, message: format!("a\u{1b}[31m\nb{}", "x".repeat(200)) },
-        };
-        let text = shown(&letter);
-        assert!(text.starts_with("2026-11-22T12:00:00Z  invalid  /g s  /var/log/x\n    a\u{fffd}[31m\u{fffd}bxxx"));
-        assert!(text.ends_with("x…\n") && text.lines().count() == 2, "{text}");
+        SendError::Gone { .. } => "see: systemctl status imds-agent; then send the rest again".to_owned(),
+        SendError::Refused { hint, .. } => hint.clone(),
+        SendError::Garbage { .. } => "systemctl restart imds-agent starts this version".to_owned(),
     }
 }

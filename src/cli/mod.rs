@@ -32,7 +32,7 @@ enum Command {
     Status(status::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
-    /// Look at events that CloudWatch would not take, and have them sent again
+    /// Send lines to CloudWatch Logs through the daemon, or look at events that it would not take
     Logs(logs::Args),
     /// Print the shell's completions for this command
     Completions(completions::Args),
@@ -53,7 +53,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config(args) => config::run(args),
-        Command::Logs(args) => logs::run(&args),
+        Command::Logs(args) => logs::run(args),
         Command::Completions(args) => completions::run(&args, Arguments::command()),
         Command::Man => man::run(Arguments::command()),
         #[cfg(feature = "emulator")]
