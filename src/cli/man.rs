@@ -171,7 +171,7 @@ mod tests {
             if subcommand.is_subcommand_required_set() {
                 continue;
             }
-            let section = section(page, &format!(".SS{path}"));
+            let section = section(page, &format!(".SS{}", path.replace('-', "\\-")));
             for argument in subcommand.get_arguments() {
                 let name = match argument.get_long() {
                     Some(long) => format!("\\fB\\-\\-{}\\fR", long.replace('-', "\\-")),
