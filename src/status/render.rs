@@ -153,14 +153,9 @@ impl Screen {
         }
         let letters = &logs.dead_letters;
         if letters.events + letters.rolled_off > 0 {
-            let rolled_off = match letters.rolled_off {
-                0 => String::new(),
-                rolled_off => format!(", {} rolled off", count(rolled_off)),
-            };
-            self.row(
-                "",
-                &format!("dead letters: {}{rolled_off} (imds-agent logs dead-letters)", count(letters.events)),
-            );
+            let (kept, gone) = (count(letters.events), count(letters.rolled_off));
+            let gone = if letters.rolled_off == 0 { String::new() } else { format!(", {gone} rolled off") };
+            self.row("", &format!("dead letters: {kept}{gone} (imds-agent logs dead-letters)"));
         }
         if !logs.sources.is_empty() {
             self.line("");
