@@ -119,13 +119,6 @@ impl Books {
         self.append(&records)
     }
 
-    /// Files were looked for at `at`: written with what is written next.
-    pub(super) fn looked(&mut self, at: SystemTime) {
-        let since = at.duration_since(SystemTime::UNIX_EPOCH).ok();
-        self.looked_at = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
-        self.looked_is_written = false;
-    }
-
     /// What the checkpoint knows of a file of dead letters, if it was not asked for yet.
     pub(super) fn take_letters(&mut self, path: &Path) -> Option<LettersState> {
         let id = self.letters.values().find(|letters| letters.path == path)?.id;
@@ -163,6 +156,13 @@ impl Books {
             .map(|(name, account)| Record::Source { name: name.to_string(), account: account.clone() })
             .collect();
         self.append(&records)
+    }
+
+    /// Files were looked for at `at`: written with what is written next.
+    pub(super) fn looked(&mut self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).ok();
+        self.looked_at = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
+        self.looked_is_written = false;
     }
 
     /// Writes down where an account stands.
@@ -213,8 +213,8 @@ impl Books {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
-        let (instance, looked_at) = (self.instance.clone(), self.looked_at);
-        let mut state = State { instance, sources, looked_at, letters: self.letters.clone(), ..State::default() };
+        let (instance, looked_at, letters) = (self.instance.clone(), self.looked_at, self.letters.clone());
+        let mut state = State { instance, sources, looked_at, letters, ..State::default() };
         let known = files.states().map(Record::File);
         let segments = spooled.known.values().cloned().map(Record::Segment);
         known.chain(segments).chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));

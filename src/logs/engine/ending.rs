@@ -172,6 +172,7 @@ impl Engine {
         self.remove_spill(id);
         self.streams.lose_interest(id);
         let Some(mut feed) = self.feeds.remove(id) else { return };
+        self.throw_away(&feed);
         let position = feed.coverage.low().offset;
         let source = feed.source.clone();
         let mut records = vec![(source.clone(), Record::Forget(id))];
