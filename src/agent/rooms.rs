@@ -98,7 +98,7 @@ fn wanted(config: &Config, environment: &Environment) -> Wanted {
     Wanted {
         region: config.region.clone().or_else(|| environment.region.clone()),
         variables: config.variables.clone(),
-        tags: tags_named_in(config.logs.files.iter().flat_map(|file| [&file.log_group, &file.log_stream])),
+        tags: tags_named_in(config.logs.targets().flat_map(|target| [&target.log_group, &target.log_stream])),
     }
 }
 

@@ -66,7 +66,7 @@ fn check(which: &Which) -> io::Result<ExitCode> {
     let path = which.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     match config::load(which.config.as_deref()) {
         Ok(loaded) if which.json => {
-            let (path, sources) = (path.to_string_lossy(), loaded.config.logs.files.len());
+            let (path, sources) = (path.to_string_lossy(), loaded.config.logs.tables());
             let files: Vec<_> = loaded.files.iter().map(|file| file.path.to_string_lossy()).collect();
             print_json(&json!({"ok": true, "path": path, "files": files, "sources": sources, "errors": []}))
         }
@@ -83,7 +83,7 @@ fn check(which: &Which) -> io::Result<ExitCode> {
 
 /// `FILE: ok (2 sources, 1 drop-in)`
 fn verdict(path: &Path, loaded: &Loaded) -> String {
-    let sources = counted(loaded.config.logs.files.len(), "source");
+    let sources = counted(loaded.config.logs.tables(), "source");
     let main_is_there = loaded.files.iter().any(|file| file.path == path);
     let drop_ins = match loaded.files.len() - usize::from(main_is_there) {
         0 => String::new(),

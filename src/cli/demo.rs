@@ -22,7 +22,7 @@ use super::exit::{FAILED, failed};
 use crate::agent::{self, Configured, Daemon, Directories, Environment, Inherited};
 use crate::config::Config;
 use crate::emulator::{Emulator, Options};
-use crate::logs::{FileSettings, StartAt};
+use crate::logs::{FileSettings, StartAt, Target};
 use crate::status::Report;
 use crate::template::Template;
 use crate::{aws, imds};
@@ -118,14 +118,9 @@ async fn start_daemon(
     emulator: &Emulator,
     stop: CancellationToken,
 ) -> Result<Daemon, Error> {
-    let table = FileSettings {
-        include: texts.iter().map(|text| globset::escape(&text.path.to_string_lossy())).collect(),
-        exclude: Vec::new(),
-        log_group: Template::parse(LOG_GROUP, &[])?,
-        log_stream: Template::parse("{instance_id}{file_path}", &[])?,
-        retention_in_days: None,
-        start_at: StartAt::Beginning,
-    };
+    let include = texts.iter().map(|text| globset::escape(&text.path.to_string_lossy())).collect();
+    let target = Target::new(Template::parse(LOG_GROUP, &[])?, Template::parse("{instance_id}{file_path}", &[])?);
+    let table = FileSettings { start_at: StartAt::Beginning, ..FileSettings::new(include, target) };
     let mut config = Config::default();
     config.imds = imds::Settings { endpoint: Some(emulator.url()), ..config.imds };
     config.logs.files = vec![table];

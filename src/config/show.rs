@@ -125,9 +125,9 @@ fn file_section(index: usize, file: &FileSettings) -> Section {
     let rows = vec![
         ("include", json!(file.include)),
         ("exclude", json!(file.exclude)),
-        ("log_group", json!(file.log_group.text())),
-        ("log_stream", json!(file.log_stream.text())),
-        ("retention_in_days", json!(file.retention_in_days)),
+        ("log_group", json!(file.target.log_group.text())),
+        ("log_stream", json!(file.target.log_stream.text())),
+        ("retention_in_days", json!(file.target.retention_in_days)),
         ("start_at", word(&logs::START_AT, &file.start_at)),
     ];
     Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }

@@ -109,12 +109,12 @@ fn every_key_reaches_its_setting() {
     let [first, second] = config.logs.files.as_slice() else { panic!("two files") };
     assert_eq!(first.include, ["/var/log/app/*.log", "/srv/{a,b}/**/x.log"]);
     assert_eq!(first.exclude, ["*.debug.log"]);
-    assert_eq!(first.log_group.text(), "/aws/ec2/{environment}");
-    assert_eq!(first.log_stream.text(), "{instance_id}/{file_name}");
-    assert_eq!((first.retention_in_days, first.start_at), (Some(14), StartAt::Beginning));
-    assert_eq!(second.log_group.text(), "{tag:Name|none}");
-    assert_eq!(second.log_stream.text(), "{instance_id}");
-    assert_eq!((second.retention_in_days, second.start_at), (Some(3653), StartAt::End));
+    assert_eq!(first.target.log_group.text(), "/aws/ec2/{environment}");
+    assert_eq!(first.target.log_stream.text(), "{instance_id}/{file_name}");
+    assert_eq!((first.target.retention_in_days, first.start_at), (Some(14), StartAt::Beginning));
+    assert_eq!(second.target.log_group.text(), "{tag:Name|none}");
+    assert_eq!(second.target.log_stream.text(), "{instance_id}");
+    assert_eq!((second.target.retention_in_days, second.start_at), (Some(3653), StartAt::End));
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn drop_ins_append_lists_and_fill_tables() {
     let config = House::new(main, &drop_ins).read().unwrap();
     let paths: Vec<&str> = config.logs.files.iter().map(|file| file.include[0].as_str()).collect();
     assert_eq!(paths, ["/m", "/a", "/b"]);
-    assert!(config.logs.files.iter().all(|file| file.log_group.text() == "main"));
+    assert!(config.logs.files.iter().all(|file| file.target.log_group.text() == "main"));
     assert!(config.imds.v1_fallback);
 }
 
@@ -283,7 +283,6 @@ fn variables_have_names_of_their_own() {
 #[test]
 fn a_template_s_fault_is_cited_inside_the_string() {
     assert_only_fault("[logs]\nlog_group = \"/aws/{enviroment}\"", "2:20", "unknown name `enviroment`");
-    assert_only_fault("[logs]\nlog_stream = '{date}'", "2:16", "unknown name `date`");
     assert_only_fault("[logs]\nlog_group = \"\\u0061{x}\"", "2:13", "unknown name `x`");
     let text = parse("[variables]\nenvironment = \"x\"\n[logs]\nlog_group = \"{enviroment}\"").unwrap_err().to_string();
     assert!(text.contains("^^^^^^^^^^\n") && text.contains("did you mean `environment`?"), "{text}");

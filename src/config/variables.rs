@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::report::Problem;
 use super::table::Reader;
-use crate::template::{BUILT_IN, RESERVED};
+use crate::template::BUILT_IN;
 
 pub(super) fn read(mut table: Reader<'_>) -> BTreeMap<String, String> {
     let mut variables = BTreeMap::new();
@@ -20,7 +20,7 @@ pub(super) fn read(mut table: Reader<'_>) -> BTreeMap<String, String> {
 
 fn fault(name: &str) -> Option<&'static str> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    if BUILT_IN.contains(&name) || RESERVED.contains(&name) {
+    if BUILT_IN.contains(&name) {
         Some("has the name of one that is built in; choose another")
     } else if name.is_empty() || !name.chars().all(allowed) {
         Some("is no name: expected lower-case letters, digits and `_`")

@@ -110,6 +110,12 @@ impl Account {
         self.dropped.entry(reason).or_default().add(count);
     }
 
+    /// Records, or bytes of unknown records, are given up as soon as they are known of.
+    pub(crate) fn lose(&mut self, reason: Reason, count: Count) {
+        self.read(count);
+        self.drop(reason, count);
+    }
+
     /// Adds this account to what `status` shows.
     pub(crate) fn add_to(&self, ledger: &mut Ledger) {
         add(&mut ledger.events, self, |count| count.events);

@@ -15,7 +15,11 @@ mod settings;
 mod shipper;
 pub mod sink;
 mod source;
+mod spool;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
-pub use settings::{FileSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, StartAt};
+pub use settings::{
+    FileSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, SocketSettings,
+    StartAt, Target,
+};
 pub use shipper::{LogShipper, Place};

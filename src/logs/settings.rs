@@ -38,11 +38,75 @@ pub struct Settings {
     pub memory_limit: u64,
     /// The `[[logs.file]]` tables.
     pub files: Vec<FileSettings>,
+    /// The `[[logs.journal]]` tables.
+    pub journals: Vec<JournalSettings>,
+    /// The `[[logs.socket]]` tables.
+    pub sockets: Vec<SocketSettings>,
+}
+
+impl Settings {
+    /// Where what `table` names goes; `None` when there is no such table (any more).
+    pub(crate) fn target(&self, table: Table) -> Option<&Target> {
+        match table {
+            Table::File(index) => self.files.get(index).map(|table| &table.target),
+            Table::Journal(index) => self.journals.get(index).map(|table| &table.target),
+            Table::Socket(index) => self.sockets.get(index).map(|table| &table.target),
+        }
+    }
+
+    /// Where everything goes.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let files = self.files.iter().map(|table| &table.target);
+        let journals = self.journals.iter().map(|table| &table.target);
+        files.chain(journals).chain(self.sockets.iter().map(|table| &table.target))
+    }
+
+    /// How many tables name something to ship.
+    #[must_use]
+    pub fn tables(&self) -> usize {
+        self.files.len() + self.journals.len() + self.sockets.len()
+    }
+}
+
+/// One table of the configuration that names sources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Table {
+    /// A `[[logs.file]]`, by its index.
+    File(usize),
+    /// A `[[logs.journal]]`, by its index.
+    Journal(usize),
+    /// A `[[logs.socket]]`, by its index.
+    Socket(usize),
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { flush_interval: Duration::from_secs(5), memory_limit: 16 << 20, files: Vec::new() }
+        Self {
+            flush_interval: Duration::from_secs(5),
+            memory_limit: 16 << 20,
+            files: Vec::new(),
+            journals: Vec::new(),
+            sockets: Vec::new(),
+        }
+    }
+}
+
+/// Where events go, and how what is missing there is made: the keys that every table of sources has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The group events go to.
+    pub log_group: Template,
+    /// The stream events go to.
+    pub log_stream: Template,
+    /// How long CloudWatch keeps the group's events; `None` leaves that alone.
+    pub retention_in_days: Option<u16>,
+}
+
+impl Target {
+    /// These names, and nothing said of what is made.
+    #[must_use]
+    pub fn new(log_group: Template, log_stream: Template) -> Self {
+        Self { log_group, log_stream, retention_in_days: None }
     }
 }
 
@@ -53,12 +117,30 @@ pub struct FileSettings {
     pub include: Vec<String>,
     /// Glob patterns of files to leave alone: of the whole path if they hold a `/`, else of the file's name.
     pub exclude: Vec<String>,
-    /// The group events go to.
-    pub log_group: Template,
-    /// The stream events go to.
-    pub log_stream: Template,
-    /// How long CloudWatch keeps the group's events; `None` leaves that alone.
-    pub retention_in_days: Option<u16>,
+    /// Where they go.
+    pub target: Target,
     /// Where to begin in a file seen for the first time.
     pub start_at: StartAt,
+}
+
+impl FileSettings {
+    /// These files, everything else as if it were not set.
+    #[must_use]
+    pub fn new(include: Vec<String>, target: Target) -> Self {
+        Self { include, exclude: Vec::new(), target, start_at: StartAt::default() }
+    }
+}
+
+/// One `[[logs.journal]]` table, its defaults from `[logs]` filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// Where entries go.
+    pub target: Target,
+}
+
+/// One `[[logs.socket]]` table, its defaults from `[logs]` filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketSettings {
+    /// Where what is written to it goes.
+    pub target: Target,
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::logs::sink::{Accepted, Answer};
 use crate::logs::source::read::PANICS;
-use crate::logs::{FileSettings, StartAt};
+use crate::logs::{FileSettings, StartAt, Target};
 use crate::template::Template;
 
 /// Keeps what it is given; answers only while it is `open`.
@@ -69,13 +69,10 @@ impl Host {
         std::fs::create_dir(root.path().join("state")).expect("a directory");
         std::fs::write(root.path().join("a.log"), text).expect("a file");
         let template = Template::parse("x", &[]).expect("a name");
+        let include = vec![format!("{}/*.log", root.path().display())];
         let table = FileSettings {
-            include: vec![format!("{}/*.log", root.path().display())],
-            exclude: Vec::new(),
-            log_group: template.clone(),
-            log_stream: template,
-            retention_in_days: None,
             start_at: StartAt::Beginning,
+            ..FileSettings::new(include, Target::new(template.clone(), template))
         };
         let settings = Settings { files: vec![table], ..Settings::default() };
         let memory = Memory::default();

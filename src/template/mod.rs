@@ -56,7 +56,7 @@ impl FromIterator<(String, String)> for Names {
 }
 
 /// The names that may always stand in braces; beside them, `tag:KEY` and the names of `[variables]`.
-pub const BUILT_IN: [&str; 10] = [
+pub const BUILT_IN: [&str; 12] = [
     "instance_id",
     "region",
     "availability_zone",
@@ -67,10 +67,9 @@ pub const BUILT_IN: [&str; 10] = [
     "private_ip",
     "file_name",
     "file_path",
+    "unit",
+    "date",
 ];
-
-/// Names that will be built in one day: a variable that took one would change its meaning at an upgrade.
-pub const RESERVED: [&str; 2] = ["date", "unit"];
 
 /// What stands before the key of an instance tag.
 const TAG: &str = "tag:";
@@ -259,13 +258,6 @@ mod tests {
         let message = Template::parse("{env}", &["environment"]).unwrap_err().message;
         assert!(message.starts_with("unknown name `env`; expected one of instance_id, "), "{message}");
         assert!(message.ends_with("tag:KEY, environment"), "{message}");
-    }
-
-    #[test]
-    fn names_that_are_not_built_yet_are_unknown() {
-        for text in ["{unit}", "{date}"] {
-            assert!(Template::parse(text, &[]).is_err());
-        }
     }
 
     #[test]

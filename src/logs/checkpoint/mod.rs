@@ -38,7 +38,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    fn apply(&mut self, record: Record) {
+    /// Takes a record in; a later one replaces an earlier one.
+    pub(crate) fn apply(&mut self, record: Record) {
         match record {
             Record::Instance(id) => self.instance = Some(id),
             Record::File(file) => {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::feeds::Feeds;
 use super::survey::Files;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::{Checkpoint, FileState, Record, State};
@@ -22,6 +23,13 @@ pub(super) struct Known {
     pub(super) is_new: bool,
     /// When the checkpoint was written last: files born since then appeared later.
     pub(super) written_at: Option<SystemTime>,
+}
+
+impl Known {
+    /// The highest id there is.
+    pub(super) fn last_id(&self) -> Option<FileId> {
+        self.files.keys().max().copied()
+    }
 }
 
 /// Accounts and checkpoint.
@@ -64,14 +72,14 @@ impl Books {
         &self.accounts
     }
 
-    /// Writes down where files and their sources' accounts stand.
-    pub(super) fn write(&mut self, files: Vec<FileState>) -> io::Result<()> {
-        let mut records = Vec::with_capacity(files.len() * 2);
-        for file in files {
-            if let Some(account) = self.accounts.get(file.source.as_str()) {
-                records.push(Record::Source { name: file.source.clone(), account: account.clone() });
+    /// Writes down where feeds and their sources' accounts stand.
+    pub(super) fn write(&mut self, feeds: Vec<(Arc<str>, Record)>) -> io::Result<()> {
+        let mut records = Vec::with_capacity(feeds.len() * 2);
+        for (source, feed) in feeds {
+            if let Some(account) = self.accounts.get(&source) {
+                records.push(Record::Source { name: source.to_string(), account: account.clone() });
             }
-            records.push(Record::File(file));
+            records.push(feed);
         }
         self.append(&records)
     }
@@ -106,12 +114,14 @@ impl Books {
     }
 
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
-    pub(super) fn maintain(&mut self, files: &mut Files) -> io::Result<()> {
+    pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
-        let state = State { instance: self.instance.clone(), files: files.states(), sources };
+        let mut state = State { instance: self.instance.clone(), sources, ..State::default() };
+        let known = files.known().cloned().map(Record::File);
+        known.chain(feeds.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -3,6 +3,7 @@
 //! and runs where blocking is allowed.
 
 mod books;
+mod feeds;
 mod reading;
 mod settling;
 mod showing;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 use inotify::Inotify;
 
 use self::books::Books;
+use self::feeds::Feeds;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
@@ -27,6 +29,7 @@ use super::batch::{FileId, Pool};
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
+use super::source::feed::Origin;
 use super::source::read::{Buffer, Suspect};
 use super::source::watch::{Change, RawChange};
 use super::{Settings, Snapshot};
@@ -136,6 +139,7 @@ pub(crate) struct Engine {
     settings: Settings,
     names: Names,
     files: Files,
+    feeds: Feeds,
     streams: Streams,
     books: Books,
     buffer: Buffer,
@@ -166,12 +170,14 @@ impl Engine {
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
         let (books, known) = Books::open(state_dir)?;
+        let feeds = Feeds::after(known.last_id());
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
             settings,
             names: Names::default(),
             files,
+            feeds,
             streams,
             books,
             buffer: Buffer::default(),
@@ -197,7 +203,12 @@ impl Engine {
 
     /// Ends, and leaves the files it had open.
     pub(crate) fn into_open_files(self) -> OpenFiles {
-        self.files.into_open()
+        let open = self.feeds.into_all().filter_map(|feed| {
+            let id = feed.id;
+            let Origin::File(file) = feed.origin;
+            (!file.is_cut()).then_some((id, file.file))
+        });
+        open.collect()
     }
 
     /// Takes in what happened, does what is due, says what is to be done.
@@ -256,7 +267,7 @@ impl Engine {
 
     fn tick(&mut self, step: &mut Step, now: Moment) {
         self.tick_at = now.boot + TICK;
-        for id in self.files.leaving() {
+        for id in self.leaving() {
             self.look(id, now);
         }
         self.retry_unsettled(now);
@@ -264,7 +275,7 @@ impl Engine {
             self.pool.let_go();
         }
         self.forget_finished(now);
-        if let Err(error) = self.books.maintain(&mut self.files) {
+        if let Err(error) = self.books.maintain(&self.files, &mut self.feeds) {
             self.warn_of_checkpoint(&error);
         } else {
             self.warnings.remove("checkpoint_unwritable");
@@ -282,7 +293,7 @@ impl Engine {
         !self.unsettled.is_empty()
             || self.pool.memory() > 0
             || self.books.is_dirty()
-            || self.files.leaving().next().is_some()
+            || self.feeds.all().any(|feed| !feed.is_active())
     }
 
     /// Everything `status` shows of the logs.

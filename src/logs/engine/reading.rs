@@ -9,6 +9,7 @@ use crate::logs::batch::{FileId, Segment};
 use crate::logs::coverage::Place;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::{Count, Reason};
+use crate::logs::source::feed::Feed;
 use crate::logs::source::read::{self, Job, Progress};
 use crate::template::Names;
 
@@ -30,9 +31,9 @@ const JSON_OVERHEAD: f64 = 1.3;
 impl Engine {
     /// `id` has unread data: its stream is to read it, once its name is known.
     pub(super) fn want(&mut self, id: FileId, now: Moment) {
-        let Some(file) = self.files.get_mut(id) else { return };
-        if file.unread_bytes() > 0 {
-            file.behind_since.get_or_insert(now.boot);
+        let Some(feed) = self.feeds.get_mut(id) else { return };
+        if feed.unread_bytes() > 0 {
+            feed.behind_since.get_or_insert(now.boot);
         }
         if self.streams.route(id).is_none() {
             self.find_route(id);
@@ -40,17 +41,21 @@ impl Engine {
         self.streams.want(id);
     }
 
-    /// Finds out where a file goes; not yet when a name that it needs is not known.
+    /// Finds out where a feed goes; not yet when a name that it needs is not known.
     fn find_route(&mut self, id: FileId) {
-        let Some(file) = self.files.get(id) else { return };
-        let Some(table) = self.settings.files.get(file.table) else { return };
-        let mut names = self.names.clone();
-        let name = file.source.rsplit('/').next().unwrap_or_default();
-        names.insert("file_name", name);
-        names.insert("file_path", &*file.source);
-        let (Ok(group), Ok(stream)) = (table.log_group.fill(&names), table.log_stream.fill(&names)) else { return };
+        let Some(feed) = self.feeds.get(id) else { return };
+        let Some(target) = self.settings.target(feed.table) else { return };
+        let names = self.names_for(feed);
+        let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), target.log_stream.fill(&names)) else { return };
         let (group, stream) = (group_name(&group), stream_name(&stream));
-        self.streams.set_route(id, &group, &stream, table.retention_in_days);
+        self.streams.set_route(id, &group, &stream, target.retention_in_days);
+    }
+
+    /// What is known for the names of where a feed goes.
+    pub(super) fn names_for(&self, feed: &Feed) -> Names {
+        let mut names = self.names.clone();
+        names.extend(feed.own_names().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        names
     }
 
     /// More names are known, or others: files that waited for them are read, under the names of this instance.
@@ -63,10 +68,10 @@ impl Engine {
         }
         self.names = names;
         self.streams.forget_routes();
-        let files: Vec<FileId> = self.files.all().map(|file| file.id).collect();
-        for id in files {
-            if let Some(file) = self.files.get_mut(id) {
-                file.unread();
+        let feeds: Vec<FileId> = self.feeds.all().map(|feed| feed.id).collect();
+        for id in feeds {
+            if let Some(feed) = self.feeds.get_mut(id) {
+                feed.unread();
             }
             self.look(id, now);
         }
@@ -95,6 +100,7 @@ impl Engine {
         self.set_warning("state_set_aside", Some(message), "delete that file; make images without the state directory");
         self.books.belongs_to(instance)?;
         self.files.begin_anew();
+        self.feeds.clear();
         self.streams.begin_anew();
         self.unsettled.clear();
         self.survey(now);
@@ -176,8 +182,8 @@ impl Engine {
     fn read_file(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, bool) {
         let mut total = 0;
         loop {
-            let Some(file) = self.files.get(id) else { return (total, false) };
-            let (from, until) = file.coverage.next();
+            let Some(feed) = self.feeds.get(id) else { return (total, false) };
+            let (from, until) = feed.coverage.next();
             if self.quarantine.contains(&(id, from.offset)) {
                 match self.skip_quarantined(id, from, now) {
                     Ok(skipped) => total += skipped,
@@ -191,11 +197,11 @@ impl Engine {
             }
             let quarantined = self.quarantine.range((id, from.offset)..=(id, u64::MAX)).next();
             let until = until.into_iter().chain(quarantined.map(|(_, offset)| *offset)).min();
-            let complete = file.is_complete(now.boot);
-            let expected = expected_body(file.unread_bytes()).min(limit);
+            let complete = feed.is_complete(now.boot);
+            let expected = expected_body(feed.unread_bytes()).min(limit);
             let batch = self.streams.activate(index).destination.open(now, expected, &self.pool);
             let before = batch.last_segment(id);
-            let job = Job { id, file: &file.file, from, until, complete, at: now.wall, limit };
+            let job = Job { id, content: feed.content(), from, until, complete, at: now.wall, limit };
             let progress = read::fill(job, batch, &mut self.buffer, &self.suspect);
             let segment = batch.last_segment(id);
             let full = batch.is_full();
@@ -227,47 +233,45 @@ impl Engine {
         if read.bytes == 0 {
             return 0;
         }
-        let Some(file) = self.files.get_mut(id) else { return 0 };
-        file.coverage.take(after.start, Place { offset: after.end, parts: after.end_parts });
-        file.fault = None;
-        let source = file.source.clone();
+        let Some(feed) = self.feeds.get_mut(id) else { return 0 };
+        feed.coverage.take(after.start, Place { offset: after.end, parts: after.end_parts });
+        feed.fault = None;
+        let source = feed.source.clone();
         self.books.account(&source).read(read);
         read.bytes
     }
 
-    /// Whether the file was read as far as it goes.
+    /// Whether the feed was read as far as it goes.
     fn came_to_end(&mut self, id: FileId, progress: Progress) -> bool {
         if progress.at_end
-            && let Some(file) = self.files.get_mut(id)
+            && let Some(feed) = self.feeds.get_mut(id)
         {
-            file.reached_end();
+            feed.reached_end();
         }
         progress.at_end
     }
 
     fn note_read_error(&mut self, id: FileId, error: &std::io::Error, now: Moment) {
-        let Some(file) = self.files.get_mut(id) else { return };
-        let message = format!("'{}' can't be read: {error}", file.path.display());
-        if file.fault.as_ref().is_none_or(|before| before.message != message) {
-            tracing::warn!(error = message, "passing over a file");
+        let Some(feed) = self.feeds.get_mut(id) else { return };
+        let message = format!("'{}' can't be read: {error}", feed.name());
+        if feed.fault.as_ref().is_none_or(|before| before.message != message) {
+            tracing::warn!(error = message, "passing over a source");
         }
-        file.fault = Some(Fault { at: now.wall, message, hint: None });
+        feed.fault = Some(Fault { at: now.wall, message, hint: None });
     }
 
     /// A record that made us panic twice is passed over, into the dead letters.
     fn skip_quarantined(&mut self, id: FileId, from: Place, now: Moment) -> std::io::Result<u64> {
-        let Some(file) = self.files.get(id) else { return Ok(0) };
-        let raw = read::raw_record(&file.file, from.offset)?;
+        let Some(feed) = self.feeds.get(id) else { return Ok(0) };
+        let raw = read::raw_record(feed.content(), from.offset)?;
         let count = Count { events: 1, bytes: raw.len() as u64 };
-        let source = file.source.clone();
+        let source = feed.source.clone();
         self.bury_raw(id, &source, &raw, now)?;
         self.quarantine.remove(&(id, from.offset));
-        let Some(file) = self.files.get_mut(id) else { return Ok(0) };
-        file.coverage.take(from.offset, Place { offset: from.offset + count.bytes, parts: 0 });
-        file.coverage.finish(from.offset);
-        let account = self.books.account(&source);
-        account.read(count);
-        account.drop(Reason::Invalid, count);
+        let Some(feed) = self.feeds.get_mut(id) else { return Ok(0) };
+        feed.coverage.take(from.offset, Place { offset: from.offset + count.bytes, parts: 0 });
+        feed.coverage.finish(from.offset);
+        self.books.account(&source).lose(Reason::Invalid, count);
         Ok(count.bytes)
     }
 }
@@ -294,18 +298,16 @@ fn stream_name(name: &str) -> String {
     name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_STREAM_NAME).collect()
 }
 
-/// The names that are not known yet and that some file waits for.
+/// The names that are not known yet and that some feed waits for.
 pub(super) fn missing_names(engine: &Engine) -> BTreeMap<FileId, Vec<String>> {
     let mut missing = BTreeMap::new();
-    for file in engine.files.all().filter(|file| engine.streams.route(file.id).is_none()) {
-        let Some(table) = engine.settings.files.get(file.table) else { continue };
-        let mut names = engine.names.clone();
-        names.insert("file_name", "");
-        names.insert("file_path", "");
-        let lacking = [&table.log_group, &table.log_stream].map(|template| template.fill(&names).err());
+    for feed in engine.feeds.all().filter(|feed| engine.streams.route(feed.id).is_none()) {
+        let Some(target) = engine.settings.target(feed.table) else { continue };
+        let names = engine.names_for(feed);
+        let lacking = [&target.log_group, &target.log_stream].map(|template| template.fill(&names).err());
         let lacking: Vec<String> = lacking.into_iter().flatten().flatten().collect();
         if !lacking.is_empty() {
-            missing.insert(file.id, lacking);
+            missing.insert(feed.id, lacking);
         }
     }
     missing

@@ -14,7 +14,7 @@ use crate::logs::delivery::destination::{Moment, Ticket};
 use crate::logs::delivery::shipment::Shipment;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::sink::{Accepted, Failure};
-use crate::logs::source::tailed::Life;
+use crate::logs::source::feed::Feed;
 
 /// How many requests are on their way at most: a bound on sockets, above what a few slow streams can hold.
 const MOST_REQUESTS: usize = 64;
@@ -48,18 +48,18 @@ impl Engine {
 
     /// During a long wait a stream's batches go back to their files, if those still hold them.
     fn give_back(&mut self, index: usize, now: Moment) {
-        let files = &self.files;
-        let readable = |id: FileId| files.get(id).is_some_and(|file| file.life != Life::Cut);
+        let feeds = &self.feeds;
+        let readable = |id: FileId| feeds.get(id).is_some_and(Feed::can_be_read_again);
         let released = self
             .streams
             .get_mut(index)
             .destination
             .release(now, |segments| segments.iter().all(|segment| readable(segment.file)));
         for segment in released {
-            let Some(file) = self.files.get_mut(segment.file) else { continue };
-            file.coverage.give_back(segment.start);
-            file.unread();
-            let source = file.source.clone();
+            let Some(feed) = self.feeds.get_mut(segment.file) else { continue };
+            feed.coverage.give_back(segment.start);
+            feed.unread();
+            let source = feed.source.clone();
             self.books.account(&source).give_back(count_of(&segment));
             self.want(segment.file, now);
         }
@@ -125,8 +125,8 @@ impl Engine {
                     account.drop(Reason::Empty, empty);
                 }
             });
-            if let Some(file) = self.files.get_mut(segment.file) {
-                file.coverage.finish(segment.start);
+            if let Some(feed) = self.feeds.get_mut(segment.file) {
+                feed.coverage.finish(segment.start);
                 touched.insert(segment.file);
             }
         }
@@ -134,23 +134,23 @@ impl Engine {
     }
 
     fn settle_account(&mut self, id: FileId, change: impl FnOnce(&mut crate::logs::ledger::Account)) {
-        if let Some(file) = self.files.get(id) {
-            let source = file.source.clone();
+        if let Some(feed) = self.feeds.get(id) {
+            let source = feed.source.clone();
             change(self.books.account(&source));
         }
     }
 
-    /// Moves the checkpoint of these files.
+    /// Moves the checkpoint of these feeds.
     fn write_down(&mut self, ids: impl Iterator<Item = FileId>, now: Moment) {
         let mut states = Vec::new();
         for id in ids {
-            let Some(file) = self.files.get_mut(id) else { continue };
-            if file.coverage.low().offset >= file.size {
-                file.behind_since = None;
+            let Some(feed) = self.feeds.get_mut(id) else { continue };
+            if feed.coverage.low().offset >= feed.size {
+                feed.behind_since = None;
             } else {
-                file.behind_since = Some(now.boot);
+                feed.behind_since = Some(now.boot);
             }
-            states.push(file.state());
+            states.push((feed.source.clone(), feed.state()));
         }
         if let Err(error) = self.books.write(states) {
             self.warn_of_checkpoint(&error);
@@ -168,7 +168,7 @@ impl Engine {
         for (range, reason) in shipment.rejected() {
             for at in range.clone() {
                 let file = shipment.batch.shares_of(at..at + 1).first().map(|share| share.file);
-                let source = file.and_then(|id| self.files.get(id)).map_or("", |file| &file.source);
+                let source = file.and_then(|id| self.feeds.get(id)).map_or("", |feed| &feed.source);
                 let event: &RawValue = serde_json::from_slice(shipment.batch.event(at))?;
                 let (log_group, log_stream) = (&*log_group, &*log_stream);
                 letters.push(DeadLetter { at: now.wall, reason: *reason, log_group, log_stream, source, event });

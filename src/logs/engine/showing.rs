@@ -10,7 +10,7 @@ use super::reading::missing_names;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::{Destination, Moment};
 use crate::logs::ledger::Account;
-use crate::logs::source::tailed::{Life, Tailed};
+use crate::logs::source::feed::Feed;
 use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
 
 impl Engine {
@@ -31,12 +31,12 @@ impl Engine {
 
     fn show_sources(&self, now: Moment) -> Vec<SourceSnapshot> {
         let missing = missing_names(self);
-        let places = self.files_by_source();
+        let places = self.feeds_by_source();
         let mut sources = Vec::new();
         for (name, account) in self.books.accounts() {
-            let file = places.get(name).copied();
-            let waiting_for = file.and_then(|file| missing.get(&file.id));
-            let mut source = self.show_source(name, account, file, now);
+            let feed = places.get(name).copied();
+            let waiting_for = feed.and_then(|feed| missing.get(&feed.id));
+            let mut source = self.show_source(name, account, feed, now);
             if let Some(names) = waiting_for {
                 source.state = SourceState::Waiting;
                 source.last_error = Some(waiting_fault(names, now));
@@ -55,28 +55,28 @@ impl Engine {
         sources
     }
 
-    /// The file at each source's place now; without one, the one that left last.
-    fn files_by_source(&self) -> BTreeMap<Arc<str>, &Tailed> {
+    /// The feed at each source's place now; without one, the one that left last.
+    fn feeds_by_source(&self) -> BTreeMap<Arc<str>, &Feed> {
         let mut places = BTreeMap::new();
-        for file in self.files.all() {
-            let place = places.entry(file.source.clone()).or_insert(file);
-            if place.life != Life::Active {
-                *place = file;
+        for feed in self.feeds.all() {
+            let place = places.entry(feed.source.clone()).or_insert(feed);
+            if !place.is_active() {
+                *place = feed;
             }
         }
         places
     }
 
-    fn show_source(&self, name: &str, account: &Account, file: Option<&Tailed>, now: Moment) -> SourceSnapshot {
-        let route = file.and_then(|file| self.streams.route(file.id));
-        let fault = file.and_then(|file| file.fault.clone());
-        let state = match file {
+    fn show_source(&self, name: &str, account: &Account, feed: Option<&Feed>, now: Moment) -> SourceSnapshot {
+        let route = feed.and_then(|feed| self.streams.route(feed.id));
+        let fault = feed.and_then(|feed| feed.fault.clone());
+        let state = match feed {
             None => SourceState::Finished,
             Some(_) if fault.is_some() => SourceState::Failed,
             Some(_) => SourceState::Running,
         };
         let lag =
-            file.and_then(|file| file.behind_since).map_or(Duration::ZERO, |since| now.boot.saturating_sub(since));
+            feed.and_then(|feed| feed.behind_since).map_or(Duration::ZERO, |since| now.boot.saturating_sub(since));
         let mut ledger = Ledger::default();
         account.add_to(&mut ledger);
         SourceSnapshot {
@@ -85,8 +85,8 @@ impl Engine {
             state,
             log_group: route.map(|stream| stream.log_group.to_string()),
             log_stream: route.map(|stream| stream.log_stream.to_string()),
-            position: file.map_or(0, |file| file.coverage.low().offset),
-            size: file.map_or(0, |file| file.size),
+            position: feed.map_or(0, |feed| feed.coverage.low().offset),
+            size: feed.map_or(0, |feed| feed.size),
             lag_seconds: lag.as_secs_f64(),
             invalid_utf8: account.invalid_utf8,
             ledger,

@@ -19,7 +19,9 @@ use crate::logs::checkpoint::FileState;
 use crate::logs::coverage::Coverage;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::{Count, Reason};
+use crate::logs::settings::Table;
 use crate::logs::source::discover::{Finder, Found, siblings};
+use crate::logs::source::feed::Feed;
 use crate::logs::source::open::open_regular;
 use crate::logs::source::tailed::{Life, Look, Tailed};
 use crate::logs::source::watch::{Change, RawChange, Watcher};
@@ -32,12 +34,11 @@ const LONGEST_UNSEEN: Duration = Duration::from_mins(1);
 /// Open files, by id.
 pub(crate) type OpenFiles = BTreeMap<FileId, fs::File>;
 
-/// The followed files.
+/// Which files are followed, and where.
 #[derive(Debug)]
 pub(super) struct Files {
     finders: Vec<Finder>,
     watcher: Option<Watcher>,
-    tailed: BTreeMap<FileId, Tailed>,
     by_path: HashMap<PathBuf, FileId>,
     /// What the checkpoint knows and was not found yet.
     known: BTreeMap<FileId, FileState>,
@@ -46,7 +47,6 @@ pub(super) struct Files {
     surveyed: bool,
     /// Descriptors that an engine before this one left: by them files are read to their end that have no name any more.
     inherited: OpenFiles,
-    next_id: FileId,
     /// What a pattern names and can't be followed.
     pub(super) unreadable: BTreeMap<PathBuf, Fault>,
 }
@@ -58,9 +58,7 @@ impl Files {
         Self {
             finders,
             watcher: inotify.map(Watcher::new),
-            tailed: BTreeMap::new(),
             by_path: HashMap::new(),
-            next_id: known.files.keys().max().map_or(1, |id| id + 1),
             known: known.files,
             is_new: known.is_new,
             written_at: known.written_at,
@@ -72,7 +70,6 @@ impl Files {
 
     /// Forgets everything: another instance begins here.
     pub(super) fn begin_anew(&mut self) {
-        self.tailed.clear();
         self.by_path.clear();
         self.known.clear();
         self.is_new = true;
@@ -83,12 +80,6 @@ impl Files {
         self.inherited = files;
     }
 
-    /// The descriptors of all files that can still be read.
-    pub(super) fn into_open(self) -> OpenFiles {
-        let alive = self.tailed.into_values().filter(|file| file.life != Life::Cut);
-        alive.map(|file| (file.id, file.file)).collect()
-    }
-
     pub(super) fn resolve(&mut self, change: &RawChange) -> Option<Change> {
         self.watcher.as_mut()?.resolve(change)
     }
@@ -97,34 +88,9 @@ impl Files {
         self.by_path.get(path).copied()
     }
 
-    pub(super) fn get(&self, id: FileId) -> Option<&Tailed> {
-        self.tailed.get(&id)
-    }
-
-    pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut Tailed> {
-        self.tailed.get_mut(&id)
-    }
-
-    pub(super) fn all(&self) -> impl Iterator<Item = &Tailed> {
-        self.tailed.values()
-    }
-
-    /// Files that left their place, or were cut, and are not done with yet.
-    pub(super) fn leaving(&self) -> impl Iterator<Item = FileId> + use<> {
-        let ids: Vec<FileId> =
-            self.tailed.values().filter(|file| file.life != Life::Active).map(|file| file.id).collect();
-        ids.into_iter()
-    }
-
-    pub(super) fn remove(&mut self, id: FileId) -> Option<Tailed> {
-        self.tailed.remove(&id)
-    }
-
-    /// What the checkpoint is to hold of all files, those included that were not found yet.
-    pub(super) fn states(&mut self) -> BTreeMap<FileId, FileState> {
-        let mut states = self.known.clone();
-        states.extend(self.tailed.values_mut().map(|file| (file.id, file.state())));
-        states
+    /// What the checkpoint knows and was not found yet.
+    pub(super) fn known(&self) -> impl Iterator<Item = &FileState> {
+        self.known.values()
     }
 
     /// Why directories are only looked at from time to time, if some are.
@@ -133,12 +99,6 @@ impl Files {
             Some(watcher) => watcher.problem(),
             None => Some("inotify is not to be had".to_owned()),
         }
-    }
-
-    /// The tailed file that `metadata` is of, if it can still be read.
-    fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
-        let alive = self.tailed.values().filter(|file| file.life != Life::Cut);
-        alive.filter(|file| file.is(metadata)).map(|file| file.id).next()
     }
 
     /// What the checkpoint knows of this file.
@@ -193,8 +153,8 @@ impl Engine {
 
     /// Writes down the files that were just adopted, before anything is read of them, and looks at them.
     fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
-        let files = self.files.tailed.values_mut().filter(|file| adopted.contains(&file.id));
-        let states: Vec<FileState> = files.map(Tailed::state).collect();
+        let feeds = self.feeds.all_mut().filter(|feed| adopted.contains(&feed.id));
+        let states: Vec<_> = feeds.map(|feed| (feed.source.clone(), feed.state())).collect();
         if !states.is_empty()
             && let Err(error) = self.books.write(states)
         {
@@ -215,7 +175,7 @@ impl Engine {
 
     /// The file at `path` is no longer there.
     fn let_go(&mut self, path: &Path, now: Moment) {
-        if let Some(file) = self.files.by_path.remove(path).and_then(|id| self.files.tailed.get_mut(&id)) {
+        if let Some(file) = self.files.by_path.remove(path).and_then(|id| self.feeds.file_mut(id)) {
             file.leave(now.boot);
         }
     }
@@ -223,8 +183,8 @@ impl Engine {
     /// A path that a pattern names: still the file we follow, or another one.
     fn visit(&mut self, path: &Path, table: usize, adopted: &mut BTreeSet<FileId>, now: Moment) {
         if let Some(id) = self.files.at(path) {
-            let same = fs::metadata(path)
-                .is_ok_and(|metadata| self.files.tailed.get(&id).is_some_and(|file| file.is(&metadata)));
+            let same =
+                fs::metadata(path).is_ok_and(|metadata| self.feeds.file(id).is_some_and(|file| file.is(&metadata)));
             if same {
                 return self.look(id, now);
             }
@@ -253,7 +213,7 @@ impl Engine {
     /// Takes an opened file in; `None` when it was followed already.
     fn admit(&mut self, path: &Path, table: usize, life: Life, file: fs::File) -> io::Result<Option<FileId>> {
         let metadata = file.metadata()?;
-        if let Some(id) = self.files.same_as(&metadata) {
+        if let Some(id) = self.same_as(&metadata) {
             self.move_to(id, path, life);
             return Ok(None);
         }
@@ -266,24 +226,31 @@ impl Engine {
             let followed = self.books.accounts().contains_key(&source);
             let start = self.settings.files[table].start_at;
             let offset = if followed { 0 } else { self.files.beginning(start, &metadata) };
-            (self.files.next_id, source, Coverage::from(offset))
+            (self.feeds.next_id(), source, Coverage::from(offset))
         };
-        let mut tailed = Tailed::new(id, path.to_owned(), source.clone(), table, file, coverage)?;
-        tailed.life = life;
+        let mut feed = Feed::of_file(id, path.to_owned(), source.clone(), Table::File(table), file, coverage)?;
+        if let Some(file) = feed.file_mut() {
+            file.life = life;
+        }
         self.books.account(&source);
-        self.files.next_id = self.files.next_id.max(id + 1);
         self.files.known.remove(&id);
-        self.files.tailed.insert(id, tailed);
+        self.feeds.insert(feed);
         if life == Life::Active {
             self.files.by_path.insert(path.to_owned(), id);
         }
         Ok(Some(id))
     }
 
+    /// The followed file that `metadata` is of, if it can still be read.
+    fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
+        let same = |file: &Tailed| !file.is_cut() && file.is(metadata);
+        self.feeds.files().find(|(_, file)| same(file)).map(|(feed, _)| feed.id)
+    }
+
     /// A followed file was renamed to a path that a pattern names, too.
     fn move_to(&mut self, id: FileId, path: &Path, life: Life) {
-        let Some(file) = self.files.tailed.get_mut(&id) else { return };
-        if life == Life::Active && file.life != Life::Active {
+        let Some(file) = self.feeds.file_mut(id) else { return };
+        if life == Life::Active && !file.is_active() {
             path.clone_into(&mut file.path);
             file.life = Life::Active;
             self.files.by_path.insert(path.to_owned(), id);
@@ -318,38 +285,34 @@ impl Engine {
         self.files.finders.iter().position(|finder| finder.matches(Path::new(source)))
     }
 
-    /// Looks at one file: is there more to read, or was it cut off?
+    /// Looks at one feed: is there more to read, or was it cut off?
     pub(super) fn look(&mut self, id: FileId, now: Moment) {
-        let Some(file) = self.files.tailed.get_mut(&id) else { return };
-        if file.life == Life::Cut {
-            return;
-        }
-        match file.look(now.boot) {
+        let Some(feed) = self.feeds.get_mut(id).filter(|feed| feed.can_be_read_again()) else { return };
+        match feed.look(now.boot) {
             Ok(Look::Unread) => self.want(id, now),
-            Ok(Look::AtEnd) if file.is_complete(now.boot) && file.unread_bytes() > 0 => {
-                file.unread();
+            Ok(Look::AtEnd) if feed.is_complete(now.boot) && feed.unread_bytes() > 0 => {
+                feed.unread();
                 self.want(id, now);
             }
             Ok(Look::AtEnd) => {}
             Ok(Look::CutOff) => self.cut_off(id, now),
             Err(error) => {
-                file.fault = Some(Fault { at: now.wall, message: error.to_string(), hint: None });
+                feed.fault = Some(Fault { at: now.wall, message: error.to_string(), hint: None });
             }
         }
     }
 
     /// A file was truncated, or rewritten: what was not read of it is a gap, and what stands there now is a new file.
     fn cut_off(&mut self, id: FileId, now: Moment) {
-        let Some(file) = self.files.tailed.get_mut(&id) else { return };
-        let gap = Count { events: 0, bytes: file.unread_bytes() };
-        let (path, table, was_active) = (file.path.clone(), file.table, file.life == Life::Active);
+        let Some(feed) = self.feeds.get_mut(id) else { return };
+        let gap = Count { events: 0, bytes: feed.unread_bytes() };
+        let (source, table) = (feed.source.clone(), feed.table);
+        let (Some(file), Table::File(table)) = (feed.file_mut(), table) else { return };
+        let (path, was_active) = (file.path.clone(), file.is_active());
         file.life = Life::Cut;
         tracing::info!(path = %path.display(), unread_bytes = gap.bytes, "file was truncated, reading it from its beginning");
         if gap.bytes > 0 {
-            let source = file.source.clone();
-            let account = self.books.account(&source);
-            account.read(gap);
-            account.drop(Reason::Gap, gap);
+            self.books.account(&source).lose(Reason::Gap, gap);
         }
         self.files.by_path.remove(&path);
         if was_active {
@@ -368,11 +331,18 @@ impl Engine {
         self.files.unreadable.insert(path.to_owned(), fault);
     }
 
+    /// What is no longer at its place, or was cut, and is not done with yet.
+    pub(super) fn leaving(&self) -> Vec<FileId> {
+        self.feeds.all().filter(|feed| !feed.is_active()).map(|feed| feed.id).collect()
+    }
+
     /// Files that left, were read to their end and are settled are no longer of interest.
     pub(super) fn forget_finished(&mut self, now: Moment) {
-        let finished: Vec<FileId> = self.files.leaving().filter(|id| self.is_finished(*id, now)).collect();
-        for id in finished {
-            self.files.remove(id);
+        for id in self.leaving() {
+            if !self.is_finished(id, now) {
+                continue;
+            }
+            self.feeds.remove(id);
             self.streams.lose_interest(id);
             if let Err(error) = self.books.forget(id) {
                 self.warn_of_checkpoint(&error);
@@ -381,9 +351,9 @@ impl Engine {
     }
 
     fn is_finished(&self, id: FileId, now: Moment) -> bool {
-        self.files.get(id).is_some_and(|file| {
-            let read = file.life == Life::Cut || file.unread_bytes() == 0;
-            read && file.is_complete(now.boot) && file.coverage.is_settled()
+        self.feeds.get(id).is_some_and(|feed| {
+            let read = !feed.can_be_read_again() || feed.unread_bytes() == 0;
+            read && feed.is_complete(now.boot) && feed.coverage.is_settled()
         })
     }
 }

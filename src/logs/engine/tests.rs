@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::logs::sink::Kind;
-use crate::logs::{FileSettings, SourceState, StartAt, Tally};
+use crate::logs::{FileSettings, SourceState, StartAt, Tally, Target};
 use crate::template::Template;
 
 /// An engine over a directory of logs, a clock that a test moves, and a CloudWatch that accepts what it is told to.
@@ -27,14 +27,8 @@ struct Bench {
 }
 
 fn settings(logs: &Path, log_stream: &str) -> Settings {
-    let table = FileSettings {
-        include: vec![format!("{}/*.log", logs.display())],
-        exclude: Vec::new(),
-        log_group: Template::parse("g", &[]).expect("a name"),
-        log_stream: Template::parse(log_stream, &[]).expect("a name"),
-        retention_in_days: None,
-        start_at: StartAt::Auto,
-    };
+    let name = |text| Template::parse(text, &[]).expect("a name");
+    let table = FileSettings::new(vec![format!("{}/*.log", logs.display())], Target::new(name("g"), name(log_stream)));
     Settings { files: vec![table], ..Settings::default() }
 }
 

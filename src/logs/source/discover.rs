@@ -189,19 +189,14 @@ pub(crate) fn siblings(path: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::settings::StartAt;
+    use crate::logs::Target;
     use crate::template::Template;
 
     fn found(root: &Path, include: &[&str], exclude: &[&str]) -> Vec<String> {
         let template = Template::parse("x", &[]).expect("a name");
-        let settings = FileSettings {
-            include: include.iter().map(|pattern| format!("{}/{pattern}", root.display())).collect(),
-            exclude: exclude.iter().map(|&pattern| pattern.to_owned()).collect(),
-            log_group: template.clone(),
-            log_stream: template,
-            retention_in_days: None,
-            start_at: StartAt::Auto,
-        };
+        let include = include.iter().map(|pattern| format!("{}/{pattern}", root.display())).collect();
+        let exclude = exclude.iter().map(|&pattern| pattern.to_owned()).collect();
+        let settings = FileSettings { exclude, ..FileSettings::new(include, Target::new(template.clone(), template)) };
         let mut found = Found::default();
         Finder::new(&settings).expect("patterns").look(0, &mut found);
         let relative = |path: &PathBuf| path.strip_prefix(root).expect("below").display().to_string();

@@ -2,6 +2,7 @@
 //! decision what to read when (the engine's), nor what a record is (framing's).
 
 pub(crate) mod discover;
+pub(crate) mod feed;
 pub(crate) mod identity;
 pub(crate) mod open;
 pub(crate) mod read;

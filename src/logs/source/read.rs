@@ -1,12 +1,11 @@
-//! From a file's bytes into a batch: one pass over each block, no copy but the one into the request's body.
+//! From a feed's bytes into a batch: one pass over each block, no copy but the one into the request's body.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
+use super::feed::Content;
 use crate::logs::batch::{Batch, FileId, Message};
 use crate::logs::coverage::Place;
 use crate::logs::framing::{self, Record};
@@ -49,8 +48,8 @@ impl Suspect {
 pub(crate) struct Job<'a> {
     /// Which file.
     pub(crate) id: FileId,
-    /// Its descriptor.
-    pub(crate) file: &'a File,
+    /// Its bytes.
+    pub(crate) content: &'a dyn Content,
     /// Where to begin.
     pub(crate) from: Place,
     /// Where to stop at the latest.
@@ -89,7 +88,7 @@ fn read_records(job: &Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect: 
     batch.begin_segment(job.id, place.offset, place.parts);
     loop {
         let room = job.until.map_or(size, |until| size.min(usize::try_from(until - place.offset).unwrap_or(size)));
-        let block = read_block(job.file, place.offset, room, &mut buffer.0)?;
+        let block = read_block(job.content, place.offset, room, &mut buffer.0)?;
         let short = block.len() < room;
         let next = take_records(job, block, place, short, batch, suspect);
         let stuck = next == place;
@@ -109,22 +108,22 @@ fn read_records(job: &Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect: 
 ///
 /// # Errors
 /// When the file can't be read.
-pub(crate) fn raw_record(file: &File, offset: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn raw_record(content: &dyn Content, offset: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let length = read_block(file, offset, framing::LONGEST_MESSAGE, &mut bytes)?.len();
+    let length = read_block(content, offset, framing::LONGEST_MESSAGE, &mut bytes)?.len();
     let end = memchr::memchr(b'\n', &bytes[..length]).map_or(length, |end| end + 1);
     bytes.truncate(end);
     Ok(bytes)
 }
 
 /// Reads up to `room` bytes at `offset`; fewer only at the file's end.
-fn read_block<'a>(file: &File, offset: u64, room: usize, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+fn read_block<'a>(content: &dyn Content, offset: u64, room: usize, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
     if buffer.len() < room {
         buffer.resize(room, 0);
     }
     let mut got = 0;
     while got < room {
-        match file.read_at(&mut buffer[got..room], offset + got as u64) {
+        match content.read_at(&mut buffer[got..room], offset + got as u64) {
             Ok(0) => break,
             Ok(count) => got += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -198,8 +197,8 @@ mod tests {
         }
 
         fn fill(&mut self, from: Place, until: Option<u64>, complete: bool) -> Progress {
-            let file = self.file.as_file();
-            let job = Job { id: 1, file, from, until, complete, at: Timestamp::UNIX_EPOCH, limit: usize::MAX };
+            let content = self.file.as_file();
+            let job = Job { id: 1, content, from, until, complete, at: Timestamp::UNIX_EPOCH, limit: usize::MAX };
             fill(job, &mut self.batch, &mut Buffer::default(), &Suspect::default()).expect("readable")
         }
 
@@ -249,7 +248,7 @@ mod tests {
         let file = case.file.reopen().expect("opens");
         let job = Job {
             id: 1,
-            file: &file,
+            content: &file,
             from: progress.place,
             until: None,
             complete: false,

@@ -1,5 +1,5 @@
-//! One followed file: its descriptor, what of it is done, and what a look at it means. The descriptor stays open over
-//! renames and deletion, so nothing that was written before is lost.
+//! One followed file: its descriptor, how it is recognised, and what a look at it means. The descriptor stays open over
+//! renames and deletion, so nothing that was written before is lost. Not what of it is done: that is the feed's.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::feed::{Feed, Origin};
 use super::identity::Fingerprint;
-use crate::fault::Fault;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::FileState;
 use crate::logs::coverage::Coverage;
+use crate::logs::settings::Table;
 
 /// After a file left its place, its writer may hold it open a while longer (until it is told to reopen): it is read
 /// until it has been quiet for so long.
@@ -32,7 +32,7 @@ pub(crate) enum Life {
     Cut,
 }
 
-/// What a look at a file found.
+/// What a look at a feed found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// There is more to read.
@@ -46,106 +46,43 @@ pub(crate) enum Look {
 /// One followed file.
 #[derive(Debug)]
 pub(crate) struct Tailed {
-    /// Ours.
-    pub(crate) id: FileId,
     /// Where it is, or was.
     pub(crate) path: PathBuf,
-    /// Whose account it is on.
-    pub(crate) source: Arc<str>,
-    /// Which `[[logs.file]]` table it belongs to.
-    pub(crate) table: usize,
     /// Its descriptor.
     pub(crate) file: File,
     device: u64,
     inode: u64,
     /// How it is recognised.
     pub(crate) fingerprint: Fingerprint,
-    /// What of it is done.
-    pub(crate) coverage: Coverage,
-    /// Its size at the last look.
-    pub(crate) size: u64,
-    /// Up to where complete records were read: behind it stands at most a partial line.
-    read_to_end_at: Option<u64>,
     /// Where it stands in its life.
     pub(crate) life: Life,
-    /// Since when undelivered data stands there, by the boot-time clock.
-    pub(crate) behind_since: Option<Duration>,
-    /// Why it can't be read, if so.
-    pub(crate) fault: Option<Fault>,
 }
 
 impl Tailed {
-    /// A file opened at its place.
-    pub(crate) fn new(
-        id: FileId,
-        path: PathBuf,
-        source: Arc<str>,
-        table: usize,
-        file: File,
-        coverage: Coverage,
-    ) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        let fingerprint = Fingerprint::of(&file, &metadata, coverage.low().offset)?;
-        Ok(Self {
-            id,
-            path,
-            source,
-            table,
-            file,
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            fingerprint,
-            coverage,
-            size: metadata.len(),
-            read_to_end_at: None,
-            life: Life::Active,
-            behind_since: None,
-            fault: None,
-        })
-    }
-
     /// Whether `metadata` is of the file behind our descriptor.
     pub(crate) fn is(&self, metadata: &Metadata) -> bool {
         (self.device, self.inode) == (metadata.dev(), metadata.ino())
     }
 
-    /// Looks at the file through its descriptor.
-    pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
-        let size = self.file.metadata()?.len();
-        if size < self.coverage.next().0.offset.max(self.read_to_end_at.unwrap_or(0)) {
-            return Ok(Look::CutOff);
-        }
-        if size != self.size || self.read_to_end_at.is_none() {
-            if !self.fingerprint.content_stands(&self.file, size)? {
-                return Ok(Look::CutOff);
-            }
-            if let Life::Leaving { quiet_since } = &mut self.life {
-                *quiet_since = now;
-            }
-        }
-        self.size = size;
-        Ok(if self.read_to_end_at == Some(size) { Look::AtEnd } else { Look::Unread })
+    /// Whether it is at its place.
+    pub(crate) fn is_active(&self) -> bool {
+        self.life == Life::Active
     }
 
-    /// Everything up to `size` was read; behind the last record stands at most a partial line.
-    pub(crate) fn reached_end(&mut self) {
-        self.read_to_end_at = Some(self.size);
-    }
-
-    /// Something of it has to be read again, or more than was thought.
-    pub(crate) fn unread(&mut self) {
-        self.read_to_end_at = None;
+    /// Whether its content was cut off.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.life == Life::Cut
     }
 
     /// It is no longer at its place.
     pub(crate) fn leave(&mut self, now: Duration) {
-        if self.life == Life::Active {
+        if self.is_active() {
             self.life = Life::Leaving { quiet_since: now };
         }
     }
 
     /// Whether it left, and has been quiet for long enough that nobody writes to it any more.
-    pub(crate) fn is_complete(&self, now: Duration) -> bool {
+    pub(super) fn is_complete(&self, now: Duration) -> bool {
         match self.life {
             Life::Active => false,
             Life::Leaving { quiet_since } => now.saturating_sub(quiet_since) >= QUIET_BEFORE_LEAVING,
@@ -153,15 +90,9 @@ impl Tailed {
         }
     }
 
-    /// Bytes that were not read yet, a partial last line included.
-    pub(crate) fn unread_bytes(&self) -> u64 {
-        self.size.saturating_sub(self.coverage.next().0.offset)
-    }
-
-    /// What the checkpoint keeps of it, with the fingerprint brought up to its position.
-    pub(crate) fn state(&mut self) -> FileState {
-        let position = self.coverage.low().offset;
-        if self.life != Life::Cut
+    /// Brings the fingerprint up to `position`.
+    pub(super) fn update_fingerprint(&mut self, position: u64) {
+        if !self.is_cut()
             && let Ok(metadata) = self.file.metadata()
             // Hashing what somebody has just cut and rewritten would hide that from the next look.
             && self.fingerprint.content_stands(&self.file, metadata.len()).unwrap_or(false)
@@ -169,12 +100,45 @@ impl Tailed {
         {
             self.fingerprint = fingerprint;
         }
-        FileState {
-            id: self.id,
-            path: self.path.to_string_lossy().into_owned(),
-            source: self.source.to_string(),
-            fingerprint: self.fingerprint,
-            coverage: self.coverage.clone(),
+    }
+}
+
+impl Feed {
+    /// A file opened at its place.
+    ///
+    /// # Errors
+    /// When it can't be examined.
+    pub(crate) fn of_file(
+        id: FileId,
+        path: PathBuf,
+        source: Arc<str>,
+        table: Table,
+        file: File,
+        coverage: Coverage,
+    ) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let fingerprint = Fingerprint::of(&file, &metadata, coverage.low().offset)?;
+        let (device, inode, size) = (metadata.dev(), metadata.ino(), metadata.len());
+        let origin = Origin::File(Tailed { path, file, device, inode, fingerprint, life: Life::Active });
+        Ok(Self { id, source, table, origin, coverage, size, read_to_end_at: None, behind_since: None, fault: None })
+    }
+
+    /// Looks at the file through its descriptor.
+    pub(super) fn look_at_file(&mut self, now: Duration) -> io::Result<Look> {
+        let Origin::File(file) = &mut self.origin;
+        let size = file.file.metadata()?.len();
+        if size < self.coverage.next().0.offset.max(self.read_to_end_at.unwrap_or(0)) {
+            return Ok(Look::CutOff);
         }
+        if size != self.size || self.read_to_end_at.is_none() {
+            if !file.fingerprint.content_stands(&file.file, size)? {
+                return Ok(Look::CutOff);
+            }
+            if let Life::Leaving { quiet_since } = &mut file.life {
+                *quiet_since = now;
+            }
+        }
+        self.size = size;
+        Ok(if self.read_to_end_at == Some(size) { Look::AtEnd } else { Look::Unread })
     }
 }

@@ -1,6 +1,9 @@
 //! Bytes of a file become records: lines, without their line end. A line too long for one event becomes parts. Not
 //! the place for what a record means, nor for reading.
 
+#[allow(dead_code, reason = "its users come with the spool and the journal")]
+pub(crate) mod recorded;
+
 use memchr::memchr;
 
 /// What one event's message may hold in bytes. CloudWatch takes 1,048,576 − 26; the rest is room for the part marker.

@@ -1,0 +1,34 @@
+//! The syntax of `[logs]` and of the tables of sources that inherit from it, one file a kind. Not their meaning: that is
+//! the room of the same name.
+
+mod file;
+mod target;
+
+use std::time::Duration;
+
+use super::table::Reader;
+use super::units::{Size, Span};
+use crate::logs::Settings;
+
+pub(super) use file::START_AT;
+
+/// From the linger of an idle stream (DESIGN: 250 ms) to what still counts as "now".
+const FLUSH_INTERVAL: (Span, Span) = (Span(Duration::from_millis(250)), Span(Duration::from_mins(1)));
+
+/// A few of the largest batches, 1 MiB each: read, in flight and acknowledged; the upper end only keeps sums from overflowing.
+const MEMORY_LIMIT: (Size, Size) = (Size(4 << 20), Size(1 << 40));
+
+pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
+    let default = Settings::default();
+    let inherited = target::read(&mut table, variables);
+    let flush = table.quantity("flush_interval", "5s", Span::parse, FLUSH_INTERVAL);
+    let memory = table.quantity("memory_limit", "16MiB", Size::parse, MEMORY_LIMIT);
+    let files = table.tables("file").into_iter().filter_map(|table| file::read(table, &inherited, variables)).collect();
+    table.finish();
+    Settings {
+        flush_interval: flush.map_or(default.flush_interval, |span| span.0),
+        memory_limit: memory.map_or(default.memory_limit, |size| size.0),
+        files,
+        ..default
+    }
+}

@@ -1,0 +1,164 @@
+//! What is read from front to back: one sequence of bytes with offsets, whatever it comes from. What all have in common
+//! is here (whose account, what of it is done, how far it was read); what differs is in the origin. Not the reading.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::tailed::{Look, Tailed};
+use crate::fault::Fault;
+use crate::logs::batch::FileId;
+use crate::logs::checkpoint::{FileState, Record};
+use crate::logs::coverage::Coverage;
+use crate::logs::settings::Table;
+
+/// Where bytes are read at an offset of their sequence.
+///
+/// Contract: the same offset holds the same byte until it is done; short reads only at the end.
+pub(crate) trait Content: std::fmt::Debug {
+    /// Reads at `offset`; 0 at the end.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+}
+
+impl Content for File {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        FileExt::read_at(self, buffer, offset)
+    }
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// A followed file.
+    File(Tailed),
+}
+
+/// One sequence of bytes that is read.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    /// Ours.
+    pub(crate) id: FileId,
+    /// Whose account it is on.
+    pub(crate) source: Arc<str>,
+    /// Which table of the configuration it belongs to.
+    pub(crate) table: Table,
+    /// Where its bytes come from.
+    pub(crate) origin: Origin,
+    /// What of it is done.
+    pub(crate) coverage: Coverage,
+    /// How far it goes, as of the last look.
+    pub(crate) size: u64,
+    /// Up to where complete records were read: behind it stands at most a partial one.
+    pub(super) read_to_end_at: Option<u64>,
+    /// Since when undelivered data stands there, by the boot-time clock.
+    pub(crate) behind_since: Option<Duration>,
+    /// Why it can't be read, if so.
+    pub(crate) fault: Option<Fault>,
+}
+
+impl Feed {
+    /// The followed file, if it is one.
+    pub(crate) fn file(&self) -> Option<&Tailed> {
+        match &self.origin {
+            Origin::File(file) => Some(file),
+        }
+    }
+
+    /// The followed file, if it is one.
+    pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
+        match &mut self.origin {
+            Origin::File(file) => Some(file),
+        }
+    }
+
+    /// Its bytes.
+    pub(crate) fn content(&self) -> &dyn Content {
+        match &self.origin {
+            Origin::File(file) => &file.file,
+        }
+    }
+
+    /// What it is called in messages: a path, say.
+    pub(crate) fn name(&self) -> String {
+        match &self.origin {
+            Origin::File(file) => file.path.display().to_string(),
+        }
+    }
+
+    /// What stands for the names that its source alone knows: `{file_name}`, `{unit}`…
+    pub(crate) fn own_names(&self) -> Vec<(&'static str, String)> {
+        match &self.origin {
+            Origin::File(_) => {
+                let name = self.source.rsplit('/').next().unwrap_or_default();
+                vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
+            }
+        }
+    }
+
+    /// Looks whether there is more to read.
+    ///
+    /// # Errors
+    /// When the system does not tell.
+    pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
+        match &self.origin {
+            Origin::File(_) => self.look_at_file(now),
+        }
+    }
+
+    /// Everything up to `size` was read; behind the last record stands at most a partial one.
+    pub(crate) fn reached_end(&mut self) {
+        self.read_to_end_at = Some(self.size);
+    }
+
+    /// Something of it has to be read again, or more than was thought.
+    pub(crate) fn unread(&mut self) {
+        self.read_to_end_at = None;
+    }
+
+    /// Whether nothing will follow its end.
+    pub(crate) fn is_complete(&self, now: Duration) -> bool {
+        match &self.origin {
+            Origin::File(file) => file.is_complete(now),
+        }
+    }
+
+    /// Whether what was read of it and is not done can be read again.
+    pub(crate) fn can_be_read_again(&self) -> bool {
+        match &self.origin {
+            Origin::File(file) => !file.is_cut(),
+        }
+    }
+
+    /// Whether it is at its place, and grows there.
+    pub(crate) fn is_active(&self) -> bool {
+        match &self.origin {
+            Origin::File(file) => file.is_active(),
+        }
+    }
+
+    /// Bytes that were not read yet, a partial last record included.
+    pub(crate) fn unread_bytes(&self) -> u64 {
+        self.size.saturating_sub(self.coverage.next().0.offset)
+    }
+
+    /// What the checkpoint keeps of it.
+    pub(crate) fn state(&mut self) -> Record {
+        match &mut self.origin {
+            Origin::File(file) => {
+                file.update_fingerprint(self.coverage.low().offset);
+                Record::File(FileState {
+                    id: self.id,
+                    path: file.path.to_string_lossy().into_owned(),
+                    source: self.source.to_string(),
+                    fingerprint: file.fingerprint,
+                    coverage: self.coverage.clone(),
+                })
+            }
+        }
+    }
+}
