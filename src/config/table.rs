@@ -43,6 +43,16 @@ impl<'r> Reader<'r> {
         self.report
     }
 
+    /// The table as a person writes it: `[[logs.file]]`.
+    pub(super) fn header(&self) -> &str {
+        &self.header
+    }
+
+    /// Where it begins.
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
     /// Reports that `key`, which the table can't do without, is not there.
     pub(super) fn missing(&self, key: &str, hint: &str) {
         if !self.report.has_gaps() {

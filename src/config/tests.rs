@@ -289,6 +289,16 @@ fn a_template_s_fault_is_cited_inside_the_string() {
 }
 
 #[test]
+fn a_name_that_a_source_can_t_fill_in_is_refused_unless_it_has_a_fallback() {
+    let file =
+        |stream: &str| format!("[[logs.file]]\ninclude = [\"/a\"]\nlog_group = \"g\"\nlog_stream = \"{stream}\"\n");
+    assert_only_fault(&file("{unit}"), "4:14", "[[logs.file]] has no {unit}");
+    assert!(parse(&file("{unit|none}")).is_ok());
+    let inherits = "[logs]\nlog_group = \"{unit}\"\n[[logs.file]]\ninclude = [\"/a\"]\n";
+    assert_only_fault(inherits, "3:1", "[[logs.file]] inherits `log_group`");
+}
+
+#[test]
 fn names_hold_what_cloudwatch_allows() {
     let group = |name: &str| format!("[logs]\nlog_group = \"{name}\"");
     assert_only_fault(&group("a b"), "2:15", "can't hold ` `");

@@ -71,6 +71,9 @@ pub const BUILT_IN: [&str; 12] = [
     "date",
 ];
 
+/// Those of them that only some kinds of source know.
+pub const OF_SOURCES: [&str; 3] = ["file_name", "file_path", "unit"];
+
 /// What stands before the key of an instance tag.
 const TAG: &str = "tag:";
 
@@ -132,6 +135,14 @@ impl Template {
         self.parts.iter().filter_map(|part| match part {
             Part::Hole { name, .. } => Some(&self.text[name.clone()]),
             Part::Literal(_) => None,
+        })
+    }
+
+    /// The names in braces that have no fallback.
+    pub fn needed(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Hole { name, fallback: None } => Some(&self.text[name.clone()]),
+            Part::Hole { .. } | Part::Literal(_) => None,
         })
     }
 

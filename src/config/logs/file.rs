@@ -14,7 +14,7 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
     let include = included(&mut table);
     let exclude = table.strings("exclude").map_or(Vec::new(), |patterns| patterns.value);
     let exclude = globs::excludes(&table, exclude);
-    let target = target::read_inheriting(&mut table, inherited, variables);
+    let target = target::read_inheriting(&mut table, inherited, variables, &["file_name", "file_path"]);
     let start_at = table.choice("start_at", &START_AT).unwrap_or_default();
     table.finish();
     Some(FileSettings { include, exclude, target: target?, start_at })
