@@ -19,7 +19,7 @@ mod spool;
 
 pub use report::{DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, Tally};
 pub use settings::{
-    FileSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, SocketSettings,
+    FileSettings, JournalFormat, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, RETENTION_DAYS, Settings, SocketSettings,
     StartAt, Target,
 };
 pub use shipper::{LogShipper, Place};

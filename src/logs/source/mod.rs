@@ -4,6 +4,7 @@
 pub(crate) mod discover;
 pub(crate) mod feed;
 pub(crate) mod identity;
+pub(crate) mod journal;
 pub(crate) mod open;
 pub(crate) mod read;
 pub(crate) mod tailed;

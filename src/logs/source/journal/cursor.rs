@@ -30,21 +30,20 @@ pub(crate) struct Cursor {
 pub(crate) struct NoCursor;
 
 impl Cursor {
-    /// Whether the entry stands behind `other`'s, as journalctl puts them: by number in one series, by the time since
-    /// boot in one boot, else by the clock.
-    pub(crate) fn is_after(&self, other: &Self) -> bool {
+    /// Whether the entry is `other`'s or stands before it, for sure: by number in one series, by the time since boot in
+    /// one boot. The clock proves nothing, since it can be set.
+    pub(crate) fn is_at_or_before(&self, other: &Self) -> bool {
         if self.series == other.series {
-            self.number > other.number
-        } else if self.boot == other.boot {
-            self.monotonic > other.monotonic
+            self.number <= other.number
         } else {
-            self.realtime > other.realtime
+            self.boot == other.boot && self.monotonic <= other.monotonic
         }
     }
 
-    /// Of the two, the one that stands first.
+    /// Of the two, the one that stands first, by the clock where nothing better is to be had.
     pub(crate) fn first(self, other: Self) -> Self {
-        if self.is_after(&other) { other } else { self }
+        let is_first = self.is_at_or_before(&other) || (!other.is_at_or_before(&self) && self.realtime <= other.realtime);
+        if is_first { self } else { other }
     }
 
     /// How many entries stood between this one and `next`, as far as their numbers tell.
@@ -121,11 +120,13 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_decides_only_where_nothing_better_is_to_be_had() {
-        // The clock was set back, the numbers were not.
-        assert!(cursor(1, 2, 1, 5).is_after(&cursor(1, 1, 1, 9)));
-        assert!(cursor(2, 1, 1, 9).is_after(&cursor(1, 7, 1, 5)));
-        assert!(cursor(2, 1, 2, 9).is_after(&cursor(1, 7, 1, 5)));
+    fn the_clock_proves_nothing() {
+        // It was set back: the numbers were not.
+        assert!(cursor(1, 1, 1, 9).is_at_or_before(&cursor(1, 2, 1, 5)));
+        assert!(cursor(1, 7, 1, 5).is_at_or_before(&cursor(2, 1, 1, 9)));
+        // Another journald's entries of another boot may be older or newer.
+        assert!(!cursor(2, 1, 2, 1).is_at_or_before(&cursor(1, 7, 1, 9)));
+        assert_eq!(cursor(2, 1, 2, 1).first(cursor(1, 7, 1, 9)), cursor(2, 1, 2, 1));
     }
 
     proptest! {
