@@ -7,13 +7,14 @@ use serde_json::{Map, Value, json};
 
 use super::units::{Size, Span};
 use super::{Config, Loaded, Origins, credentials, imds, logs, root};
-use crate::logs::FileSettings;
+use crate::logs::{FileSettings, JournalFormat, JournalSettings};
 
-/// Keys of `[[logs.file]]` that are taken from `[logs]` when they are not set.
+/// Keys of the tables of sources that are taken from `[logs]` when they are not set.
 const INHERITED: [&str; 3] = ["log_group", "log_stream", "retention_in_days"];
 
-/// The dotted name of the tables of files.
+/// The dotted names of the tables of sources.
 const FILES: &str = "logs.file";
+const JOURNALS: &str = "logs.journal";
 
 /// A configuration, its files, and where each setting comes from.
 #[derive(Clone, Debug)]
@@ -65,24 +66,27 @@ impl Effective {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut whole = Map::new();
-        let mut files = Vec::new();
+        let (mut files, mut journals) = (Vec::new(), Vec::new());
         for section in sections(&self.loaded.config) {
             let rows: Map<String, Value> = section.rows.into_iter().collect();
             if section.path.is_empty() {
                 whole.extend(rows);
             } else if section.path.starts_with(FILES) {
                 files.push(Value::Object(rows));
+            } else if section.path.starts_with(JOURNALS) {
+                journals.push(Value::Object(rows));
             } else {
                 whole.insert(section.path, Value::Object(rows));
             }
         }
         whole["logs"]["file"] = Value::Array(files);
+        whole["logs"]["journal"] = Value::Array(journals);
         Value::Object(whole)
     }
 
     fn origin(&self, path: &str, key: &str) -> &str {
         let dotted = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        let inherited = (path.starts_with(FILES) && INHERITED.contains(&key)).then(|| format!("logs.{key}"));
+        let inherited = ([FILES, JOURNALS].iter().any(|tables| path.starts_with(tables)) && INHERITED.contains(&key)).then(|| format!("logs.{key}"));
         let mut names = std::iter::once(dotted).chain(inherited);
         names.find_map(|name| self.origins.get(&name)).map_or("default", String::as_str)
     }
@@ -112,6 +116,7 @@ fn sections(config: &Config) -> Vec<Section> {
         ),
     ];
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
+    sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
     sections
 }
 
@@ -133,6 +138,28 @@ fn file_section(index: usize, file: &FileSettings) -> Section {
     Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
 }
 
+fn journal_section(index: usize, journal: &JournalSettings) -> Section {
+    let fields = match &journal.format {
+        JournalFormat::Text => None,
+        JournalFormat::Json { fields } => Some(fields).filter(|fields| !fields.is_empty()),
+    };
+    let some = |list: &Vec<String>| if list.is_empty() { Value::Null } else { json!(list) };
+    let rows = vec![
+        ("units", some(&journal.units)),
+        ("identifiers", some(&journal.identifiers)),
+        ("priority", journal.priority.map_or(Value::Null, |priority| word(&logs::PRIORITIES, &priority))),
+        ("matches", if journal.matches.is_empty() { Value::Null } else { json!(journal.matches) }),
+        ("format", word(&logs::FORMATS, &(journal.format != JournalFormat::Text))),
+        ("fields", json!(fields)),
+        ("start_at", word(&logs::START_AT, &journal.start_at)),
+        ("directory", json!(journal.directory)),
+        ("log_group", json!(journal.target.log_group.text())),
+        ("log_stream", json!(journal.target.log_stream.text())),
+        ("retention_in_days", json!(journal.target.retention_in_days)),
+    ];
+    Section { header: format!("[[{JOURNALS}]]"), ..section(&format!("{JOURNALS}[{index}]"), rows) }
+}
+
 /// The word for one of a key's choices.
 fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
     choices.iter().find(|(_, known)| known == choice).map_or(Value::Null, |(name, _)| json!(name))
@@ -140,5 +167,11 @@ fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
 
 /// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped.
 fn toml_value(value: &Value) -> String {
-    value.to_string().replace('\u{7f}', "\\u007f")
+    match value {
+        Value::Object(table) => {
+            let rows: Vec<String> = table.iter().map(|(key, value)| format!("{key} = {}", toml_value(value))).collect();
+            format!("{{ {} }}", rows.join(", "))
+        }
+        value => value.to_string().replace('\u{7f}', "\\u007f"),
+    }
 }

@@ -2,6 +2,7 @@
 //! the room of the same name.
 
 mod file;
+mod journal;
 mod target;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::units::{Size, Span};
 use crate::logs::Settings;
 
 pub(super) use file::START_AT;
+pub(super) use journal::{FORMATS, PRIORITIES};
 
 /// From the linger of an idle stream (DESIGN: 250 ms) to what still counts as "now".
 const FLUSH_INTERVAL: (Span, Span) = (Span(Duration::from_millis(250)), Span(Duration::from_mins(1)));
@@ -24,11 +26,14 @@ pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
     let flush = table.quantity("flush_interval", "5s", Span::parse, FLUSH_INTERVAL);
     let memory = table.quantity("memory_limit", "16MiB", Size::parse, MEMORY_LIMIT);
     let files = table.tables("file").into_iter().filter_map(|table| file::read(table, &inherited, variables)).collect();
+    let journals =
+        table.tables("journal").into_iter().filter_map(|table| journal::read(table, &inherited, variables)).collect();
     table.finish();
     Settings {
         flush_interval: flush.map_or(default.flush_interval, |span| span.0),
         memory_limit: memory.map_or(default.memory_limit, |size| size.0),
         files,
+        journals,
         ..default
     }
 }
