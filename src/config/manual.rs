@@ -40,7 +40,7 @@ fn known(header: &str, path: &str) -> BTreeSet<(String, String)> {
         let tables: Vec<_> = headers.into_iter().filter(|header| expected(header).is_some()).collect();
         match tables.first() {
             Some(table) => all.extend(known(table, &path)),
-            None if is_free_table(&path) => {}
+            None if header.is_empty() && is_free_table(&path) => {}
             None => drop(all.insert((header.to_owned(), key))),
         }
     }

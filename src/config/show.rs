@@ -7,10 +7,10 @@ use serde_json::{Map, Value, json};
 
 use super::units::{Size, Span};
 use super::{Config, Loaded, Origins, credentials, imds, logs, root};
-use crate::logs::{FileSettings, JournalFormat, JournalSettings};
+use crate::logs::{FileSettings, JournalFormat, JournalSettings, Target};
 
 /// Keys of the tables of sources that are taken from `[logs]` when they are not set.
-const INHERITED: [&str; 3] = ["log_group", "log_stream", "retention_in_days"];
+const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
 /// The dotted names of the tables of sources.
 const FILES: &str = "logs.file";
@@ -111,6 +111,7 @@ fn sections(config: &Config) -> Vec<Section> {
             "logs",
             vec![
                 ("flush_interval", json!(Span(config.logs.flush_interval).to_string())),
+                ("compression", word(&logs::COMPRESSIONS, &config.logs.compression)),
                 ("memory_limit", json!(Size(config.logs.memory_limit).to_string())),
             ],
         ),
@@ -130,12 +131,23 @@ fn file_section(index: usize, file: &FileSettings) -> Section {
     let rows = vec![
         ("include", json!(file.include)),
         ("exclude", json!(file.exclude)),
-        ("log_group", json!(file.target.log_group.text())),
-        ("log_stream", json!(file.target.log_stream.text())),
-        ("retention_in_days", json!(file.target.retention_in_days)),
         ("start_at", word(&logs::START_AT, &file.start_at)),
     ];
+    let rows = rows.into_iter().chain(target_rows(&file.target)).collect();
     Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
+}
+
+/// The keys that say where events go.
+fn target_rows(target: &Target) -> [(&'static str, Value); 6] {
+    let group = &target.group;
+    [
+        ("log_group", json!(target.log_group.text())),
+        ("log_stream", json!(target.log_stream.text())),
+        ("retention_in_days", json!(group.retention_in_days)),
+        ("log_class", group.log_class.map_or(Value::Null, |class| word(&logs::LOG_CLASSES, &class))),
+        ("kms_key_id", json!(group.kms_key_id)),
+        ("tags", if group.tags.is_empty() { Value::Null } else { json!(group.tags) }),
+    ]
 }
 
 fn journal_section(index: usize, journal: &JournalSettings) -> Section {
@@ -153,10 +165,8 @@ fn journal_section(index: usize, journal: &JournalSettings) -> Section {
         ("fields", json!(fields)),
         ("start_at", word(&logs::START_AT, &journal.start_at)),
         ("directory", json!(journal.directory)),
-        ("log_group", json!(journal.target.log_group.text())),
-        ("log_stream", json!(journal.target.log_stream.text())),
-        ("retention_in_days", json!(journal.target.retention_in_days)),
     ];
+    let rows = rows.into_iter().chain(target_rows(&journal.target)).collect();
     Section { header: format!("[[{JOURNALS}]]"), ..section(&format!("{JOURNALS}[{index}]"), rows) }
 }
 
@@ -167,11 +177,10 @@ fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
 
 /// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped.
 fn toml_value(value: &Value) -> String {
-    match value {
-        Value::Object(table) => {
-            let rows: Vec<String> = table.iter().map(|(key, value)| format!("{key} = {}", toml_value(value))).collect();
-            format!("{{ {} }}", rows.join(", "))
-        }
-        value => value.to_string().replace('\u{7f}', "\\u007f"),
+    if let Value::Object(map) = value {
+        let pairs: Vec<String> =
+            map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value))).collect();
+        return format!("{{ {} }}", pairs.join(", "));
     }
+    value.to_string().replace('\u{7f}', "\\u007f")
 }

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::credentials::SourceKind;
 use crate::imds::EndpointMode;
-use crate::logs::StartAt;
+use crate::logs::{Compression, LogClass, StartAt};
 
 /// A directory that holds a main file and drop-ins, by their names.
 struct House(TempDir);
@@ -80,6 +80,10 @@ environment = "a \"quoted\"\u007f\tvalue"
 [logs]
 log_group = "/aws/ec2/{environment}"
 retention_in_days = 14
+log_class = "INFREQUENT_ACCESS"
+kms_key_id = "arn:aws:kms:eu-west-1:123456789012:alias/logs"
+tags = { team = "web", "cost center" = "a=b" }
+compression = "gzip"
 flush_interval = "250ms"
 memory_limit = "64MiB"
 [[logs.file]]
@@ -92,6 +96,8 @@ include = ["/var/log/syslog"]
 log_group = "{tag:Name|none}"
 retention_in_days = 3653
 start_at = "end"
+log_class = "STANDARD"
+tags = { team = "ops" }
 "#;
 
 #[test]
@@ -105,16 +111,21 @@ fn every_key_reaches_its_setting() {
     assert_eq!(config.credentials.source, SourceKind::Instance);
     assert_eq!(config.variables["environment"], "a \"quoted\"\u{7f}\tvalue");
     assert_eq!(config.logs.flush_interval, Duration::from_millis(250));
-    assert_eq!(config.logs.memory_limit, 64 << 20);
+    assert_eq!((config.logs.memory_limit, config.logs.compression), (64 << 20, Compression::Gzip));
     let [first, second] = config.logs.files.as_slice() else { panic!("two files") };
     assert_eq!(first.include, ["/var/log/app/*.log", "/srv/{a,b}/**/x.log"]);
     assert_eq!(first.exclude, ["*.debug.log"]);
     assert_eq!(first.target.log_group.text(), "/aws/ec2/{environment}");
     assert_eq!(first.target.log_stream.text(), "{instance_id}/{file_name}");
-    assert_eq!((first.target.retention_in_days, first.start_at), (Some(14), StartAt::Beginning));
+    assert_eq!((first.target.group.retention_in_days, first.start_at), (Some(14), StartAt::Beginning));
     assert_eq!(second.target.log_group.text(), "{tag:Name|none}");
     assert_eq!(second.target.log_stream.text(), "{instance_id}");
-    assert_eq!((second.target.retention_in_days, second.start_at), (Some(3653), StartAt::End));
+    let group = &first.target.group;
+    assert_eq!(group.log_class, Some(LogClass::InfrequentAccess));
+    assert_eq!(group.kms_key_id.as_deref(), Some("arn:aws:kms:eu-west-1:123456789012:alias/logs"));
+    assert_eq!((group.tags["team"].as_str(), group.tags["cost center"].as_str()), ("web", "a=b"));
+    assert_eq!((second.target.group.log_class, second.target.group.tags.len()), (Some(LogClass::Standard), 1));
+    assert_eq!((second.target.group.retention_in_days, second.start_at), (Some(3653), StartAt::End));
 }
 
 #[test]
@@ -415,6 +426,19 @@ fn what_is_shown_parses_back_to_the_same_settings() {
         let shown = Effective::new(loaded, origins).to_toml();
         assert_eq!(parse(&shown).unwrap(), config, "{shown}");
     }
+}
+
+#[test]
+fn what_a_group_can_not_be_made_with_is_cited() {
+    assert_only_fault("[logs]\nlog_class = \"DELIVERY\"", "2:13", "expected \"STANDARD\" or \"INFREQUENT_ACCESS\"");
+    assert_only_fault("[logs]\nkms_key_id = \"1234abcd\"", "2:14", "must be the ARN of a key");
+    assert_only_fault("[logs]\ntags = { \"aws:x\" = \"y\" }", "2:10", "AWS's own");
+    assert_only_fault("[logs]\ntags = { a = \"b!\" }", "2:10", "can't hold '!'");
+    assert_only_fault(&format!("[logs]\ntags = {{ a = \"{}\" }}", "x".repeat(257)), "2:10", "256 characters at most");
+    assert_only_fault(&format!("[logs]\ntags = {{ {} = \"x\" }}", "a".repeat(129)), "2:10", "1 to 128 characters");
+    let many: Vec<String> = (0..51).map(|n| format!("t{n:02} = \"x\"")).collect();
+    let faults = parse(&format!("[logs]\ntags = {{ {} }}", many.join(", "))).unwrap_err().to_string();
+    assert!(faults.contains("50 tags at most"), "{faults}");
 }
 
 #[test]

@@ -149,6 +149,7 @@ pub(super) fn document(state: &State, shared: &Shared) -> Value {
             "hop_limit": state.hop_limit,
             "imds_off": state.imds_off,
             "imds_v1": state.imds_v1,
+            "gzip": state.gzip,
             "put_latency_ms": u64::try_from(state.put_latency.as_millis()).unwrap_or(u64::MAX),
         },
         "credentials": served,

@@ -32,6 +32,8 @@ pub struct PutCounts {
     pub bytes: u64,
     /// Events rejected inside a 200.
     pub rejected: u64,
+    /// Calls whose body was gzip'd, refused ones included.
+    pub compressed: u64,
     /// Calls under way now.
     pub in_flight: u64,
     /// The most calls that ever were under way at once.

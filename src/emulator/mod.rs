@@ -39,5 +39,5 @@ pub use counts::{Counts, PutCounts};
 pub use fault::{Denial, Effect, Fault, Policy};
 pub use handle::Emulator;
 pub use logs::{Event, GroupSummary, StreamSummary};
-pub use options::{Change, Door, Options};
+pub use options::{Change, Door, Gzip, Options};
 pub use shared::Activity;

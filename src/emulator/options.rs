@@ -88,8 +88,23 @@ pub struct Change {
     pub imds_v1: Option<bool>,
     /// How long each `PutLogEvents` takes before it is looked at, in milliseconds.
     pub put_latency_ms: Option<u64>,
+    /// What becomes of gzip'd bodies.
+    pub gzip: Option<Gzip>,
     /// Leaves added to, replaced in or (`null`) taken from the metadata, by path below `/latest/`.
     pub metadata: BTreeMap<String, Option<String>>,
+}
+
+/// What CloudWatch Logs does with bodies of `Content-Encoding: gzip`, which AWS takes without saying so anywhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gzip {
+    /// They are unpacked.
+    #[default]
+    Accepted,
+    /// They are refused, as by a server that knows the header (415).
+    Unsupported,
+    /// They are taken for plain JSON that is broken, as by a server that does not look at the header.
+    Unreadable,
 }
 
 /// What happens to connections, before any request is read.

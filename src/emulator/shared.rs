@@ -13,7 +13,7 @@ use super::fault::Plan;
 use super::keyring::{Holder, Issued, Keyring};
 use super::logs::Store;
 use super::metadata::{self, Leaves};
-use super::options::{Change, Door, Options};
+use super::options::{Change, Door, Gzip, Options};
 
 /// How many lines of activity wait for a slow reader before the oldest are lost: some seconds of a busy agent.
 const ACTIVITY_BACKLOG: usize = 4096;
@@ -78,6 +78,7 @@ pub(super) struct State {
     pub(super) imds_off: bool,
     pub(super) imds_v1: bool,
     pub(super) put_latency: Duration,
+    pub(super) gzip: Gzip,
     pub(super) leaves: Leaves,
     /// IMDS tokens and when they expire.
     pub(super) tokens: HashMap<String, Millis>,
@@ -96,6 +97,7 @@ impl State {
             imds_off: false,
             imds_v1: false,
             put_latency: options.put_latency,
+            gzip: Gzip::default(),
             leaves: metadata::fixed(&options),
             tokens: HashMap::new(),
             keyring: Keyring::default(),
@@ -139,6 +141,9 @@ impl State {
         }
         if let Some(millis) = change.put_latency_ms {
             self.put_latency = Duration::from_millis(millis);
+        }
+        if let Some(gzip) = change.gzip {
+            self.gzip = gzip;
         }
         for (path, text) in &change.metadata {
             match text {

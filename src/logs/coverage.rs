@@ -96,6 +96,12 @@ impl Coverage {
         self.runs().flat_map(|run| [run.start, run.end.offset]).chain([self.low.offset])
     }
 
+    /// Whether the byte at `offset` is done or on its way.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, offset: u64) -> bool {
+        offset < self.low.offset || self.runs().any(|run| (run.start..run.end.offset).contains(&offset))
+    }
+
     fn runs(&self) -> impl Iterator<Item = &Run> {
         self.taken.iter().chain(&self.done)
     }

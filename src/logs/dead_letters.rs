@@ -2,13 +2,14 @@
 //! Bounded: when the file is full it becomes the old one, and the old one before it is rolled off.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::disk;
 use super::ledger::Reason;
 
 /// The file's name in the state directory; the old one has `.old` behind it.
@@ -59,13 +60,19 @@ impl DeadLetters {
     /// When the disk is full, say: the events then must not be given up yet.
     pub(crate) fn append(&mut self, letters: &[DeadLetter<'_>]) -> io::Result<()> {
         self.roll()?;
-        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-        let mut writer = BufWriter::new(file);
+        let mut lines = Vec::new();
         for letter in letters {
-            serde_json::to_writer(&mut writer, letter)?;
-            writer.write_all(b"\n")?;
+            serde_json::to_writer(&mut lines, letter)?;
+            lines.push(b'\n');
         }
-        writer.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let before = file.metadata()?.len();
+        let appended = disk::write(&mut file, &lines).and_then(|()| disk::sync(&file));
+        if appended.is_err() {
+            // They are written again: not behind the torn half of a line, nor twice.
+            file.set_len(before)?;
+        }
+        appended
     }
 
     fn roll(&mut self) -> io::Result<()> {

@@ -18,6 +18,59 @@ pub const LONGEST_GROUP_NAME: usize = 512;
 /// The longest log stream name, in characters.
 pub const LONGEST_STREAM_NAME: usize = 512;
 
+/// The storage class of a log group, fixed when it is created. There is a third one, `DELIVERY`, which keeps events for a
+/// day only and is not for logs that somebody wants to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum LogClass {
+    /// With all features.
+    Standard,
+    /// Cheaper, with fewer features.
+    InfrequentAccess,
+}
+
+impl LogClass {
+    /// AWS's word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Standard => "STANDARD",
+            Self::InfrequentAccess => "INFREQUENT_ACCESS",
+        }
+    }
+}
+
+/// How a log group is made that is missing. Of one that exists, only the retention is changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// How long CloudWatch keeps the group's events; `None` leaves that alone.
+    pub retention_in_days: Option<u16>,
+    /// Its class; `None` for AWS's default.
+    pub log_class: Option<LogClass>,
+    /// The ARN of the KMS key that its events are encrypted with; `None` for AWS's own key.
+    pub kms_key_id: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl GroupSettings {
+    /// Whether something of it can be compared with a group that exists.
+    pub(crate) fn asks_for_something(&self) -> bool {
+        self.retention_in_days.is_some() || self.log_class.is_some() || self.kms_key_id.is_some()
+    }
+}
+
+/// How bodies are packed on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// Not at all: the cheapest where the network costs nothing.
+    #[default]
+    None,
+    /// As gzip, where the endpoint takes it.
+    Gzip,
+}
+
 /// Where to begin in a file that the state does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,6 +89,8 @@ pub enum StartAt {
 pub struct Settings {
     /// The most a busy stream lingers before it sends what it has.
     pub flush_interval: Duration,
+    /// How bodies are packed.
+    pub compression: Compression,
     /// The ceiling of all buffers, in bytes.
     pub memory_limit: u64,
     /// The `[[logs.file]]` tables.
@@ -85,6 +140,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             flush_interval: Duration::from_secs(5),
+            compression: Compression::None,
             memory_limit: 16 << 20,
             files: Vec::new(),
             journals: Vec::new(),
@@ -100,15 +156,15 @@ pub struct Target {
     pub log_group: Template,
     /// The stream events go to.
     pub log_stream: Template,
-    /// How long CloudWatch keeps the group's events; `None` leaves that alone.
-    pub retention_in_days: Option<u16>,
+    /// How the group is made where it is missing.
+    pub group: GroupSettings,
 }
 
 impl Target {
     /// These names, and nothing said of what is made.
     #[must_use]
     pub fn new(log_group: Template, log_stream: Template) -> Self {
-        Self { log_group, log_stream, retention_in_days: None }
+        Self { log_group, log_stream, group: GroupSettings::default() }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::FileId;
-use super::creation::{GroupLock, check_retention, create};
+use super::creation::{GroupLock, check, create};
 use super::delivery::destination::Moment;
 use super::engine::{Action, Engine, Event, OpenFiles, Quarantine, Step};
 use super::sink::Sink;
@@ -172,6 +172,7 @@ impl LogShipper {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let (mut snapshot, at) = self.0.shown.borrow().clone();
+        snapshot.warnings.extend(self.0.sink.warnings());
         let age = boot_time().saturating_sub(at).as_secs_f64();
         for source in snapshot.sources.iter_mut().filter(|source| source.lag_seconds > 0.0) {
             source.lag_seconds += age;
@@ -217,7 +218,7 @@ struct Run {
     names: watch::Receiver<Names>,
     /// Requests whose answers the engine waits for.
     tasks: JoinSet<Event>,
-    /// What nobody waits for: a look at a group's retention, without hurry.
+    /// What nobody waits for: a look at a group, without hurry.
     background: JoinSet<Event>,
     /// One creation a group at a time; the others of that group wait for it, nobody else does.
     creating: HashMap<Arc<str>, GroupLock>,
@@ -319,21 +320,21 @@ impl Run {
         for action in actions {
             let sink = self.inner.sink.clone();
             match action {
-                Action::Put { stream, ticket, log_group, log_stream, body } => {
-                    let answer = sink.put(&log_group, &log_stream, body);
+                Action::Put { stream, ticket, log_group, log_stream, body, packed } => {
+                    let answer = sink.put(&log_group, &log_stream, body, packed);
                     self.tasks.spawn(async move { Event::Answer { stream, ticket, result: answer.await } });
                 }
-                Action::Create { stream, log_group, log_stream, retention } => {
+                Action::Create { stream, log_group, log_stream, settings } => {
                     let lock = self.lock_of(&log_group);
                     self.tasks.spawn(async move {
-                        let result = create(&*sink, &lock, &log_group, &log_stream, retention).await;
+                        let result = create(&*sink, &lock, &log_group, &log_stream, &settings).await;
                         Event::Created { stream, result }
                     });
                 }
-                Action::CheckRetention { log_group, days } => {
+                Action::CheckGroup { log_group, settings } => {
                     self.background.spawn(async move {
-                        let result = check_retention(&*sink, &log_group, days).await;
-                        Event::Retention { log_group, result }
+                        let result = check(&*sink, &log_group, &settings).await;
+                        Event::Checked { log_group, result }
                     });
                 }
                 Action::Sync(file) => {

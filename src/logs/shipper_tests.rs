@@ -7,9 +7,9 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::logs::sink::{Accepted, Answer};
+use crate::logs::sink::{Accepted, Answer, Group};
 use crate::logs::source::read::PANICS;
-use crate::logs::{FileSettings, StartAt, Target};
+use crate::logs::{FileSettings, GroupSettings, StartAt, Target};
 use crate::template::Template;
 
 /// Keeps what it is given; answers only while it is `open`.
@@ -26,7 +26,7 @@ impl Memory {
 }
 
 impl Sink for Memory {
-    fn put(&self, _: &str, _: &str, body: Bytes) -> Answer<Accepted> {
+    fn put(&self, _: &str, _: &str, body: Bytes, _: bool) -> Answer<Accepted> {
         let memory = self.clone();
         Box::pin(async move {
             while memory.closed.load(Ordering::Relaxed) {
@@ -40,7 +40,7 @@ impl Sink for Memory {
         })
     }
 
-    fn create_group(&self, _: &str) -> Answer<()> {
+    fn create_group(&self, _: &str, _: &GroupSettings) -> Answer<()> {
         Box::pin(async { Ok(()) })
     }
 
@@ -48,7 +48,7 @@ impl Sink for Memory {
         Box::pin(async { Ok(()) })
     }
 
-    fn retention(&self, _: &str) -> Answer<Option<u16>> {
+    fn group(&self, _: &str) -> Answer<Option<Group>> {
         Box::pin(async { Ok(None) })
     }
 

@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use super::table::Reader;
 use super::units::{Size, Span};
-use crate::logs::Settings;
+use crate::logs::{Compression, Settings};
 
 pub(super) use file::START_AT;
 pub(super) use journal::{FORMATS, PRIORITIES};
+pub(super) use target::LOG_CLASSES;
+
+/// What `compression` can be.
+pub(super) const COMPRESSIONS: [(&str, Compression); 2] = [("none", Compression::None), ("gzip", Compression::Gzip)];
 
 /// From the linger of an idle stream (DESIGN: 250 ms) to what still counts as "now".
 const FLUSH_INTERVAL: (Span, Span) = (Span(Duration::from_millis(250)), Span(Duration::from_mins(1)));
@@ -24,6 +28,7 @@ pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
     let default = Settings::default();
     let inherited = target::read(&mut table, variables);
     let flush = table.quantity("flush_interval", "5s", Span::parse, FLUSH_INTERVAL);
+    let compression = table.choice("compression", &COMPRESSIONS);
     let memory = table.quantity("memory_limit", "16MiB", Size::parse, MEMORY_LIMIT);
     let files = table.tables("file").into_iter().filter_map(|table| file::read(table, &inherited, variables)).collect();
     let journals =
@@ -31,6 +36,7 @@ pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
     table.finish();
     Settings {
         flush_interval: flush.map_or(default.flush_interval, |span| span.0),
+        compression: compression.unwrap_or_default(),
         memory_limit: memory.map_or(default.memory_limit, |size| size.0),
         files,
         journals,

@@ -1,5 +1,7 @@
 //! Groups and streams: created, listed, given a retention, deleted. Not their events.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,6 +18,9 @@ const RETENTIONS: [u32; 22] =
 /// The classes of `CreateLogGroup`; the first is the default.
 const CLASSES: [&str; 3] = ["STANDARD", "INFREQUENT_ACCESS", "DELIVERY"];
 
+/// The most tags of a group (CloudWatch Logs API, `CreateLogGroup`).
+const MOST_TAGS: usize = 50;
+
 /// Both lists give at most so many at once, and by default.
 const LONGEST_PAGE: usize = 50;
 
@@ -25,6 +30,9 @@ pub(super) struct NewGroup {
     #[serde(default)]
     log_group_name: String,
     log_group_class: Option<String>,
+    kms_key_id: Option<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
 }
 
 /// `CreateLogGroup`.
@@ -35,6 +43,12 @@ pub(super) fn create_group(state: &mut State, new: NewGroup, now: Millis) -> Res
         let rule = "satisfy enum value set: [STANDARD, INFREQUENT_ACCESS, DELIVERY]";
         return Err(constraint(&class, "logGroupClass", rule));
     }
+    if let Some(key) = new.kms_key_id.as_deref().filter(|key| !key.starts_with("arn:") || !key.contains(":kms:")) {
+        return Err(invalid(format!("The specified KMS Key Id '{key}' is not a valid key ARN.")));
+    }
+    if new.tags.len() > MOST_TAGS {
+        return Err(constraint("tags", "tags", &format!("have length less than or equal to {MOST_TAGS}")));
+    }
     if state.store.groups.contains_key(&new.log_group_name) {
         return Err(Refusal::new("ResourceAlreadyExistsException", "The specified log group already exists"));
     }
@@ -42,9 +56,11 @@ pub(super) fn create_group(state: &mut State, new: NewGroup, now: Millis) -> Res
     let group = Group {
         created_at: now,
         class,
+        kms_key_id: new.kms_key_id,
+        tags: new.tags,
         retention_in_days: None,
         retention_calls: 0,
-        streams: std::collections::BTreeMap::new(),
+        streams: BTreeMap::new(),
     };
     state.store.groups.insert(new.log_group_name, group);
     Ok(nothing(note))
@@ -163,6 +179,9 @@ pub(super) fn describe_groups(state: &State, page: &Page) -> Result<Answer, Refu
         });
         if let Some(days) = group.retention_in_days {
             document["retentionInDays"] = days.into();
+        }
+        if let Some(key) = &group.kms_key_id {
+            document["kmsKeyId"] = key.as_str().into();
         }
         document
     };

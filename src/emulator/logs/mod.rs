@@ -19,7 +19,7 @@ use super::answer::{Answer, Refusal};
 use super::clock::Millis;
 use super::metadata::partition;
 use super::operation::header;
-use super::options::Options;
+use super::options::{Gzip, Options};
 use super::shared::{Shared, State};
 
 pub(super) use store::{Batch, Store};
@@ -31,7 +31,14 @@ const LARGEST_BODY: u64 = 8 << 20;
 
 /// Answers a call of `action`. The caller is known and allowed.
 pub(super) fn answer(action: &str, request: &Request<Bytes>, shared: &Shared, now: Millis) -> Result<Answer, Refusal> {
-    let body = unpack(request)?;
+    let gzip = shared.state().gzip;
+    if action == "PutLogEvents" && is_gzip(request) {
+        shared.state().counts.puts.compressed += 1;
+        if gzip == Gzip::Unsupported {
+            return Err(Refusal::new("UnsupportedMediaTypeException", "").status(415));
+        }
+    }
+    let body = if gzip == Gzip::Unreadable { request.body().clone() } else { unpack(request)? };
     let state = || shared.state();
     match action {
         "PutLogEvents" => put::answer(&body, shared, now),
@@ -79,6 +86,10 @@ impl Place<'_> {
 fn arn(options: &Options, group: &str) -> String {
     let (partition, _) = partition(&options.region);
     format!("arn:{partition}:logs:{}:{}:log-group:{group}", options.region, options.account_id)
+}
+
+fn is_gzip(request: &Request<Bytes>) -> bool {
+    header(request, "content-encoding") == Some("gzip")
 }
 
 /// The body, with `Content-Encoding: gzip` undone.

@@ -43,6 +43,10 @@ pub struct GroupSummary {
     pub retention_in_days: Option<u32>,
     /// `STANDARD`, `INFREQUENT_ACCESS` or `DELIVERY`.
     pub class: String,
+    /// The KMS key that its events are encrypted with.
+    pub kms_key_id: Option<String>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
     /// How often its retention was set.
     pub retention_calls: u64,
 }
@@ -58,6 +62,8 @@ pub(in super::super) struct Store {
 pub(super) struct Group {
     pub(super) created_at: Millis,
     pub(super) class: String,
+    pub(super) kms_key_id: Option<String>,
+    pub(super) tags: BTreeMap<String, String>,
     pub(super) retention_in_days: Option<u32>,
     pub(super) retention_calls: u64,
     pub(super) streams: BTreeMap<String, Stream>,
@@ -203,6 +209,8 @@ impl Store {
             group: group.clone(),
             retention_in_days: inside.retention_in_days,
             class: inside.class.clone(),
+            kms_key_id: inside.kms_key_id.clone(),
+            tags: inside.tags.clone(),
             retention_calls: inside.retention_calls,
         };
         self.groups.iter().map(summary).collect()

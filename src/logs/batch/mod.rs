@@ -331,6 +331,11 @@ impl Sealed {
         Timestamp::from_millisecond(self.last).unwrap_or_default()
     }
 
+    /// Whether the times of both touch, so that one that overtook the other would change the order that is shown.
+    pub(crate) fn touches(&self, other: &Self) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
     /// What it covers.
     pub(crate) fn segments(&self) -> &[Segment] {
         &self.segments

@@ -2,18 +2,19 @@
 //! written at every acknowledgement (SIGKILL then repeats only what was in flight), synced each second by the shipper
 //! (power loss repeats little more), compacted by rename. Not the events: the source is the buffer.
 //!
-//! Invariants: a line counts only with its CRC, so a torn write loses that line and nothing else; the last record of a
-//! file or source wins; a compacted file is synced before it takes the old one's name.
+//! Invariants: a line counts only with its CRC, so a torn write loses that line and nothing else; what belongs together
+//! (a position and its account) stands in one line; the last record of a file or source wins; a compacted file is synced before it takes the old one's name.
 
 mod record;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::batch::FileId;
+use super::disk;
 use super::ledger::Account;
 pub(crate) use record::{FileState, Record};
 
@@ -125,7 +126,7 @@ impl Checkpoint {
         Ok(aside)
     }
 
-    /// Appends `records` in one write.
+    /// Appends `records` in one write and as one line.
     ///
     /// # Errors
     /// When the disk is full, say; what was written of them is passed over when the file is read, and a later
@@ -135,11 +136,9 @@ impl Checkpoint {
         if self.broken {
             lines.push(b'\n');
         }
-        for record in records {
-            record::write(&mut lines, record);
-        }
+        record::write(&mut lines, records);
         self.broken = true;
-        self.file.write_all(&lines)?;
+        disk::write(&mut self.file, &lines)?;
         self.broken = false;
         self.dirty = true;
         self.length += lines.len() as u64;
@@ -171,12 +170,12 @@ impl Checkpoint {
     fn rewrite(path: PathBuf, state: &State) -> io::Result<Self> {
         let mut lines = Vec::new();
         for record in state.records() {
-            record::write(&mut lines, &record);
+            record::write(&mut lines, &[record]);
         }
         let fresh = path.with_extension("new");
         let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh)?;
-        file.write_all(&lines)?;
-        file.sync_all()?;
+        disk::write(&mut file, &lines)?;
+        disk::sync(&file)?;
         fs::rename(&fresh, &path)?;
         sync_directory(&path)?;
         let length = lines.len() as u64;
@@ -194,7 +193,7 @@ fn parse(content: &[u8]) -> (State, usize) {
     let mut torn = 0;
     for line in content.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match record::read(line) {
-            Some(record) => state.apply(record),
+            Some(records) => records.into_iter().for_each(|record| state.apply(record)),
             None => torn += 1,
         }
     }
@@ -242,7 +241,7 @@ mod tests {
         let mut content = fs::read(&path).expect("readable");
         content.extend_from_slice(b"00000000 {\"file\":{\"id\":1,\n");
         let mut good = Vec::new();
-        record::write(&mut good, &file_record(3, 7));
+        record::write(&mut good, &[file_record(3, 7)]);
         content.extend_from_slice(&good);
         content.extend_from_slice(&good[..20]);
         fs::write(&path, content).expect("writable");
@@ -268,7 +267,7 @@ mod tests {
             let mut states = vec![State::default()];
             for (id, offset) in appends {
                 let record = file_record(id, offset);
-                record::write(&mut content, &record);
+                record::write(&mut content, std::slice::from_ref(&record));
                 let mut next = states.last().cloned().unwrap_or_default();
                 next.apply(record);
                 states.push(next);

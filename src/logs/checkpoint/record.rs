@@ -1,4 +1,4 @@
-//! One line of the checkpoint file: a CRC and a record as JSON. Readable by a person, and told from a torn write.
+//! One line of the checkpoint file: a CRC and the records of one write as JSON. Readable by a person, and told from a torn write.
 
 use serde::{Deserialize, Serialize};
 
@@ -41,17 +41,18 @@ pub(crate) enum Record {
     Forget(FileId),
 }
 
-/// Appends `record` as a line to `out`.
-pub(super) fn write(out: &mut Vec<u8>, record: &Record) {
+/// Appends `records` as one line to `out`: all of them count, or, where the write was torn, none. A position without
+/// its account would be counted twice.
+pub(super) fn write(out: &mut Vec<u8>, records: &[Record]) {
     // Plain data with string keys: serialising to memory can't fail.
-    let json = serde_json::to_vec(record).unwrap_or_default();
+    let json = serde_json::to_vec(records).unwrap_or_default();
     out.extend_from_slice(format!("{:08x} ", crc32fast::hash(&json)).as_bytes());
     out.extend_from_slice(&json);
     out.push(b'\n');
 }
 
 /// Reads one line, without its line end; `None` for one that is torn or foreign.
-pub(super) fn read(line: &[u8]) -> Option<Record> {
+pub(super) fn read(line: &[u8]) -> Option<Vec<Record>> {
     let (crc, json) = line.split_at_checked(9)?;
     let crc = std::str::from_utf8(crc).ok()?.strip_suffix(' ')?;
     if u32::from_str_radix(crc, 16).ok()? != crc32fast::hash(json) {

@@ -2,7 +2,8 @@
 //! told what happened and when, and says what may be read, what is to be sent and when to ask again.
 //!
 //! Order: every batch begins at least a millisecond after the one before it ended, so batches may overtake each other
-//! on their way and CloudWatch still shows the file's order.
+//! on their way and CloudWatch still shows the file's order. Events that bring their own times make batches whose times
+//! overlap; such a one waits until those it touches are answered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -37,6 +38,10 @@ const LONGEST_LINGER: Duration = Duration::from_secs(30);
 
 /// How much of the linger that throttling added each success takes back.
 const LINGER_STEP: Duration = Duration::from_secs(1);
+
+/// A stream that is missing again after it was created so often in a row waits between two tries: somebody deletes it, or
+/// AWS takes its time to know it.
+const CREATIONS_AT_ONCE: u32 = 2;
 
 /// A stream that has not accepted anything yet, or is in trouble, gets small batches: most likely it comes back.
 const SMALL_BODY: usize = 64 * 1024;
@@ -103,6 +108,7 @@ pub(crate) struct Destination {
     delivered_until: Option<Timestamp>,
     proven: bool,
     creating: bool,
+    creations: u32,
     trouble: Option<Trouble>,
     put_calls: u64,
     throttles: u64,
@@ -127,6 +133,7 @@ impl Destination {
             delivered_until: None,
             proven: false,
             creating: false,
+            creations: 0,
             trouble: None,
             put_calls: 0,
             throttles: 0,
@@ -202,6 +209,9 @@ impl Destination {
         if self.creating || self.trouble.as_ref().is_some_and(|trouble| now.boot < trouble.not_before) {
             return None;
         }
+        if self.flying.values().any(|other| front.batch.touches(&other.batch)) {
+            return None;
+        }
         let waited = front.batch.is_full() && now.boot.saturating_sub(*since) >= KEEPS_UP;
         if self.flying.len() >= self.window_now() {
             if !waited || self.trouble.is_some() || !self.proven || self.window >= WIDEST_WINDOW {
@@ -212,6 +222,7 @@ impl Destination {
         let (mut shipment, _) = self.ready.pop_front()?;
         let body = shipment.body()?;
         shipment.tries += 1;
+        shipment.sent_at = now.boot;
         self.put_calls += 1;
         self.retries += u64::from(shipment.tries > 1);
         self.flying.insert(ticket, shipment);
@@ -244,6 +255,7 @@ impl Destination {
 
     fn recover(&mut self) -> Option<News> {
         self.proven = true;
+        self.creations = 0;
         if self.linger > self.flush_interval {
             self.linger = self.linger.saturating_sub(LINGER_STEP).max(self.flush_interval);
         }
@@ -261,7 +273,11 @@ impl Destination {
             Verdict::Bisect => shipment.bisect(),
             Verdict::Create => {
                 outcome.create = !self.creating;
+                self.creations += u32::from(outcome.create);
                 self.creating = true;
+                if self.creations > CREATIONS_AT_ONCE {
+                    outcome.news = self.trouble_of(DestinationState::BackingOff, LONG_WAIT, failure, now);
+                }
             }
             Verdict::Wait { state, wait } => outcome.news = self.trouble_of(state, wait, failure, now),
         }
@@ -355,6 +371,21 @@ impl Destination {
         self.flying.len()
     }
 
+    /// When each request on its way was sent, by the boot-time clock.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = Duration> {
+        self.flying.values().map(|shipment| shipment.sent_at)
+    }
+
+    /// Whether a batch waits to be sent.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether it is in trouble.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.trouble.is_some()
+    }
+
     /// Whether nothing is on its way, and nothing that could be sent now.
     pub(crate) fn is_drained(&self) -> bool {
         self.flying.is_empty() && (self.trouble.is_some() || (self.ready.is_empty() && self.open.is_none()))
@@ -364,8 +395,12 @@ impl Destination {
     pub(crate) fn memory(&self) -> usize {
         let open = self.open.as_ref().map_or(0, |(batch, _)| batch.memory());
         let ready: usize = self.ready.iter().map(|(shipment, _)| shipment.batch.memory()).sum();
-        let flying: usize = self.flying.values().map(|shipment| shipment.batch.memory()).sum();
-        open + ready + flying
+        open + ready + self.flying_memory()
+    }
+
+    /// The memory of those that are on their way, in bytes.
+    pub(crate) fn flying_memory(&self) -> usize {
+        self.flying.values().map(|shipment| shipment.batch.memory()).sum()
     }
 
     /// What `status` shows.

@@ -4,3 +4,4 @@
 pub(crate) mod destination;
 pub(crate) mod retry;
 pub(crate) mod shipment;
+pub(crate) mod slots;

@@ -8,6 +8,7 @@
 //! | no credentials, no region | no credentials | full jitter 0.2 → 2 s: asking our own cache costs nothing | kept |
 //! | credentials rejected | no credentials | 0.2 → 5 s: a refresh was asked for, and answers in that time | kept |
 //! | denied | denied | 60 s: permissions change when a person changes them | kept |
+//! | a quota on log groups is used up | backing off | 60 s: no retry frees it, a person raises it | kept |
 //! | group or stream missing | | none: created, then sent again | kept |
 //! | invalid events | | none: halved until the poison event is alone, which becomes a dead letter | kept |
 //! | clock skew | backing off | full jitter 0.2 → 30 s: the clock was corrected from that very answer | kept |
@@ -58,6 +59,7 @@ pub(crate) fn verdict(failure: &Failure, attempt: u32) -> Verdict {
         Kind::NoCredentials => (DestinationState::NoCredentials, CREDENTIALS_MISSING.full_jitter(attempt)),
         Kind::CredentialsRejected => (DestinationState::NoCredentials, CREDENTIALS_REJECTED.full_jitter(attempt)),
         Kind::Denied => (DestinationState::Denied, DENIED),
+        Kind::LimitReached => (DestinationState::BackingOff, DENIED),
         Kind::Refused | Kind::AlreadyExists => (DestinationState::BackingOff, THROTTLED.full_jitter(attempt)),
         Kind::NotFound => return Verdict::Create,
         Kind::InvalidEvents => return Verdict::Bisect,
@@ -97,7 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn a_denied_destination_is_probed_once_a_minute() {
+    fn what_only_a_person_cures_is_probed_once_a_minute() {
+        assert_eq!(waits(Kind::LimitReached, 1), Duration::from_mins(1));
         assert_eq!(waits(Kind::Denied, 1), Duration::from_mins(1));
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -20,6 +21,8 @@ pub(crate) struct Shipment {
     rejected: Vec<(Range<usize>, Reason)>,
     /// How often it was sent.
     pub(crate) tries: u32,
+    /// When it was sent last, by the boot-time clock.
+    pub(crate) sent_at: Duration,
 }
 
 impl Shipment {
@@ -27,7 +30,7 @@ impl Shipment {
     pub(crate) fn new(batch: Sealed) -> Self {
         let events = 0..batch.len();
         let todo = VecDeque::from_iter((!events.is_empty()).then_some(events));
-        Self { batch, todo, rejected: Vec::new(), tries: 0 }
+        Self { batch, todo, rejected: Vec::new(), tries: 0, sent_at: Duration::ZERO }
     }
 
     /// The next request's body; `None` when nothing is left to send.

@@ -113,6 +113,12 @@ impl Books {
         self.dirty
     }
 
+    /// Whether the checkpoint holds everything it was to hold.
+    #[cfg(test)]
+    pub(super) fn stands(&self) -> bool {
+        !self.checkpoint.wants_compaction()
+    }
+
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
     pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {

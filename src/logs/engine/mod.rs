@@ -4,6 +4,7 @@
 
 mod books;
 mod feeds;
+mod groups;
 mod reading;
 mod settling;
 mod showing;
@@ -22,17 +23,19 @@ use inotify::Inotify;
 
 use self::books::Books;
 use self::feeds::Feeds;
+use self::groups::Groups;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
 use super::batch::{FileId, Pool};
+use super::creation::Created;
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
 use super::source::feed::Origin;
 use super::source::read::{Buffer, Suspect};
 use super::source::watch::{Change, RawChange};
-use super::{Settings, Snapshot};
+use super::{GroupSettings, Settings, Snapshot};
 use crate::fault::Warning;
 use crate::template::Names;
 
@@ -65,15 +68,15 @@ pub(crate) enum Event {
     Created {
         /// Which stream.
         stream: usize,
-        /// Why not.
-        result: Result<(), Failure>,
+        /// Or why not.
+        result: Result<Created, Failure>,
     },
-    /// A group's retention was looked at, and set if need be, or not.
-    Retention {
+    /// A group was compared with what was asked for, or not.
+    Checked {
         /// Which group.
         log_group: Arc<str>,
-        /// Why not.
-        result: Result<(), Failure>,
+        /// What differs and can't be changed, or why that is not known.
+        result: Result<Option<String>, Failure>,
     },
     /// More names are known.
     Names(Names),
@@ -96,6 +99,8 @@ pub(crate) enum Action {
         log_stream: Arc<str>,
         /// The request's body.
         body: Bytes,
+        /// Whether it is to be packed.
+        packed: bool,
     },
     /// Create a stream, and its group if need be.
     Create {
@@ -105,15 +110,15 @@ pub(crate) enum Action {
         log_group: Arc<str>,
         /// The stream's name.
         log_stream: Arc<str>,
-        /// The retention of a group that is created.
-        retention: Option<u16>,
+        /// How a group is made.
+        settings: GroupSettings,
     },
-    /// Look at a group's retention, without hurry, and set it if it differs.
-    CheckRetention {
+    /// Compare a group with what was asked for, without hurry, and set its retention if it differs.
+    CheckGroup {
         /// The group's name.
         log_group: Arc<str>,
-        /// What it should be.
-        days: u16,
+        /// What it should be like.
+        settings: GroupSettings,
     },
     /// Sync the checkpoint.
     Sync(File),
@@ -148,8 +153,9 @@ pub(crate) struct Engine {
     quarantine: Quarantine,
     /// Shipments that could not be settled yet: their dead letters could not be written.
     unsettled: Vec<(usize, Shipment)>,
-    /// Groups whose retention was set when they were created, or is looked at.
-    checked_groups: BTreeSet<Arc<str>>,
+    groups: Groups,
+    /// When a request that is never answered stops holding others up, if some wait for that.
+    slots_free_at: Option<Duration>,
     warnings: BTreeMap<&'static str, Warning>,
     survey_at: Duration,
     tick_at: Duration,
@@ -185,7 +191,8 @@ impl Engine {
             suspect,
             quarantine,
             unsettled: Vec::new(),
-            checked_groups: BTreeSet::new(),
+            groups: Groups::default(),
+            slots_free_at: None,
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,
@@ -227,6 +234,7 @@ impl Engine {
         self.send(&mut step, now);
         let more = !self.stopping && self.read(now);
         self.send(&mut step, now);
+        step.actions.extend(self.checks_due(now));
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
         step.wake_at = if more { Duration::ZERO } else { self.wake_at(now) };
         step
@@ -237,8 +245,8 @@ impl Engine {
             Event::Changed(changes) => self.note_changes(&changes, now),
             Event::Overflow => self.survey_at = now.boot,
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
-            Event::Created { stream, result } => self.streams.created(stream, result, now),
-            Event::Retention { log_group, result } => self.note_retention(&log_group, result.err()),
+            Event::Created { stream, result } => self.note_created(stream, result, now),
+            Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.stopping = true;
@@ -286,7 +294,11 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick].into_iter().flatten().min().unwrap_or(self.survey_at)
+        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(self.survey_at)
     }
 
     fn needs_ticks(&self) -> bool {
@@ -305,3 +317,5 @@ impl Engine {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+#[cfg(test)]
+mod torture;

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use super::Engine;
 use crate::fault::Fault;
+use crate::logs::Compression;
 use crate::logs::batch::{FileId, Segment};
 use crate::logs::coverage::Place;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::{Count, Reason};
+use crate::logs::sink::LEAST_GAIN;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::read::{self, Job, Progress};
 use crate::template::Names;
@@ -48,7 +50,8 @@ impl Engine {
         let names = self.names_for(feed);
         let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), target.log_stream.fill(&names)) else { return };
         let (group, stream) = (group_name(&group), stream_name(&stream));
-        self.streams.set_route(id, &group, &stream, target.retention_in_days);
+        self.groups.want(&group.as_str().into(), &target.group);
+        self.streams.set_route(id, &group, &stream);
     }
 
     /// What is known for the names of where a feed goes.
@@ -142,7 +145,12 @@ impl Engine {
 
     /// The memory of all batches, and of what waits to become one.
     pub(super) fn buffers(&self) -> usize {
-        self.streams.memory() + self.pool.memory()
+        // What is packed is kept beside what it was packed from.
+        let packed = match self.settings.compression {
+            Compression::None => 0,
+            Compression::Gzip => self.streams.flying_memory() / LEAST_GAIN,
+        };
+        self.streams.memory() + self.pool.memory() + packed
     }
 
     fn free_memory(&self) -> usize {

@@ -8,42 +8,58 @@ use serde_json::value::RawValue;
 
 use super::reading::count_of;
 use super::{Action, Engine, Step};
+use crate::logs::Compression;
 use crate::logs::batch::FileId;
+use crate::logs::creation::Created;
 use crate::logs::dead_letters::DeadLetter;
 use crate::logs::delivery::destination::{Moment, Ticket};
 use crate::logs::delivery::shipment::Shipment;
+use crate::logs::delivery::slots::Slots;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::sink::{Accepted, Failure};
 use crate::logs::source::feed::Feed;
-
-/// How many requests are on their way at most: a bound on sockets, above what a few slow streams can hold.
-const MOST_REQUESTS: usize = 64;
 
 impl Engine {
     /// Sends what is due, settles what needs no sending, gives back what would only be held.
     pub(super) fn send(&mut self, step: &mut Step, now: Moment) {
         let active = self.streams.active();
-        let mut flying: usize = active.iter().map(|&index| self.streams.get(index).destination.requests()).sum();
-        let short = self.memory_is_short();
+        let mut slots = self.count_slots(&active, now);
+        let mut starved = false;
+        let (short, packed) = (self.memory_is_short(), self.settings.compression == Compression::Gzip);
         for index in active {
             let stream = self.streams.get_mut(index);
             stream.destination.seal(now, self.stopping);
             while let Some(shipment) = self.streams.get_mut(index).destination.take_finished() {
                 self.settle(index, shipment, now);
             }
-            while flying < MOST_REQUESTS {
+            loop {
+                let destination = &mut self.streams.get_mut(index).destination;
+                if !slots.may_send(&destination.log_group, destination.is_troubled()) {
+                    starved |= destination.is_waiting();
+                    break;
+                }
                 self.next_ticket += 1;
                 let ticket = self.next_ticket;
-                let destination = &mut self.streams.get_mut(index).destination;
                 let Some(body) = destination.send(ticket, now) else { break };
-                flying += 1;
                 let (log_group, log_stream) = (destination.log_group.clone(), destination.log_stream.clone());
-                step.actions.push(Action::Put { stream: index, ticket, log_group, log_stream, body });
+                slots.count(&log_group, now.boot, now.boot);
+                self.streams.had_its_turn(index);
+                step.actions.push(Action::Put { stream: index, ticket, log_group, log_stream, body, packed });
             }
             if short {
                 self.give_back(index, now);
             }
         }
+        self.slots_free_at = slots.frees_at().filter(|_| starved);
+    }
+
+    fn count_slots(&self, active: &[usize], now: Moment) -> Slots {
+        let mut slots = Slots::default();
+        for &index in active {
+            let destination = &self.streams.get(index).destination;
+            destination.sent().for_each(|sent| slots.count(&destination.log_group, sent, now.boot));
+        }
+        slots
     }
 
     /// During a long wait a stream's batches go back to their files, if those still hold them.
@@ -80,14 +96,11 @@ impl Engine {
         }
         let stream = self.streams.get(index);
         let (log_group, log_stream) = (stream.destination.log_group.clone(), stream.destination.log_stream.clone());
-        let retention = stream.retention;
         if outcome.create {
-            self.checked_groups.insert(log_group.clone());
-            step.actions.push(Action::Create { stream: index, log_group, log_stream, retention });
-        } else if let (Some(days), Some(_)) = (retention, &outcome.finished)
-            && self.checked_groups.insert(log_group.clone())
-        {
-            step.actions.push(Action::CheckRetention { log_group, days });
+            let settings = self.groups.settings(&log_group);
+            step.actions.push(Action::Create { stream: index, log_group, log_stream, settings });
+        } else {
+            self.groups.exists(&log_group, now.boot);
         }
         if let Some(shipment) = outcome.finished {
             self.settle(index, shipment, now);
@@ -205,12 +218,32 @@ impl Engine {
         }
     }
 
-    /// A group's retention was looked at.
-    pub(super) fn note_retention(&mut self, log_group: &Arc<str>, failure: Option<Failure>) {
-        let Some(failure) = failure else { return };
-        let message = format!("the retention of '{log_group}' could not be set: {failure}");
-        let hint = failure.hint.unwrap_or_else(|| "it is tried again at the next start".to_owned());
-        self.set_warning("retention_not_set", Some(message), &hint);
+    /// A stream was created, or could not be.
+    pub(super) fn note_created(&mut self, index: usize, result: Result<Created, Failure>, now: Moment) {
+        if let Some(log_group) = self.streams.group_of(index)
+            && let Ok(Created { with_group: true, unset }) = &result
+        {
+            self.groups.made(&log_group, unset.as_ref(), now.boot);
+            self.warn_of_groups();
+        }
+        self.streams.created(index, result.map(|_| ()), now);
+    }
+
+    /// A group was compared with what was asked for.
+    pub(super) fn note_checked(&mut self, log_group: &Arc<str>, result: Result<Option<String>, Failure>, now: Moment) {
+        self.groups.compared(log_group, result.as_ref().map(Option::as_deref), now.boot);
+        self.warn_of_groups();
+    }
+
+    fn warn_of_groups(&mut self) {
+        let (message, hint) = self.groups.problem().unzip();
+        self.set_warning("log_group_differs", message, &hint.unwrap_or_default());
+    }
+
+    /// The groups that are to be compared now.
+    pub(super) fn checks_due(&mut self, now: Moment) -> impl Iterator<Item = Action> + use<> {
+        let due = if self.stopping { Vec::new() } else { self.groups.take_due(now.boot) };
+        due.into_iter().map(|(log_group, settings)| Action::CheckGroup { log_group, settings })
     }
 
     /// The checkpoint can't be written: delivery goes on, but a kill would repeat what was delivered since.

@@ -15,8 +15,6 @@ use crate::logs::sink::{Accepted, Failure};
 pub(super) struct Stream {
     /// What it does with batches.
     pub(super) destination: Destination,
-    /// How long its group is to keep events.
-    pub(super) retention: Option<u16>,
     /// Its files with unread data, in the order in which they are read.
     unread: VecDeque<FileId>,
     /// The same files, for finding out quickly.
@@ -68,6 +66,8 @@ pub(super) struct Streams {
     /// Which stream a file goes to, once its name is known.
     routes: BTreeMap<FileId, usize>,
     flush_interval: Duration,
+    /// The stream after the one that sent last: it goes first when there are fewer requests to be had than wanted.
+    turn: usize,
 }
 
 impl Streams {
@@ -79,6 +79,7 @@ impl Streams {
             active: BTreeSet::new(),
             routes: BTreeMap::new(),
             flush_interval,
+            turn: 0,
         }
     }
 
@@ -88,14 +89,14 @@ impl Streams {
     }
 
     /// From now on `file` goes to this stream.
-    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, retention: Option<u16>) {
+    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str) {
         let key: (Arc<str>, Arc<str>) = (group.into(), stream.into());
         let next = self.all.len();
         let index = *self.by_name.entry(key.clone()).or_insert(next);
         if index == next {
             let destination = Destination::new(key.0, key.1, self.flush_interval);
             let (unread, is_unread) = (VecDeque::new(), HashSet::new());
-            self.all.push(Stream { destination, retention, unread, is_unread, queued: false });
+            self.all.push(Stream { destination, unread, is_unread, queued: false });
         }
         self.routes.insert(file, index);
     }
@@ -170,19 +171,34 @@ impl Streams {
         *self = Self::new(self.flush_interval);
     }
 
-    /// The streams that hold something.
+    /// The streams that hold something, those first that did not send last.
     pub(super) fn active(&mut self) -> Vec<usize> {
         let idle: Vec<usize> =
             self.active.iter().copied().filter(|&index| self.all[index].destination.is_empty()).collect();
         for index in idle {
             self.active.remove(&index);
         }
-        self.active.iter().copied().collect()
+        self.active.range(self.turn..).chain(self.active.range(..self.turn)).copied().collect()
+    }
+
+    /// A stream has sent: the others come first next time.
+    pub(super) fn had_its_turn(&mut self, index: usize) {
+        self.turn = index + 1;
+    }
+
+    /// The group of a stream that is known.
+    pub(super) fn group_of(&self, index: usize) -> Option<Arc<str>> {
+        self.all.get(index).map(|stream| stream.destination.log_group.clone())
     }
 
     /// The memory of all batches, in bytes.
     pub(super) fn memory(&self) -> usize {
         self.active.iter().map(|&index| self.all[index].destination.memory()).sum()
+    }
+
+    /// The memory of all batches on their way, in bytes.
+    pub(super) fn flying_memory(&self) -> usize {
+        self.active.iter().map(|&index| self.all[index].destination.flying_memory()).sum()
     }
 
     /// Closes every batch: no more is read.

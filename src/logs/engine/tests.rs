@@ -26,7 +26,7 @@ struct Bench {
     delivered: Vec<String>,
 }
 
-fn settings(logs: &Path, log_stream: &str) -> Settings {
+pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
     let name = |text| Template::parse(text, &[]).expect("a name");
     let table = FileSettings::new(vec![format!("{}/*.log", logs.display())], Target::new(name("g"), name(log_stream)));
     Settings { files: vec![table], ..Settings::default() }
@@ -75,9 +75,9 @@ impl Bench {
                     }
                     Action::Create { stream, .. } => {
                         self.created.push(stream);
-                        events.push(Event::Created { stream, result: Ok(()) });
+                        events.push(Event::Created { stream, result: Ok(Created::default()) });
                     }
-                    Action::CheckRetention { .. } | Action::Sync(_) => {}
+                    Action::CheckGroup { .. } | Action::Sync(_) => {}
                 }
             }
             if events.is_empty() && step.wake_at > self.now.boot {
@@ -104,13 +104,13 @@ impl Bench {
                 Action::Put { stream, ticket, body, .. } => self.puts.push_back((stream, ticket, messages(&body))),
                 Action::Create { stream, .. } => {
                     self.created.push(stream);
-                    let created = Event::Created { stream, result: Ok(()) };
+                    let created = Event::Created { stream, result: Ok(Created::default()) };
                     for action in self.engine.step(vec![created], self.now).actions {
                         let Action::Put { stream, ticket, body, .. } = action else { continue };
                         self.puts.push_back((stream, ticket, messages(&body)));
                     }
                 }
-                Action::CheckRetention { .. } | Action::Sync(_) => {}
+                Action::CheckGroup { .. } | Action::Sync(_) => {}
             }
         }
     }

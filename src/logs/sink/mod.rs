@@ -2,6 +2,8 @@
 //! engine have another. Not the decision what to do about a failure (`delivery::retry`).
 
 mod cloudwatch;
+mod compression;
+mod words;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +11,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::GroupSettings;
+use crate::fault::Warning;
 pub use cloudwatch::CloudWatch;
+pub(crate) use compression::LEAST_GAIN;
 
 /// An answer that is on its way.
 pub type Answer<T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send>>;
@@ -47,10 +52,23 @@ pub enum Kind {
     AlreadyExists,
     /// Something about the events is wrong.
     InvalidEvents,
+    /// A quota on what there may be is used up.
+    LimitReached,
     /// The machine's clock is off.
     ClockSkew,
     /// Anything else that AWS refuses.
     Refused,
+}
+
+/// A group as it is found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// How many days it keeps its events; `None` for ever.
+    pub retention_in_days: Option<u16>,
+    /// Its class, in AWS's word.
+    pub log_class: Option<String>,
+    /// The ARN of its KMS key.
+    pub kms_key_id: Option<String>,
 }
 
 /// Why a call failed.
@@ -70,20 +88,26 @@ pub struct Failure {
 /// Takes batches.
 ///
 /// An implementer answers each call once, keeps nothing of a batch it did not accept, and never retries by itself: the
-/// delivery decides that. A dropped answer may or may not have had its effect.
+/// delivery decides that. (A body that is refused because it is packed may be sent once more as it is: that is another
+/// request.) A dropped answer may or may not have had its effect.
 pub trait Sink: Send + Sync + 'static {
-    /// Puts the events of `body`, a whole `PutLogEvents` request, into a stream.
-    fn put(&self, log_group: &str, log_stream: &str, body: Bytes) -> Answer<Accepted>;
+    /// Puts the events of `body`, a whole `PutLogEvents` request, into a stream; `packed` as gzip, if that is possible.
+    fn put(&self, log_group: &str, log_stream: &str, body: Bytes, packed: bool) -> Answer<Accepted>;
 
-    /// Creates a group.
-    fn create_group(&self, log_group: &str) -> Answer<()>;
+    /// Creates a group; its retention is set by another call.
+    fn create_group(&self, log_group: &str, settings: &GroupSettings) -> Answer<()>;
 
     /// Creates a stream.
     fn create_stream(&self, log_group: &str, log_stream: &str) -> Answer<()>;
 
-    /// How many days a group keeps its events; `None` for ever.
-    fn retention(&self, log_group: &str) -> Answer<Option<u16>>;
+    /// What a group is like; `None` when there is none of that name.
+    fn group(&self, log_group: &str) -> Answer<Option<Group>>;
 
     /// Sets how many days a group keeps its events.
     fn set_retention(&self, log_group: &str, days: u16) -> Answer<()>;
+
+    /// What a person should know of it, beside what single calls answer.
+    fn warnings(&self) -> Vec<Warning> {
+        Vec::new()
+    }
 }

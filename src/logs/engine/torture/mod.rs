@@ -1,0 +1,413 @@
+//! Everything that can go wrong, at once: the engine on real files, with a clock that jumps, a CloudWatch with weather,
+//! a disk that fails, rotations of every kind, and kills at any step. What happens is drawn from a seed, so that a
+//! failure can be repeated. Not real processes: `tests/integration/torture.rs` kills those.
+
+mod cloud;
+mod logs;
+mod verdict;
+
+use std::fs::OpenOptions;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+
+use self::cloud::{Cloud, Weather, failure};
+use self::logs::Logs;
+use super::*;
+use crate::logs::disk::faults::{self, Condition};
+use crate::logs::sink::Kind;
+
+/// Enough for every kind of trouble to have met every other one; some seconds.
+const SEEDS: u64 = 250;
+
+/// What tests/slow.sh runs.
+const MANY_SEEDS: u64 = 5_000;
+
+/// How much happens in one life of a host.
+const HAPPENINGS: std::ops::Range<usize> = 30..300;
+
+/// Small, so that memory is short at times.
+const MEMORY_LIMIT: u64 = 1 << 20;
+
+/// Longer than the longest wait, a minute, in surveys.
+const QUIET_ROUNDS: usize = 8;
+
+/// Rounds after which something will never end.
+const MOST_ROUNDS: usize = 2_000;
+
+/// Trouble that weather may bring.
+const TROUBLE: [Kind; 10] = [
+    Kind::Throttled,
+    Kind::Unavailable,
+    Kind::Unreachable,
+    Kind::NoCredentials,
+    Kind::CredentialsRejected,
+    Kind::Denied,
+    Kind::NotFound,
+    Kind::ClockSkew,
+    Kind::Refused,
+    Kind::InvalidEvents,
+];
+
+#[test]
+fn no_line_is_lost_repeated_or_miscounted_whatever_happens() {
+    torture(SEEDS);
+}
+
+#[test]
+#[ignore = "takes minutes: run by tests/slow.sh"]
+fn no_line_is_lost_repeated_or_miscounted_whatever_happens_long() {
+    torture(MANY_SEEDS);
+}
+
+fn torture(count: u64) {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+    let seeds = match number("IMDS_AGENT_TORTURE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("IMDS_AGENT_TORTURE_SEEDS").unwrap_or(count),
+    };
+    for seed in seeds {
+        let story = Mutex::new(Vec::new());
+        let outcome = catch_unwind(AssertUnwindSafe(|| Torture::new(seed, &story).run()));
+        faults::set(Condition::default());
+        assert!(
+            outcome.is_ok(),
+            "torture failed, as said above; repeat it with IMDS_AGENT_TORTURE_SEED={seed} cargo test --lib torture\n{}",
+            story.into_inner().unwrap_or_default().join("\n")
+        );
+    }
+}
+
+/// One host's life.
+struct Torture<'a> {
+    random: Rng,
+    directory: TempDir,
+    state: TempDir,
+    settings: Settings,
+    inotify: Option<Inotify>,
+    /// Away between a kill and the next start.
+    engine: Option<Engine>,
+    /// How often it was started.
+    life: usize,
+    now: Moment,
+    logs: Logs,
+    cloud: Cloud,
+    creating: Vec<usize>,
+    /// The checkpoint's length, and what CloudWatch had confirmed, since it was synced.
+    unsynced: Vec<(u64, usize)>,
+    /// What CloudWatch had confirmed, and the ledger had, when this life began.
+    began_at: (usize, usize),
+    /// What CloudWatch had confirmed of what the checkpoint has.
+    written: usize,
+    /// What may arrive again, beside what was never confirmed: it was confirmed, and could not be written down.
+    forgotten: usize,
+    story: &'a Mutex<Vec<String>>,
+}
+
+impl<'a> Torture<'a> {
+    fn new(seed: u64, story: &'a Mutex<Vec<String>>) -> Self {
+        let mut random = Rng::with_seed(seed);
+        // Inodes are used again on a disk, never in memory; syncing takes no time there.
+        let memory = Path::new("/dev/shm").is_dir();
+        let in_memory = || if memory { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
+        let directory = if random.bool() { tempfile::tempdir() } else { in_memory() }.expect("a directory");
+        let state = in_memory().expect("a directory");
+        let stream = if random.u8(..4) == 0 { "all" } else { "{file_name}" };
+        let mut settings = super::tests::settings(directory.path(), stream);
+        settings.memory_limit = MEMORY_LIMIT;
+        let logs = Logs::new(directory.path(), random.usize(1..5));
+        let now = Moment { boot: Duration::from_secs(1000), wall: Timestamp::now() };
+        Self {
+            random,
+            directory,
+            state,
+            settings,
+            inotify: None,
+            engine: None,
+            life: 0,
+            now,
+            logs,
+            cloud: Cloud::new(),
+            creating: Vec::new(),
+            unsynced: Vec::new(),
+            began_at: (0, 0),
+            written: 0,
+            forgotten: 0,
+            story,
+        }
+    }
+
+    fn run(mut self) {
+        self.start();
+        for _ in 0..self.random.usize(HAPPENINGS) {
+            self.happen();
+        }
+        self.calm_down();
+        self.logs.give_up_partials();
+        let snapshot = self.engine.as_ref().expect("running").snapshot(self.now);
+        self.judge(&snapshot);
+        drop(self.directory);
+    }
+
+    fn tell(&self, what: impl FnOnce() -> String) {
+        self.story.lock().expect("one thread").push(format!("{:?} {}", self.now.boot, what()));
+    }
+
+    /// One thing happens.
+    fn happen(&mut self) {
+        let log = self.random.usize(..self.logs.count());
+        match self.random.u8(..100) {
+            0..30 => self.logs.write(log, &mut self.random),
+            30..50 => self.pass_and_step(),
+            50..70 => self.answer_one(),
+            70..74 => self.hear_of_changes(),
+            74..78 => self.change_weather(),
+            78..83 => {
+                self.tell(|| format!("rotate {log}"));
+                self.logs.rotate(log, self.now.boot, self.engine.as_ref());
+            }
+            83..85 => self.logs.write_late(self.now.boot, &mut self.random),
+            85..87 => {
+                self.tell(|| format!("truncate {log}"));
+                let copy = self.random.bool();
+                self.logs.truncate(log, copy, self.engine.as_ref());
+            }
+            87..89 => {
+                self.tell(|| format!("delete {log}"));
+                self.logs.delete(log, self.now.boot, self.engine.as_ref());
+            }
+            89..92 => self.change_disk(),
+            92..94 => self.jump(),
+            94..97 => self.kill(),
+            97..98 => self.lose_power(),
+            _ if self.engine.is_some() => self.restart_in_order(),
+            _ => self.start(),
+        }
+    }
+
+    fn change_weather(&mut self) {
+        let index = self.random.usize(..4);
+        self.cloud.weather.resize(self.cloud.weather.len().max(index + 1), Weather::Fine);
+        let weather = match self.random.u8(..6) {
+            0 | 1 => Weather::Fine,
+            2 => Weather::LosingReplies,
+            3 => Weather::Rejecting,
+            // Poison is found by its content.
+            _ => Weather::Failing(TROUBLE[self.random.usize(..TROUBLE.len() - 1)]),
+        };
+        self.tell(|| format!("weather over {index}: {weather:?}"));
+        self.cloud.weather[index] = weather;
+    }
+
+    fn change_disk(&mut self) {
+        let mut condition = Condition::default();
+        match self.random.u8(..4) {
+            0 => condition.full = Some(self.random.fork()),
+            1 => condition.unsyncable = true,
+            _ => {}
+        }
+        self.tell(|| format!("disk: {condition:?}"));
+        faults::set(condition);
+    }
+
+    /// The wall clock is set, forwards or backwards.
+    fn jump(&mut self) {
+        let seconds = self.random.i64(-40 * 3600..40 * 3600);
+        self.tell(|| format!("the clock jumps by {seconds} s"));
+        self.now.wall += SignedDuration::from_secs(seconds);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.boot += time;
+        self.now.wall += SignedDuration::try_from(time).expect("short");
+    }
+
+    fn pass_and_step(&mut self) {
+        let millis = match self.random.u8(..3) {
+            0 => self.random.u64(..20),
+            1 => self.random.u64(..1_000),
+            _ => self.random.u64(..20_000),
+        };
+        self.pass(Duration::from_millis(millis));
+        self.step(Vec::new());
+    }
+
+    /// Steps once, and does what is to be done.
+    fn step(&mut self, events: Vec<Event>) -> Option<Step> {
+        let engine = self.engine.as_mut()?;
+        let mut step = engine.step(events, self.now);
+        for action in step.actions.drain(..) {
+            match action {
+                Action::Put { stream, ticket, log_stream, body, .. } => {
+                    self.cloud.receive(stream, ticket, log_stream, &body);
+                }
+                Action::Create { stream, .. } => self.creating.push(stream),
+                Action::CheckRetention { .. } => {}
+                Action::Sync(_) => self.unsynced.clear(),
+            }
+        }
+        self.take_note();
+        Some(step)
+    }
+
+    /// What the agent and its checkpoint know now.
+    fn take_note(&mut self) {
+        let Some(engine) = &self.engine else { return };
+        let stands = engine.books.stands();
+        self.logs.note(engine, stands);
+        if stands {
+            // What is confirmed of a batch counts when all of it is.
+            let (heard, settled) = self.began_at;
+            self.written = heard + self.settled() - settled;
+        }
+        let length = std::fs::metadata(self.state.path().join("checkpoint")).map_or(0, |metadata| metadata.len());
+        if self.unsynced.last().is_some_and(|(before, _)| *before > length) {
+            self.unsynced.clear();
+        }
+        self.unsynced.push((length, self.written));
+        self.assert_balanced(&engine.snapshot(self.now));
+    }
+
+    /// How many events the ledger has that CloudWatch confirmed, or rejected one by one.
+    fn settled(&self) -> usize {
+        let Some(engine) = &self.engine else { return 0 };
+        let events = engine.snapshot(self.now).ledger.events;
+        let rejected = ["too_old", "too_new", "expired"].map(|reason| events.dropped.get(reason).copied().unwrap_or(0));
+        usize::try_from(events.delivered + rejected.iter().sum::<u64>()).expect("a few")
+    }
+
+    /// Some request on its way is answered, or some creation.
+    fn answer_one(&mut self) {
+        if self.engine.is_none() {
+            return;
+        }
+        if !self.creating.is_empty() {
+            let stream = self.creating.swap_remove(self.random.usize(..self.creating.len()));
+            let result = if self.random.u8(..4) == 0 { Err(failure(Kind::Throttled)) } else { Ok(()) };
+            self.step(vec![Event::Created { stream, result }]);
+        } else if let Some(put) = self.cloud.take(&mut self.random) {
+            let result = self.cloud.answer(&put, self.life, &mut self.random);
+            self.step(vec![Event::Answer { stream: put.stream, ticket: put.ticket, result }]);
+        }
+    }
+
+    /// The kernel tells of changes, where it does.
+    fn hear_of_changes(&mut self) {
+        let Some(inotify) = &mut self.inotify else { return };
+        let mut buffer = [0; crate::logs::source::watch::EVENT_BUFFER];
+        let Ok(events) = inotify.read_events(&mut buffer) else { return };
+        let raw = events.filter(|event| !event.mask.contains(inotify::EventMask::IGNORED)).map(|event| RawChange {
+            grew: event.mask.contains(inotify::EventMask::MODIFY),
+            watch: event.wd,
+            name: event.name.map(std::ffi::OsStr::to_owned),
+        });
+        let changes = vec![Event::Changed(raw.collect())];
+        self.step(changes);
+    }
+
+    /// Starts, if the disk lets it.
+    fn start(&mut self) {
+        self.inotify = if self.random.bool() { Inotify::init().ok() } else { None };
+        let (settings, state) = (self.settings.clone(), self.state.path());
+        let opened = Engine::open(settings, state, self.inotify.as_ref(), Arc::default(), Quarantine::new());
+        self.tell(|| format!("start: {:?}", opened.as_ref().map(|_| ())));
+        self.engine = opened.ok();
+        self.life += 1;
+        self.began_at = (self.cloud.heard, self.settled());
+        self.written = self.cloud.heard;
+    }
+
+    fn kill(&mut self) {
+        let Some(engine) = self.engine.take() else { return self.start() };
+        self.tell(|| "kill".to_owned());
+        let stands = engine.books.stands();
+        self.forgotten += self.cloud.heard - self.written;
+        self.end(stands);
+    }
+
+    /// What was not synced may be lost, from some write on.
+    fn lose_power(&mut self) {
+        if self.engine.take().is_none() || self.unsynced.is_empty() {
+            return;
+        }
+        let (length, heard) = self.unsynced[self.random.usize(..self.unsynced.len())];
+        self.tell(|| format!("power loss: the checkpoint has {length} bytes"));
+        let checkpoint = OpenOptions::new().write(true).open(self.state.path().join("checkpoint")).expect("a checkpoint");
+        let torn = self.random.u64(..100).min(length);
+        checkpoint.set_len(length - torn).expect("a file of ours");
+        self.forgotten += self.cloud.heard - heard;
+        // A torn line may be any of the records of that write: more than it may have been forgotten.
+        self.forgotten += if torn > 0 { heard } else { 0 };
+        self.end(false);
+    }
+
+    fn end(&mut self, checkpoint_stands: bool) {
+        self.logs.killed(checkpoint_stands);
+        self.cloud.forget_flying(self.life, &mut self.random);
+        self.creating.clear();
+        self.unsynced.clear();
+    }
+
+    /// A stop, with or without time to drain, and another start or a reload at once.
+    fn restart_in_order(&mut self) {
+        self.tell(|| "restart in order".to_owned());
+        self.step(vec![Event::Stop]);
+        for _ in 0..self.random.usize(..10) {
+            self.answer_one();
+        }
+        let Some(engine) = self.engine.take() else { return };
+        let stands = engine.books.stands();
+        self.forgotten += self.cloud.heard - self.written;
+        let left = engine.into_open_files();
+        let reload = self.random.bool();
+        if !reload {
+            self.logs.killed(stands);
+        }
+        self.cloud.forget_flying(self.life, &mut self.random);
+        self.creating.clear();
+        self.unsynced.clear();
+        self.start();
+        match &mut self.engine {
+            Some(engine) if reload => engine.inherit(left),
+            _ => self.logs.killed(stands),
+        }
+    }
+
+    /// All trouble ends, and everything is delivered.
+    fn calm_down(&mut self) {
+        self.tell(|| "calm".to_owned());
+        faults::set(Condition::default());
+        self.cloud.weather.clear();
+        if self.engine.is_none() {
+            self.start();
+        }
+        let mut quiet = 0;
+        for _ in 0..MOST_ROUNDS {
+            self.pass(SURVEY_INTERVAL);
+            let mut busy = false;
+            while self.step(Vec::new()).is_some_and(|step| step.wake_at <= self.now.boot) || self.is_waited_for() {
+                busy = true;
+                self.answer_one();
+            }
+            quiet = if busy { 0 } else { quiet + 1 };
+            if quiet == QUIET_ROUNDS {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn is_waited_for(&self) -> bool {
+        !self.creating.is_empty() || !self.cloud.flying.is_empty()
+    }
+
+    /// How many events may arrive a second time.
+    fn allowed_again(&self) -> usize {
+        self.cloud.unheard + self.forgotten
+    }
+}

@@ -1,0 +1,176 @@
+//! What AWS's answers mean: which kind a failure is, in words that name the operation, the thing, the reason and the
+//! cure. Not what is done about it: that is `delivery::retry`.
+
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+use super::{Failure, Kind};
+use crate::fault::chain;
+
+/// What was called.
+pub(super) struct Call<'a> {
+    pub(super) action: &'static str,
+    pub(super) group: &'a str,
+    pub(super) stream: Option<&'a str>,
+    /// `aws`, `aws-cn`, `aws-us-gov`…: what ARNs begin with in this region.
+    pub(super) partition: &'static str,
+}
+
+impl Call<'_> {
+    /// The ARN's last part, as a policy would name it.
+    fn resource(&self) -> String {
+        match self.stream {
+            Some(stream) => format!("log-group:{}:log-stream:{stream}", self.group),
+            None => format!("log-group:{}", self.group),
+        }
+    }
+}
+
+/// Which kind each error code is (CloudWatch Logs API reference, "Common errors"; AWS's SDKs' lists of throttling codes).
+///
+/// | code | kind |
+/// |---|---|
+/// | `ThrottlingException` and its kin, 429 | throttled |
+/// | `ExpiredToken…`, `UnrecognizedClientException`, `InvalidClientTokenId` | credentials rejected |
+/// | `AccessDenied…`, `OptInRequired` | denied |
+/// | `ResourceNotFoundException` | not found |
+/// | `InvalidParameterException` that names no group or stream | invalid events |
+/// | `LimitExceededException` | limit reached |
+/// | `InvalidSignatureException`, `RequestExpired`… | clock skew |
+/// | 5xx | unavailable |
+/// | any other answer | refused |
+fn kind_of(code: &str, message: &str, status: u16) -> Kind {
+    match code {
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "RequestThrottled"
+        | "SlowDown"
+        | "RequestLimitExceeded"
+        | "TooManyRequestsException"
+        | "OperationAbortedException" => Kind::Throttled,
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidToken"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId" => Kind::CredentialsRejected,
+        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => Kind::Denied,
+        "ResourceNotFoundException" => Kind::NotFound,
+        "ResourceAlreadyExistsException" => Kind::AlreadyExists,
+        "LimitExceededException" => Kind::LimitReached,
+        "InvalidParameterException" if names_the_place(message) => Kind::Refused,
+        "InvalidParameterException" => Kind::InvalidEvents,
+        "InvalidSignatureException" | "SignatureDoesNotMatch" | "RequestExpired" | "RequestTimeTooSkewed" => {
+            Kind::ClockSkew
+        }
+        _ if status == 429 => Kind::Throttled,
+        _ if status >= 500 => Kind::Unavailable,
+        _ => Kind::Refused,
+    }
+}
+
+/// Whether a complaint is about the group's or stream's name, which no event can cure.
+fn names_the_place(message: &str) -> bool {
+    ["logGroupName", "logStreamName", "log group name", "log stream name"].iter().any(|name| message.contains(name))
+}
+
+/// What kind of failure it is, in words that name the operation, the thing, the reason and the cure.
+pub(super) fn classify<E>(call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|response| response.status().as_u16());
+    let Some(status) = status else { return unanswered(call, error) };
+    let code = error.code().unwrap_or_default();
+    let message = error.message().unwrap_or_default();
+    let kind = kind_of(code, message, status);
+    let what = if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() };
+    let separator = if message.is_empty() { "" } else { ": " };
+    let resource = call.resource();
+    Failure {
+        kind,
+        message: format!("logs:{} on {resource}: {what}{separator}{message}", call.action),
+        hint: hint(kind, call, message),
+        retry_after: error.raw_response().and_then(retry_after),
+    }
+}
+
+/// `x-amz-retry-after` is in milliseconds, HTTP's own `Retry-After` in seconds.
+fn retry_after(response: &HttpResponse) -> Option<Duration> {
+    let number = |name: &str| response.headers().get(name)?.parse::<u64>().ok();
+    let millis = number("x-amz-retry-after").map(Duration::from_millis);
+    millis.or_else(|| number("retry-after").map(Duration::from_secs))
+}
+
+/// No answer: no credentials to sign with, no connection, or silence.
+fn unanswered<E>(call: &Call<'_>, error: &SdkError<E, HttpResponse>) -> Failure
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let kind = if is_caused_by::<CredentialsError>(error) { Kind::NoCredentials } else { Kind::Unreachable };
+    let reason = match kind {
+        Kind::NoCredentials => "no credentials to sign with".to_owned(),
+        _ => chain(error),
+    };
+    Failure { kind, message: format!("logs:{}: {reason}", call.action), hint: hint(kind, call, ""), retry_after: None }
+}
+
+fn is_caused_by<T: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(this) = cause {
+        if this.is::<T>() {
+            return true;
+        }
+        cause = this.source();
+    }
+    false
+}
+
+/// The statement that is missing. AWS's own words name the action, which may be another than the one that was called:
+/// tags at creation need `logs:TagResource`.
+fn statement(call: &Call<'_>, message: &str) -> String {
+    let (_, said) = message.split_once("is not authorized to perform: ").unwrap_or_default();
+    let action = said.split_whitespace().next().filter(|action| action.starts_with("logs:"));
+    let action = action.map_or_else(|| format!("logs:{}", call.action), str::to_owned);
+    // Where groups are listed, the permission is on all of them (Service Authorization Reference); everywhere else
+    // policies name a group with `:*` behind it.
+    let group = if call.action == "DescribeLogGroups" { "*".to_owned() } else { format!("{}:*", call.group) };
+    let resource = format!("arn:{}:logs:*:*:log-group:{group}", call.partition);
+    format!("{{\"Effect\": \"Allow\", \"Action\": \"{action}\", \"Resource\": \"{resource}\"}}")
+}
+
+/// What ARNs in `region` begin with (AWS General Reference, "Amazon Resource Names").
+pub(super) fn partition(region: &str) -> &'static str {
+    let partitions = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    partitions.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
+}
+
+fn hint(kind: Kind, call: &Call<'_>, message: &str) -> Option<String> {
+    match kind {
+        Kind::Denied => Some(format!("allow it in the role's policy: {}", statement(call, message))),
+        Kind::LimitReached => Some(
+            "the account has as many log groups as it may have: delete some, or ask for more: `aws service-quotas \
+             list-service-quotas --service-code logs`"
+                .to_owned(),
+        ),
+        Kind::NoCredentials => Some("see `credentials` and `imds` in this report".to_owned()),
+        Kind::Unreachable => Some(
+            "check the route to the CloudWatch Logs endpoint: NAT or the VPC endpoint com.amazonaws.REGION.logs, a \
+             security group that lets 443 out, HTTPS_PROXY"
+                .to_owned(),
+        ),
+        Kind::ClockSkew => Some("set the machine's clock: `chronyc makestep`, or enable NTP".to_owned()),
+        _ => None,
+    }
+}
