@@ -16,7 +16,7 @@ use std::time::SystemTime;
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
-pub(crate) use record::{FileState, Record};
+pub(crate) use record::{FileState, JournalState, Record};
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "checkpoint";
@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) instance: Option<String>,
     /// The files, by id.
     pub(crate) files: BTreeMap<FileId, FileState>,
+    /// The journals, by id.
+    pub(crate) journals: BTreeMap<FileId, JournalState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
 }
@@ -45,6 +47,9 @@ impl State {
             Record::Instance(id) => self.instance = Some(id),
             Record::File(file) => {
                 self.files.insert(file.id, file);
+            }
+            Record::Journal(journal) => {
+                self.journals.insert(journal.id, journal);
             }
             Record::Source { name, account } => {
                 self.sources.insert(name, account);
@@ -58,9 +63,10 @@ impl State {
     fn records(&self) -> impl Iterator<Item = Record> {
         let instance = self.instance.clone().map(Record::Instance);
         let files = self.files.values().cloned().map(Record::File);
+        let journals = self.journals.values().cloned().map(Record::Journal);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
-        instance.into_iter().chain(files).chain(sources)
+        instance.into_iter().chain(files).chain(journals).chain(sources)
     }
 }
 

@@ -6,6 +6,8 @@ use crate::logs::batch::FileId;
 use crate::logs::coverage::Coverage;
 use crate::logs::ledger::Account;
 use crate::logs::source::identity::Fingerprint;
+use crate::logs::source::journal::cursor::Cursor;
+use crate::logs::source::journal::tape::TapeState;
 
 /// What is known of one file. A later record of the same id replaces an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +24,23 @@ pub(crate) struct FileState {
     pub(crate) coverage: Coverage,
 }
 
+/// What is known of what one `[[logs.journal]]` table asked for. A later record of the same id replaces an earlier one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JournalState {
+    /// Ours, for as long as the table is known.
+    pub(crate) id: FileId,
+    /// Where its entries went, by which it is known again although it asks for others now.
+    pub(crate) target: String,
+    /// What it asked for, by which it is known again although that goes elsewhere now.
+    pub(crate) selection: String,
+    /// The last entry that was seen; of all its feeds, those that are not settled have a position of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tip: Option<Cursor>,
+    /// Its feeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) feeds: Vec<TapeState>,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,6 +49,8 @@ pub(crate) enum Record {
     Instance(String),
     /// A file's state.
     File(FileState),
+    /// A journal's state.
+    Journal(JournalState),
     /// A source's account.
     Source {
         /// The source's name.

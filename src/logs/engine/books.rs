@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use super::feeds::Feeds;
 use super::survey::Files;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, Record, State};
+use super::journal::Journals;
+use crate::logs::checkpoint::{Checkpoint, FileState, JournalState, Record, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -19,6 +20,8 @@ use crate::logs::ledger::Account;
 pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
+    /// The journals' tables, by id.
+    pub(super) journals: BTreeMap<FileId, JournalState>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
     pub(super) is_new: bool,
     /// When the checkpoint was written last: files born since then appeared later.
@@ -28,7 +31,8 @@ pub(super) struct Known {
 impl Known {
     /// The highest id there is.
     pub(super) fn last_id(&self) -> Option<FileId> {
-        self.files.keys().max().copied()
+        let feeds = self.journals.values().flat_map(|journal| &journal.feeds).map(|feed| feed.id);
+        self.files.keys().chain(self.journals.keys()).copied().chain(feeds).max()
     }
 }
 
@@ -48,8 +52,8 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, sources } = opened.state;
-        let is_new = files.is_empty() && sources.is_empty();
+        let State { instance, files, journals, sources } = opened.state;
+        let is_new = files.is_empty() && journals.is_empty() && sources.is_empty();
         let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
             checkpoint: opened.checkpoint,
@@ -59,7 +63,7 @@ impl Books {
             torn: opened.torn,
             dirty: false,
         };
-        Ok((books, Known { files, is_new, written_at }))
+        Ok((books, Known { files, journals, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -82,6 +86,11 @@ impl Books {
             records.push(feed);
         }
         self.append(&records)
+    }
+
+    /// Writes down what concerns no account.
+    pub(super) fn write_record(&mut self, record: Record) -> io::Result<()> {
+        self.append(&[record])
     }
 
     /// Writes down that a file is of no interest any more.
@@ -120,14 +129,14 @@ impl Books {
     }
 
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
-    pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds) -> io::Result<()> {
+    pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds, journals: &Journals) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let mut state = State { instance: self.instance.clone(), sources, ..State::default() };
         let known = files.known().cloned().map(Record::File);
-        known.chain(feeds.states()).for_each(|record| state.apply(record));
+        known.chain(journals.states(feeds)).chain(feeds.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -5,6 +5,7 @@
 mod books;
 mod feeds;
 mod groups;
+mod journal;
 mod reading;
 mod settling;
 mod showing;
@@ -24,6 +25,7 @@ use inotify::Inotify;
 use self::books::Books;
 use self::feeds::Feeds;
 use self::groups::Groups;
+use self::journal::Journals;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
@@ -33,6 +35,8 @@ use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
 use super::source::feed::Origin;
+use super::source::journal::child::Output;
+use super::source::journal::reader::{Order, ReaderId};
 use super::source::read::{Buffer, Suspect};
 use super::source::watch::{Change, RawChange};
 use super::{GroupSettings, Settings, Snapshot};
@@ -78,6 +82,13 @@ pub(crate) enum Event {
         /// What differs and can't be changed, or why that is not known.
         result: Result<Option<String>, Failure>,
     },
+    /// A journalctl wrote something, or ended.
+    Journal {
+        /// Which one.
+        reader: ReaderId,
+        /// What it wrote.
+        output: Output,
+    },
     /// More names are known.
     Names(Names),
     /// Nothing is to be read any more; what was read is to be sent.
@@ -120,6 +131,8 @@ pub(crate) enum Action {
         /// What it should be like.
         settings: GroupSettings,
     },
+    /// Start, read or end a journalctl.
+    Journal(Order),
     /// Sync the checkpoint.
     Sync(File),
 }
@@ -144,6 +157,7 @@ pub(crate) struct Engine {
     settings: Settings,
     names: Names,
     files: Files,
+    journals: Journals,
     feeds: Feeds,
     streams: Streams,
     books: Books,
@@ -175,14 +189,16 @@ impl Engine {
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
-        let (books, known) = Books::open(state_dir)?;
+        let (books, mut known) = Books::open(state_dir)?;
         let feeds = Feeds::after(known.last_id());
+        let (journals, is_new) = (std::mem::take(&mut known.journals), known.is_new);
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
             settings,
             names: Names::default(),
             files,
+            journals: Journals::none(),
             feeds,
             streams,
             books,
@@ -200,6 +216,7 @@ impl Engine {
             stopping: false,
         };
         engine.warn_of_torn_lines();
+        engine.open_journals(journals, is_new);
         Ok(engine)
     }
 
@@ -212,7 +229,7 @@ impl Engine {
     pub(crate) fn into_open_files(self) -> OpenFiles {
         let open = self.feeds.into_all().filter_map(|feed| {
             let id = feed.id;
-            let Origin::File(file) = feed.origin;
+            let Origin::File(file) = feed.origin else { return None };
             (!file.is_cut()).then_some((id, file.file))
         });
         open.collect()
@@ -232,12 +249,25 @@ impl Engine {
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
-        let more = !self.stopping && self.read(now);
+        let more = !self.stopping && self.read_all(now);
         self.send(&mut step, now);
+        step.actions.extend(self.journals.take_orders().into_iter().map(Action::Journal));
         step.actions.extend(self.checks_due(now));
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
         step.wake_at = if more { Duration::ZERO } else { self.wake_at(now) };
         step
+    }
+
+    /// Takes in what the journal brought, and reads; `true` when there is more to read at once.
+    fn read_all(&mut self, now: Moment) -> bool {
+        self.run_journals(now);
+        let more = self.read(now);
+        let was_held = self.journals.is_held();
+        if was_held {
+            // There may be room now.
+            self.run_journals(now);
+        }
+        more || (was_held && !self.journals.is_held())
     }
 
     fn take_in(&mut self, event: Event, step: &mut Step, now: Moment) {
@@ -247,8 +277,10 @@ impl Engine {
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.note_created(stream, result, now),
             Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
+            Event::Journal { reader, output } => self.journals.receive(reader, output),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
+                self.journals.stop();
                 self.stopping = true;
                 self.streams.seal_all(now);
             }
@@ -283,7 +315,8 @@ impl Engine {
             self.pool.let_go();
         }
         self.forget_finished(now);
-        if let Err(error) = self.books.maintain(&self.files, &mut self.feeds) {
+        self.tick_journals(now);
+        if let Err(error) = self.books.maintain(&self.files, &mut self.feeds, &self.journals) {
             self.warn_of_checkpoint(&error);
         } else {
             self.warnings.remove("checkpoint_unwritable");
@@ -294,7 +327,7 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at]
+        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at, self.journals.wake_at()]
             .into_iter()
             .flatten()
             .min()
@@ -305,6 +338,7 @@ impl Engine {
         !self.unsettled.is_empty()
             || self.pool.memory() > 0
             || self.books.is_dirty()
+            || self.journals.needs_tick()
             || self.feeds.all().any(|feed| !feed.is_active())
     }
 

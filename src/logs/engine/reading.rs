@@ -106,6 +106,7 @@ impl Engine {
         self.feeds.clear();
         self.streams.begin_anew();
         self.unsettled.clear();
+        self.open_journals(BTreeMap::new(), true);
         self.survey(now);
         Ok(())
     }
@@ -150,7 +151,7 @@ impl Engine {
             Compression::None => 0,
             Compression::Gzip => self.streams.flying_memory() / LEAST_GAIN,
         };
-        self.streams.memory() + self.pool.memory() + packed
+        self.streams.memory() + self.pool.memory() + self.journals_memory() + packed
     }
 
     fn free_memory(&self) -> usize {
@@ -189,6 +190,9 @@ impl Engine {
     /// Reads one file into its stream's batch; returns how much, and whether the batch has no more room.
     fn read_file(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, bool) {
         let mut total = 0;
+        if self.feeds.get_mut(id).and_then(Feed::tape_mut).is_some_and(|(tape, _)| tape.is_asked_in_vain()) {
+            return (0, false);
+        }
         loop {
             let Some(feed) = self.feeds.get(id) else { return (total, false) };
             let (from, until) = feed.coverage.next();
@@ -245,6 +249,7 @@ impl Engine {
         feed.coverage.take(after.start, Place { offset: after.end, parts: after.end_parts });
         feed.fault = None;
         let source = feed.source.clone();
+        self.relieve_tape(id);
         self.books.account(&source).read(read);
         read.bytes
     }

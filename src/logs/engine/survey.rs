@@ -154,7 +154,7 @@ impl Engine {
     /// Writes down the files that were just adopted, before anything is read of them, and looks at them.
     fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
         let feeds = self.feeds.all_mut().filter(|feed| adopted.contains(&feed.id));
-        let states: Vec<_> = feeds.map(|feed| (feed.source.clone(), feed.state())).collect();
+        let states: Vec<_> = feeds.filter_map(|feed| feed.state().map(|state| (feed.source.clone(), state))).collect();
         if !states.is_empty()
             && let Err(error) = self.books.write(states)
         {

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::journal::tape::Tape;
 use super::tailed::{Look, Tailed};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
@@ -36,6 +37,8 @@ impl Content for File {
 pub(crate) enum Origin {
     /// A followed file.
     File(Tailed),
+    /// Entries of the journal.
+    Journal(Tape),
 }
 
 /// One sequence of bytes that is read.
@@ -66,6 +69,7 @@ impl Feed {
     pub(crate) fn file(&self) -> Option<&Tailed> {
         match &self.origin {
             Origin::File(file) => Some(file),
+            Origin::Journal(_) => None,
         }
     }
 
@@ -73,6 +77,23 @@ impl Feed {
     pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
         match &mut self.origin {
             Origin::File(file) => Some(file),
+            Origin::Journal(_) => None,
+        }
+    }
+
+    /// The entries of the journal in memory, if it is of the journal.
+    pub(crate) fn tape(&self) -> Option<&Tape> {
+        match &self.origin {
+            Origin::File(_) => None,
+            Origin::Journal(tape) => Some(tape),
+        }
+    }
+
+    /// The same, and what of it is done.
+    pub(crate) fn tape_mut(&mut self) -> Option<(&mut Tape, &mut Coverage)> {
+        match &mut self.origin {
+            Origin::File(_) => None,
+            Origin::Journal(tape) => Some((tape, &mut self.coverage)),
         }
     }
 
@@ -80,6 +101,7 @@ impl Feed {
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
             Origin::File(file) => &file.file,
+            Origin::Journal(tape) => tape,
         }
     }
 
@@ -87,6 +109,7 @@ impl Feed {
     pub(crate) fn name(&self) -> String {
         match &self.origin {
             Origin::File(file) => file.path.display().to_string(),
+            Origin::Journal(_) => "the journal".to_owned(),
         }
     }
 
@@ -97,6 +120,7 @@ impl Feed {
                 let name = self.source.rsplit('/').next().unwrap_or_default();
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
+            Origin::Journal(tape) => tape.unit_name.iter().map(|unit| ("unit", unit.clone())).collect(),
         }
     }
 
@@ -107,6 +131,7 @@ impl Feed {
     pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
         match &self.origin {
             Origin::File(_) => self.look_at_file(now),
+            Origin::Journal(tape) => Ok(if tape.wants_reading() { Look::Unread } else { Look::AtEnd }),
         }
     }
 
@@ -124,6 +149,7 @@ impl Feed {
     pub(crate) fn is_complete(&self, now: Duration) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_complete(now),
+            Origin::Journal(_) => false,
         }
     }
 
@@ -131,6 +157,7 @@ impl Feed {
     pub(crate) fn can_be_read_again(&self) -> bool {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
+            Origin::Journal(_) => true,
         }
     }
 
@@ -138,6 +165,7 @@ impl Feed {
     pub(crate) fn is_active(&self) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_active(),
+            Origin::Journal(_) => true,
         }
     }
 
@@ -146,19 +174,27 @@ impl Feed {
         self.size.saturating_sub(self.coverage.next().0.offset)
     }
 
-    /// What the checkpoint keeps of it.
-    pub(crate) fn state(&mut self) -> Record {
+    /// What the checkpoint keeps of it; nothing of the journal's, whose tables keep what all their feeds need.
+    pub(crate) fn state(&mut self) -> Option<Record> {
         match &mut self.origin {
             Origin::File(file) => {
                 file.update_fingerprint(self.coverage.low().offset);
-                Record::File(FileState {
+                Some(Record::File(FileState {
                     id: self.id,
                     path: file.path.to_string_lossy().into_owned(),
                     source: self.source.to_string(),
                     fingerprint: file.fingerprint,
                     coverage: self.coverage.clone(),
-                })
+                }))
             }
+            Origin::Journal(_) => None,
         }
+    }
+
+    /// A feed of the journal, which goes on at `offset`.
+    pub(crate) fn of_journal(id: FileId, source: Arc<str>, table: Table, tape: Tape) -> Self {
+        let (coverage, size) = (Coverage::from(tape.end()), tape.end());
+        let origin = Origin::Journal(tape);
+        Self { id, source, table, origin, coverage, size, read_to_end_at: None, behind_since: None, fault: None }
     }
 }

@@ -2,6 +2,7 @@
 //! It never outlives us: it is killed when it is dropped, and one that is left over finds its pipe closed. Not what it
 //! is asked, nor what it says.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +12,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child as Process, ChildStdout, Command};
 use tokio::sync::Mutex;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+
+use super::reader::{Order, ReaderId};
 
 /// Where distributions have it; not looked for in PATH, which others may set.
 const BINARIES: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
@@ -33,9 +36,52 @@ pub(crate) enum Output {
     Failed(String),
 }
 
+/// All that run, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Children(HashMap<ReaderId, (Child, AbortHandle)>);
+
+impl Children {
+    /// Does what is ordered. What is read comes out of `tasks`, as `event` makes it.
+    pub(crate) fn obey<E: Send + 'static>(
+        &mut self,
+        order: Order,
+        tasks: &mut JoinSet<E>,
+        event: fn(ReaderId, Output) -> E,
+    ) {
+        match order {
+            Order::Start { reader, arguments } => match Child::start(&arguments) {
+                Ok(child) => {
+                    let reading = read(reader, child.clone(), tasks, event);
+                    self.0.insert(reader, (child, reading));
+                }
+                Err(error) => drop(tasks.spawn(async move { event(reader, Output::Failed(error.to_string())) })),
+            },
+            Order::Read(reader) => {
+                if let Some((child, reading)) = self.0.get_mut(&reader) {
+                    *reading = read(reader, child.clone(), tasks, event);
+                }
+            }
+            Order::Stop(reader) => {
+                if let Some((_, reading)) = self.0.remove(&reader) {
+                    reading.abort();
+                }
+            }
+        }
+    }
+}
+
+fn read<E: Send + 'static>(
+    reader: ReaderId,
+    child: Child,
+    tasks: &mut JoinSet<E>,
+    event: fn(ReaderId, Output) -> E,
+) -> AbortHandle {
+    tasks.spawn(async move { event(reader, child.read().await) })
+}
+
 /// A running journalctl; clones share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Child(Arc<Mutex<Running>>);
+struct Child(Arc<Mutex<Running>>);
 
 #[derive(Debug)]
 struct Running {
@@ -49,7 +95,7 @@ impl Child {
     ///
     /// # Errors
     /// When there is none, or it may not be run.
-    pub(crate) fn start(arguments: &[String]) -> io::Result<Self> {
+    fn start(arguments: &[String]) -> io::Result<Self> {
         let binary = BINARIES.iter().map(Path::new).find(|path| path.exists());
         let binary = binary.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no /usr/bin/journalctl"))?;
         let mut process = Command::new(binary)
@@ -71,7 +117,7 @@ impl Child {
     }
 
     /// What it writes next.
-    pub(crate) async fn read(&self) -> Output {
+    async fn read(&self) -> Output {
         let mut running = self.0.lock().await;
         let mut buffer = Vec::with_capacity(CHUNK);
         match running.stdout.read_buf(&mut buffer).await {

@@ -46,6 +46,11 @@ impl Cursor {
         if is_first { self } else { other }
     }
 
+    /// The place before the entry, where nothing stands that is not known.
+    pub(crate) fn just_before(self) -> Self {
+        Self { number: self.number.saturating_sub(1), monotonic: self.monotonic.saturating_sub(1), ..self }
+    }
+
     /// How many entries stood between this one and `next`, as far as their numbers tell.
     pub(crate) fn entries_until(&self, next: &Self) -> Option<u64> {
         (self.series == next.series).then(|| next.number.saturating_sub(self.number).saturating_sub(1))

@@ -19,6 +19,9 @@ const LARGEST_ENTRY: usize = 2 << 20;
 /// of an entry that is full.
 const LONGEST_TRUSTED: usize = 4096;
 
+/// The memory kept from one entry to the next: what most of them need.
+const KEPT: usize = 64 * 1024;
+
 /// The longest field name kept; journald takes 64 bytes.
 const LONGEST_NAME: usize = 256;
 
@@ -71,6 +74,7 @@ impl Entry {
 
     fn clear(&mut self) {
         self.text.clear();
+        self.text.shrink_to(KEPT);
         self.fields.clear();
     }
 }
@@ -121,6 +125,11 @@ impl Decoder {
     /// The entry that was completed last.
     pub(crate) fn entry(&self) -> &Entry {
         &self.entry
+    }
+
+    /// The memory it takes, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.entry.text.capacity() + self.entry.fields.capacity() * size_of::<Field>()
     }
 
     fn begin_field(&mut self) {

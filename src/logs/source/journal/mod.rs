@@ -6,6 +6,7 @@ pub(crate) mod cursor;
 pub(crate) mod export;
 pub(crate) mod own;
 pub(crate) mod query;
+pub(crate) mod reader;
 pub(crate) mod render;
 pub(crate) mod selection;
 pub(crate) mod tape;

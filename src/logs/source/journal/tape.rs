@@ -97,6 +97,25 @@ impl Tape {
         self.after
     }
 
+    /// Whether its stream is to be told that there is something for it, here or in the journal.
+    pub(crate) fn wants_reading(&self) -> bool {
+        !self.bytes.is_empty() || self.supply == Supply::Behind
+    }
+
+    /// Whether something of the journal is missing here.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.supply != Supply::Live
+    }
+
+    /// Its stream wants data, and there is none here: whether that is news.
+    pub(crate) fn is_asked_in_vain(&mut self) -> bool {
+        let news = self.bytes.is_empty() && self.supply == Supply::Behind;
+        if news {
+            self.supply = Supply::Hungry;
+        }
+        news
+    }
+
     /// Whether nothing waits here.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
@@ -200,6 +219,12 @@ impl Tape {
         self.done_before.clear();
     }
 
+    /// What stands up to `cursor` is not for it.
+    pub(crate) fn go_on_behind(&mut self, cursor: Cursor) {
+        self.after = Some(cursor);
+        self.marks.insert(self.end(), self.after);
+    }
+
     /// Adds a record of our own, which stands nowhere in the journal.
     pub(crate) fn remark(&mut self, record: &[u8]) {
         self.bytes.extend(record);
@@ -210,12 +235,13 @@ impl Tape {
     pub(crate) fn state(&self, id: FileId, coverage: &Coverage) -> TapeState {
         let low = coverage.low().offset;
         let cursors = |(start, end)| self.cursor_at(start).zip(self.cursor_at(end));
+        let settled = self.supply == Supply::Live && low == self.end();
         TapeState {
             id,
             unit: self.unit.clone(),
             offset: self.mark_at(low).unwrap_or(low),
-            settled: self.supply == Supply::Live && low == self.end(),
-            cursor: self.cursor_at(low),
+            settled,
+            cursor: self.cursor_at(low).filter(|_| !settled),
             done: coverage.done().filter_map(cursors).collect(),
         }
     }
