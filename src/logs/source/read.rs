@@ -50,6 +50,8 @@ pub(crate) struct Job<'a> {
     pub(crate) id: FileId,
     /// Its bytes.
     pub(crate) content: &'a dyn Content,
+    /// Whether it holds recorded records.
+    pub(crate) recorded: bool,
     /// Where to begin.
     pub(crate) from: Place,
     /// Where to stop at the latest.
@@ -137,13 +139,14 @@ fn read_block<'a>(content: &dyn Content, offset: u64, room: usize, buffer: &'a m
 fn take_records(job: &Job<'_>, block: &[u8], from: Place, short: bool, batch: &mut Batch, suspect: &Suspect) -> Place {
     let mut place = from;
     let valid = valid_text(block);
-    let plain = holds_no_controls(block);
+    let plain = !job.recorded && holds_no_controls(block);
     let mut rest = block;
-    while let Some(record) = framing::next_record(rest, place.parts, job.complete && short) {
+    while let Some((record, sent)) = next_record(job, rest, place.parts, job.complete && short) {
+        let job = &Job { at: sent.unwrap_or(job.at), ..*job };
         suspect.at(job.id, place.offset);
         #[cfg(test)]
         assert_ne!(record.text, PANICS, "a record that makes us panic");
-        let start = block.len() - rest.len();
+        let start = block.len() - rest.len() + if job.recorded { record.length - record.text.len() } else { 0 };
         let known = valid.get(start..start + record.text.len());
         if !push(batch, job, &record, known.map(|text| Message { text, replaced: false, plain })) {
             break;
@@ -152,6 +155,24 @@ fn take_records(job: &Job<'_>, block: &[u8], from: Place, short: bool, batch: &m
         rest = &rest[record.length..];
     }
     place
+}
+
+fn next_record<'a>(
+    job: &Job<'_>,
+    rest: &'a [u8],
+    parts: u32,
+    complete: bool,
+) -> Option<(Record<'a>, Option<Timestamp>)> {
+    if !job.recorded {
+        return framing::next_record(rest, parts, complete).map(|record| (record, None));
+    }
+    let recorded = framing::recorded::next_recorded(rest).ok()??;
+    let piece = match (recorded.continued, parts) {
+        (true, parts) => framing::Piece::Part(parts + 1),
+        (false, 0) => framing::Piece::Line,
+        (false, parts) => framing::Piece::LastPart(parts + 1),
+    };
+    Some((Record { text: recorded.text, length: recorded.length, piece }, recorded.time))
 }
 
 /// The block's text up to the first byte that is not UTF-8.
@@ -198,7 +219,7 @@ mod tests {
 
         fn fill(&mut self, from: Place, until: Option<u64>, complete: bool) -> Progress {
             let content = self.file.as_file();
-            let job = Job { id: 1, content, from, until, complete, at: Timestamp::UNIX_EPOCH, limit: usize::MAX };
+            let job = Job { id: 1, content, recorded: false, from, until, complete, at: Timestamp::UNIX_EPOCH, limit: usize::MAX };
             fill(job, &mut self.batch, &mut Buffer::default(), &Suspect::default()).expect("readable")
         }
 
@@ -249,6 +270,7 @@ mod tests {
         let job = Job {
             id: 1,
             content: &file,
+            recorded: false,
             from: progress.place,
             until: None,
             complete: false,

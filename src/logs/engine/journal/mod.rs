@@ -35,6 +35,9 @@ const MOST_HELPERS: usize = 4;
 /// the position of a quiet table does not stay where the journal will be vacuumed.
 const RENEW: Duration = Duration::from_mins(10);
 
+/// A follower that lives so long can read the journal: what it can't do it says at once.
+const PROOF: Duration = Duration::from_secs(2);
+
 /// Between attempts to read a journal that can't be read.
 const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 
@@ -116,7 +119,8 @@ impl Journals {
     pub(super) fn wake_at(&self) -> Option<Duration> {
         let held = self.readers.values().filter_map(|reader| Some(reader.held_since? + intake::patience(reader)));
         let tables = self.tables.iter().filter(|table| table.wanted);
-        let tables = tables.map(|table| if table.live.is_none() { table.due } else { table.renew_at });
+        let due = |table: &Table| if table.live.is_none() { table.due } else { table.renew_at.min(table.proven_at) };
+        let tables = tables.map(due);
         held.chain(tables).min()
     }
 

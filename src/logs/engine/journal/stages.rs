@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::Begin;
-use super::{MOST_HELPERS, Order, Purpose, RENEW, RETRY, Reader, Supply};
+use super::{MOST_HELPERS, Order, PROOF, Purpose, RENEW, RETRY, Reader, Supply};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
@@ -29,6 +29,12 @@ impl Engine {
         }
         let table = &mut self.journals.tables[index];
         table.wanted = wanted;
+        if now.boot >= table.proven_at {
+            (table.failures, table.proven_at) = (0, Duration::MAX);
+            if table.fault.take().is_some() {
+                tracing::info!(journal = table.name, "the journal can be read again");
+            }
+        }
         if wanted && table.live.is_none() && now.boot >= table.due {
             self.start(index, Purpose::Newest);
         }
@@ -51,7 +57,7 @@ impl Engine {
         let query = match purpose {
             Purpose::Newest => Query::Newest,
             Purpose::At(cursor, _) => Query::At(cursor),
-            Purpose::All => Query::All { from: table.from().unwrap_or(From::Beginning), unit: None },
+            Purpose::All => Query::All { from: table.from(), unit: None },
             Purpose::Follow => Query::Follow(table.tip),
             Purpose::Help(id) => {
                 Query::All { from: after(id).map_or_else(|| table.begin_again(), From::Cursor), unit: unit(id) }
@@ -62,7 +68,7 @@ impl Engine {
         let reader = self.journals.next_reader;
         if !matches!(purpose, Purpose::Help(_) | Purpose::At(_, Some(_))) {
             table.live = Some(reader);
-            table.renew_at = Duration::MAX;
+            (table.renew_at, table.proven_at) = (Duration::MAX, Duration::MAX);
         }
         let is_shared = table.per_unit && matches!(purpose, Purpose::All | Purpose::Follow);
         self.journals.readers.insert(reader, Reader::new(reader, index, purpose, is_shared));
@@ -107,7 +113,7 @@ impl Engine {
             return self.reader_failed(reader, &reason, now);
         }
         match reader.purpose {
-            Purpose::Newest => self.learned_end(index, reader.first),
+            Purpose::Newest => self.learned_end(index, reader.first, now),
             Purpose::At(cursor, feed) => self.learned_place(index, cursor, feed, reader.first, now),
             Purpose::All => self.caught_up(index, now),
             Purpose::Follow => self.reader_failed(reader, "journalctl --follow ended", now),
@@ -115,7 +121,7 @@ impl Engine {
         }
     }
 
-    fn learned_end(&mut self, index: usize, newest: Option<Cursor>) {
+    fn learned_end(&mut self, index: usize, newest: Option<Cursor>, now: Moment) {
         let table = &mut self.journals.tables[index];
         table.newest = newest;
         if table.begin == Begin::End && table.tip.is_none() {
@@ -128,10 +134,10 @@ impl Engine {
                 }
             }
             self.write_journal(index);
-            return self.start(index, Purpose::Follow);
+            return self.caught_up(index, now);
         }
         match table.from() {
-            Some(From::Cursor(cursor)) if table.check => self.start(index, Purpose::At(cursor, None)),
+            From::Cursor(cursor) if table.check => self.start(index, Purpose::At(cursor, None)),
             _ => self.start(index, Purpose::All),
         }
     }
@@ -156,12 +162,10 @@ impl Engine {
         if let Some(newest) = table.newest {
             table.saw(newest);
         }
-        if table.fault.take().is_some() {
-            tracing::info!(journal = table.name, "the journal can be read again");
-        }
-        (table.rewind, table.failures, table.check) = (None, 0, false);
+        (table.rewind, table.check) = (None, false);
         self.start(index, Purpose::Follow);
-        self.journals.tables[index].renew_at = now.boot + RENEW;
+        let table = &mut self.journals.tables[index];
+        (table.renew_at, table.proven_at) = (now.boot + RENEW, now.boot + PROOF);
     }
 
     /// A feed has all that it missed: from now on it gets what comes, like the others.
@@ -247,7 +251,7 @@ fn hint(reason: &str) -> Option<String> {
         "put the agent's user into the group systemd-journal, or give its service CAP_DAC_READ_SEARCH"
     } else if reason.contains("Permission denied") {
         "let the agent's service run journalctl (ExecPaths=/usr/bin/journalctl) and read the journal"
-    } else if reason.contains("No such file or directory") {
+    } else if reason.starts_with("Failed to open") {
         "`directory` must be a directory of journal files"
     } else {
         return None;

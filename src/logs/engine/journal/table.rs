@@ -23,8 +23,10 @@ const NO_UNIT: &str = "no-unit";
 /// Where to begin in a journal that nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// Here.
-    From(From),
+    /// With the oldest entry.
+    Beginning,
+    /// With the first entry of this boot.
+    Boot,
     /// Where it ends now.
     End,
 }
@@ -34,9 +36,9 @@ impl Begin {
     /// have brought along. Another journal has no boot that is ours.
     fn of(settings: &JournalSettings, is_new: bool) -> Self {
         match settings.start_at {
-            StartAt::Beginning => Self::From(From::Beginning),
-            StartAt::Auto if is_new && settings.directory.is_some() => Self::From(From::Beginning),
-            StartAt::Auto if is_new => Self::From(From::Boot),
+            StartAt::Beginning => Self::Beginning,
+            StartAt::Auto if is_new && settings.directory.is_some() => Self::Beginning,
+            StartAt::Auto if is_new => Self::Boot,
             StartAt::Auto | StartAt::End => Self::End,
         }
     }
@@ -78,6 +80,8 @@ pub(super) struct Table {
     pub(super) due: Duration,
     /// When to begin anew although nothing is wrong.
     pub(super) renew_at: Duration,
+    /// When a follower that still runs shows that what was wrong is over.
+    pub(super) proven_at: Duration,
     pub(super) failures: u32,
     pub(super) fault: Option<Fault>,
     pub(super) feeds: BTreeMap<Option<String>, FileId>,
@@ -134,6 +138,7 @@ impl Table {
             check: true,
             due: Duration::ZERO,
             renew_at: Duration::MAX,
+            proven_at: Duration::MAX,
             failures: 0,
             fault: None,
             feeds: BTreeMap::new(),
@@ -159,13 +164,9 @@ impl Table {
         }
     }
 
-    /// Where its reader begins.
-    pub(super) fn from(&self) -> Option<From> {
-        let begin = match self.begin {
-            Begin::From(from) => Some(from),
-            Begin::End => None,
-        };
-        self.rewind.or_else(|| self.tip.map(From::Cursor)).or(begin)
+    /// Where its reader begins, once it is known where the journal ends.
+    pub(super) fn from(&self) -> From {
+        self.rewind.or_else(|| self.tip.map(From::Cursor)).unwrap_or_else(|| self.begin_again())
     }
 
     /// Everything up to `cursor` was seen.
@@ -193,9 +194,11 @@ impl Table {
 
     /// Where it began.
     pub(super) fn begin_again(&self) -> From {
-        match self.begin {
-            Begin::From(from) => from,
-            Begin::End => self.tip.map_or(From::Beginning, From::Cursor),
+        match (self.begin, self.newest) {
+            // It is of this boot: that we start is in it.
+            (Begin::Boot, Some(newest)) => From::Boot(newest.boot),
+            (Begin::Boot | Begin::Beginning, _) => From::Beginning,
+            (Begin::End, _) => self.tip.map_or(From::Beginning, From::Cursor),
         }
     }
 

@@ -2,10 +2,12 @@
 //!
 //! Two things are never asked for, since versions differ. `--after-cursor` passes over an entry too many where the
 //! cursor's own does not match the filter (up to 252 at least), so `--cursor` is used, which begins with that entry, and
-//! it is known again. `--follow` leaves out the boots before this one (from 250 on), so it is used only after everything
-//! up to now was read without it.
+//! it is known again. And nothing is left to the boot: `--follow` leaves out those before this one unless the journals
+//! of all machines are merged, and looks up this one where our service may not look (/proc/sys). So they are merged, and
+//! the machine is named as a match.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 
 use super::cursor::Cursor;
@@ -17,8 +19,8 @@ use crate::logs::settings::{JournalFormat, JournalSettings};
 pub(crate) enum From {
     /// With the oldest entry there is.
     Beginning,
-    /// With the first entry of this boot.
-    Boot,
+    /// With the first entry of this boot, and no other boot's.
+    Boot(u128),
     /// With this entry, or the one that stands next where it is gone.
     Cursor(Cursor),
 }
@@ -45,6 +47,8 @@ pub(crate) enum Query {
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
     directory: Option<PathBuf>,
+    /// Whose entries are asked for, where those of others may lie beside them.
+    machine: Option<String>,
     /// The fields to be had; none for all.
     fields: Vec<String>,
     selection: Selection,
@@ -53,7 +57,10 @@ pub(crate) struct Asker {
 impl Asker {
     /// For this table.
     pub(crate) fn new(settings: &JournalSettings, selection: Selection) -> Self {
-        Self { directory: settings.directory.clone(), fields: fields_for(settings, &selection), selection }
+        let directory = settings.directory.clone();
+        let machine = if directory.is_some() { None } else { fs::read_to_string("/etc/machine-id").ok() };
+        let machine = machine.map(|id| id.trim().to_owned());
+        Self { directory, machine, fields: fields_for(settings, &selection), selection }
     }
 
     /// journalctl's arguments.
@@ -70,14 +77,15 @@ impl Asker {
             Query::All { from, unit } => {
                 arguments.extend(match from {
                     From::Beginning => None,
-                    From::Boot => Some("--boot".to_owned()),
+                    From::Boot(boot) => Some(format!("_BOOT_ID={boot:032x}")),
                     From::Cursor(cursor) => Some(format!("--cursor={cursor}")),
                 });
                 self.narrow(&mut arguments, unit.as_deref());
             }
             Query::Follow(cursor) => {
-                arguments.extend(["--follow".to_owned(), "--no-tail".to_owned()]);
+                arguments.extend(["--follow", "--no-tail", "--merge"].map(str::to_owned));
                 arguments.extend(cursor.map(|cursor| format!("--cursor={cursor}")));
+                arguments.extend(self.machine.iter().map(|machine| format!("_MACHINE_ID={machine}")));
                 self.narrow(&mut arguments, None);
             }
         }
@@ -132,9 +140,9 @@ mod tests {
 
     #[test]
     fn only_the_fields_that_are_looked_at_come_through_the_pipe() {
-        let query = Query::All { from: From::Boot, unit: None };
+        let query = Query::All { from: From::Boot(7), unit: None };
         let text = asker(|_| {}).arguments(&query).join(" ");
-        assert!(text.contains("--boot") && text.contains("MESSAGE,MESSAGE_ID") && !text.contains("_CMDLINE"), "{text}");
+        assert!(text.contains("_BOOT_ID=00000000000000000000000000000007") && text.contains("MESSAGE,MESSAGE_ID") && !text.contains("_CMDLINE"), "{text}");
         let chosen = asker(|settings| settings.format = JournalFormat::Json { fields: vec!["_CMDLINE".into()] });
         let chosen = chosen.arguments(&query).join(" ");
         assert!(chosen.contains("_CMDLINE") && chosen.contains("_EXE"), "{chosen}");

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::cursor::Cursor;
@@ -229,6 +230,12 @@ impl Tape {
     pub(crate) fn remark(&mut self, record: &[u8]) {
         self.bytes.extend(record);
         self.marks.insert(self.end(), self.after);
+    }
+
+    /// When the last entry came that is done.
+    pub(crate) fn delivered_at(&self, coverage: &Coverage) -> Option<Timestamp> {
+        let micros = self.cursor_at(coverage.low().offset)?.realtime;
+        Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok()
     }
 
     /// What the checkpoint keeps of it.
