@@ -86,7 +86,8 @@ impl Effective {
 
     fn origin(&self, path: &str, key: &str) -> &str {
         let dotted = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        let inherited = ([FILES, JOURNALS].iter().any(|tables| path.starts_with(tables)) && INHERITED.contains(&key)).then(|| format!("logs.{key}"));
+        let inherited = ([FILES, JOURNALS].iter().any(|tables| path.starts_with(tables)) && INHERITED.contains(&key))
+            .then(|| format!("logs.{key}"));
         let mut names = std::iter::once(dotted).chain(inherited);
         names.find_map(|name| self.origins.get(&name)).map_or("default", String::as_str)
     }

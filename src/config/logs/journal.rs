@@ -12,23 +12,25 @@ use crate::config::table::{Located, Reader};
 use crate::logs::{JournalFormat, JournalSettings};
 
 /// syslog's words, the most severe first (syslog(3)).
-pub(in crate::config) const PRIORITIES: [(&str, u8); 8] = [
-    ("emerg", 0),
-    ("alert", 1),
-    ("crit", 2),
-    ("err", 3),
-    ("warning", 4),
-    ("notice", 5),
-    ("info", 6),
-    ("debug", 7),
-];
+pub(in crate::config) const PRIORITIES: [(&str, u8); 8] =
+    [("emerg", 0), ("alert", 1), ("crit", 2), ("err", 3), ("warning", 4), ("notice", 5), ("info", 6), ("debug", 7)];
 
 /// What `format` can be.
 pub(in crate::config) const FORMATS: [(&str, bool); 2] = [("text", false), ("json", true)];
 
 /// The kinds of units; a name without one is a service's, as `journalctl -u` takes it.
 const UNIT_KINDS: [&str; 11] = [
-    ".service", ".socket", ".device", ".mount", ".automount", ".swap", ".target", ".path", ".timer", ".slice", ".scope",
+    ".service",
+    ".socket",
+    ".device",
+    ".mount",
+    ".automount",
+    ".swap",
+    ".target",
+    ".path",
+    ".timer",
+    ".slice",
+    ".scope",
 ];
 
 /// The longest name of a field (systemd.journal-fields(7)).
@@ -76,7 +78,10 @@ fn unit(text: &str) -> Result<String, String> {
     if text.is_empty() || !text.chars().all(is_allowed) {
         return Err("is no unit's name, nor a pattern of one, as in \"app-*.service\"".to_owned());
     }
-    GlobBuilder::new(text).backslash_escape(false).build().map_err(|error| format!("is no pattern: {}", error.kind()))?;
+    GlobBuilder::new(text)
+        .backslash_escape(false)
+        .build()
+        .map_err(|error| format!("is no pattern: {}", error.kind()))?;
     let is_whole = UNIT_KINDS.iter().any(|kind| text.ends_with(kind)) || text.ends_with(['*', '?', ']']);
     Ok(if is_whole { text.to_owned() } else { format!("{text}.service") })
 }

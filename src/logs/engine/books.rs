@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::feeds::Feeds;
+use super::journal::Journals;
 use super::survey::Files;
 use crate::logs::batch::FileId;
-use super::journal::Journals;
 use crate::logs::checkpoint::{Checkpoint, FileState, JournalState, Record, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;

@@ -213,7 +213,16 @@ impl Engine {
             let expected = expected_body(feed.unread_bytes()).min(limit);
             let batch = self.streams.activate(index).destination.open(now, expected, &self.pool);
             let before = batch.last_segment(id);
-            let job = Job { id, content: feed.content(), recorded: feed.tape().is_some(), from, until, complete, at: now.wall, limit };
+            let job = Job {
+                id,
+                content: feed.content(),
+                recorded: feed.tape().is_some(),
+                from,
+                until,
+                complete,
+                at: now.wall,
+                limit,
+            };
             let progress = read::fill(job, batch, &mut self.buffer, &self.suspect);
             let segment = batch.last_segment(id);
             let full = batch.is_full();

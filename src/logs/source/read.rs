@@ -219,7 +219,16 @@ mod tests {
 
         fn fill(&mut self, from: Place, until: Option<u64>, complete: bool) -> Progress {
             let content = self.file.as_file();
-            let job = Job { id: 1, content, recorded: false, from, until, complete, at: Timestamp::UNIX_EPOCH, limit: usize::MAX };
+            let job = Job {
+                id: 1,
+                content,
+                recorded: false,
+                from,
+                until,
+                complete,
+                at: Timestamp::UNIX_EPOCH,
+                limit: usize::MAX,
+            };
             fill(job, &mut self.batch, &mut Buffer::default(), &Suspect::default()).expect("readable")
         }
 

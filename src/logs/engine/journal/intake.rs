@@ -93,7 +93,11 @@ impl Engine {
                 let entry = reader.decoder.entry();
                 let key = self.chosen(reader.table, entry).map(|unit| table.key(unit));
                 let its_own = self.feeds.get(id).and_then(|feed| Some(feed.tape()?.unit.clone()));
-                if key.is_some() && key == its_own { self.offer(id, reader.table, entry, cursor, now) } else { Placed::Done }
+                if key.is_some() && key == its_own {
+                    self.offer(id, reader.table, entry, cursor, now)
+                } else {
+                    Placed::Done
+                }
             }
         }
     }

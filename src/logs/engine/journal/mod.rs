@@ -12,8 +12,8 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use self::table::{Keys, Table, name_of};
 pub(super) use self::table::SOURCE;
+use self::table::{Keys, Table, name_of};
 use super::Engine;
 use crate::backoff::Backoff;
 use crate::fault::Fault;
@@ -32,8 +32,9 @@ use crate::logs::source::journal::tape::{Supply, Tape, TapeState};
 const MOST_HELPERS: usize = 4;
 
 /// After so long a table is read anew from where it is, so that a follower that went deaf is not believed for ever, and
-/// the position of a quiet table does not stay where the journal will be vacuumed.
-const RENEW: Duration = Duration::from_mins(10);
+/// the position of a quiet table does not stay where the journal will be vacuumed. It takes three processes, about 30 ms
+/// of CPU time: 0.05 %.
+const RENEW: Duration = Duration::from_mins(1);
 
 /// A follower that lives so long can read the journal: what it can't do it says at once.
 const PROOF: Duration = Duration::from_secs(2);
@@ -326,3 +327,7 @@ fn unique(name: String, names: &mut BTreeSet<String>) -> String {
     names.insert(unique.clone());
     unique
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

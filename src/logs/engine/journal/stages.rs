@@ -92,8 +92,7 @@ impl Engine {
         let mut helpers = self.journals.readers.values().filter(is_helper).count();
         let tables = self.journals.tables.iter().enumerate().filter(|(_, table)| now.boot >= table.due);
         let feeds = tables.flat_map(|(index, table)| table.feeds.values().map(move |id| (index, *id)));
-        let hungry: Vec<(usize, FileId)> =
-            feeds.filter(|(_, id)| self.supply(*id) == Some(Supply::Hungry)).collect();
+        let hungry: Vec<(usize, FileId)> = feeds.filter(|(_, id)| self.supply(*id) == Some(Supply::Hungry)).collect();
         for (index, id) in hungry {
             if helpers == MOST_HELPERS {
                 return;
@@ -143,7 +142,14 @@ impl Engine {
     }
 
     /// Whether the entry at `cursor` is still there shows in the one that was found instead of it.
-    fn learned_place(&mut self, index: usize, cursor: Cursor, feed: Option<FileId>, found: Option<Cursor>, now: Moment) {
+    fn learned_place(
+        &mut self,
+        index: usize,
+        cursor: Cursor,
+        feed: Option<FileId>,
+        found: Option<Cursor>,
+        now: Moment,
+    ) {
         if let Some(found) = found.filter(|found| cursor.entries_until(found) != Some(0)) {
             self.note_gap(index, feed, cursor, found, now);
         }

@@ -111,7 +111,16 @@ impl Logs {
     fn add_content(&mut self, writer: File) -> usize {
         let inode = writer.metadata().expect("a file of ours").ino();
         let (fate, partial) = (Fate::Named, String::new());
-        self.contents.push(Content { inode, size: 0, writer, partial, fate, left_at: None, enlisted: false, excused: false });
+        self.contents.push(Content {
+            inode,
+            size: 0,
+            writer,
+            partial,
+            fate,
+            left_at: None,
+            enlisted: false,
+            excused: false,
+        });
         self.contents.len() - 1
     }
 

@@ -337,7 +337,8 @@ impl<'a> Torture<'a> {
         }
         let (length, heard) = self.unsynced[self.random.usize(..self.unsynced.len())];
         self.tell(|| format!("power loss: the checkpoint has {length} bytes"));
-        let checkpoint = OpenOptions::new().write(true).open(self.state.path().join("checkpoint")).expect("a checkpoint");
+        let checkpoint =
+            OpenOptions::new().write(true).open(self.state.path().join("checkpoint")).expect("a checkpoint");
         let torn = self.random.u64(..100).min(length);
         checkpoint.set_len(length - torn).expect("a file of ours");
         self.forgotten += self.cloud.heard - heard;

@@ -97,7 +97,8 @@ impl Child {
     /// When there is none, or it may not be run.
     fn start(arguments: &[String]) -> io::Result<Self> {
         let binary = BINARIES.iter().map(Path::new).find(|path| path.exists());
-        let binary = binary.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no /usr/bin/journalctl"))?;
+        let binary =
+            binary.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "there is no /usr/bin/journalctl"))?;
         let mut process = Command::new(binary)
             .args(arguments)
             .env_clear()

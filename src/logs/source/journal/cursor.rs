@@ -42,7 +42,8 @@ impl Cursor {
 
     /// Of the two, the one that stands first, by the clock where nothing better is to be had.
     pub(crate) fn first(self, other: Self) -> Self {
-        let is_first = self.is_at_or_before(&other) || (!other.is_at_or_before(&self) && self.realtime <= other.realtime);
+        let is_first =
+            self.is_at_or_before(&other) || (!other.is_at_or_before(&self) && self.realtime <= other.realtime);
         if is_first { self } else { other }
     }
 
@@ -102,8 +103,7 @@ mod tests {
 
     use super::*;
 
-    const AS_WRITTEN: &str =
-        "s=1516b72bf22e46b9a1886055b1c07d3a;i=32;b=28ba708b4ff24917b16dfea997a9628c;m=58072bf46;t=660d93d0de361;x=ec3824d23d5d0941";
+    const AS_WRITTEN: &str = "s=1516b72bf22e46b9a1886055b1c07d3a;i=32;b=28ba708b4ff24917b16dfea997a9628c;m=58072bf46;t=660d93d0de361;x=ec3824d23d5d0941";
 
     fn cursor(series: u128, number: u64, boot: u128, time: u64) -> Cursor {
         Cursor { series, number, boot, monotonic: time, realtime: time, content: 0 }

@@ -203,7 +203,8 @@ impl Decoder {
         self.length += bytes.len() as u64;
         let kept = self.entry.text.len() - self.value;
         let trusted = self.entry.text.get(self.name) == Some(&b'_');
-        let longest = if trusted { LONGEST_TRUSTED } else { LONGEST_VALUE.min(LARGEST_ENTRY.saturating_sub(self.value)) };
+        let longest =
+            if trusted { LONGEST_TRUSTED } else { LONGEST_VALUE.min(LARGEST_ENTRY.saturating_sub(self.value)) };
         let room = longest.saturating_sub(kept);
         self.entry.text.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }

@@ -57,7 +57,9 @@ fn unit_of(cgroup: &str) -> Option<String> {
         matches!(controllers, "" | "name=systemd").then_some(path)
     });
     systemd
-        .filter_map(|path| path.rsplit('/').find(|part| part.strip_suffix(".service").is_some_and(|name| !name.is_empty())))
+        .filter_map(|path| {
+            path.rsplit('/').find(|part| part.strip_suffix(".service").is_some_and(|name| !name.is_empty()))
+        })
         .map(str::to_owned)
         .next()
 }
@@ -83,7 +85,11 @@ mod tests {
 
     #[test]
     fn what_systemd_says_of_our_unit_is_not_ours() {
-        assert!(!own().wrote(&entry(&[("_SYSTEMD_UNIT", "init.scope"), ("UNIT", "imds-agent.service"), ("_PID", "1")])));
+        assert!(!own().wrote(&entry(&[
+            ("_SYSTEMD_UNIT", "init.scope"),
+            ("UNIT", "imds-agent.service"),
+            ("_PID", "1")
+        ])));
     }
 
     #[test]
@@ -100,7 +106,11 @@ mod tests {
 
     #[test]
     fn what_any_program_may_write_proves_nothing() {
-        assert!(!own().wrote(&entry(&[("SYSLOG_IDENTIFIER", "imds-agent"), ("SYSLOG_PID", "77"), ("UNIT", "imds-agent.service")])));
+        assert!(!own().wrote(&entry(&[
+            ("SYSLOG_IDENTIFIER", "imds-agent"),
+            ("SYSLOG_PID", "77"),
+            ("UNIT", "imds-agent.service")
+        ])));
     }
 
     #[test]

@@ -142,7 +142,12 @@ mod tests {
     fn only_the_fields_that_are_looked_at_come_through_the_pipe() {
         let query = Query::All { from: From::Boot(7), unit: None };
         let text = asker(|_| {}).arguments(&query).join(" ");
-        assert!(text.contains("_BOOT_ID=00000000000000000000000000000007") && text.contains("MESSAGE,MESSAGE_ID") && !text.contains("_CMDLINE"), "{text}");
+        assert!(
+            text.contains("_BOOT_ID=00000000000000000000000000000007")
+                && text.contains("MESSAGE,MESSAGE_ID")
+                && !text.contains("_CMDLINE"),
+            "{text}"
+        );
         let chosen = asker(|settings| settings.format = JournalFormat::Json { fields: vec!["_CMDLINE".into()] });
         let chosen = chosen.arguments(&query).join(" ");
         assert!(chosen.contains("_CMDLINE") && chosen.contains("_EXE"), "{chosen}");

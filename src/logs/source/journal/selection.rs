@@ -105,7 +105,8 @@ impl Selection {
     /// Whether the table asks for this entry; if so, for which unit's sake, should it be about one.
     pub(crate) fn choose<'a>(&self, entry: &'a Entry) -> Option<Option<&'a str>> {
         let identifier = entry.text("SYSLOG_IDENTIFIER");
-        let known = |value: Option<&str>, wanted: &[String]| value.is_some_and(|value| wanted.iter().any(|one| one == value));
+        let known =
+            |value: Option<&str>, wanted: &[String]| value.is_some_and(|value| wanted.iter().any(|one| one == value));
         let severe = self.priority >= DEBUG || priority_of(entry).is_some_and(|priority| priority <= self.priority);
         let wanted = severe
             && (self.identifiers.is_empty() || known(identifier, &self.identifiers))
@@ -170,7 +171,10 @@ mod tests {
             assert_eq!(of_units(&units).choose(&entry(&SSH)), Some(Some("ssh.service")));
         }
         assert_eq!(of_units(&["app.service", "*.timer"]).choose(&entry(&SSH)), None);
-        assert_eq!(of_units(&[r"a\x2db*"]).choose(&entry(&[("_SYSTEMD_UNIT", r"a\x2db.mount")])), Some(Some(r"a\x2db.mount")));
+        assert_eq!(
+            of_units(&[r"a\x2db*"]).choose(&entry(&[("_SYSTEMD_UNIT", r"a\x2db.mount")])),
+            Some(Some(r"a\x2db.mount"))
+        );
     }
 
     #[test]

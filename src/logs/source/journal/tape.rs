@@ -77,7 +77,13 @@ pub(crate) struct Tape {
 
 impl Tape {
     /// A tape that goes on behind `after`, with number `offset`.
-    pub(crate) fn new(unit: Option<String>, unit_name: Option<String>, supply: Supply, after: Option<Cursor>, offset: u64) -> Self {
+    pub(crate) fn new(
+        unit: Option<String>,
+        unit_name: Option<String>,
+        supply: Supply,
+        after: Option<Cursor>,
+        offset: u64,
+    ) -> Self {
         let marks = [(offset, after)].into();
         let (bytes, done_before) = (VecDeque::new(), VecDeque::new());
         Self { unit, unit_name, supply, after, bytes, base: offset, marks, done_before, passing: None }
