@@ -26,6 +26,7 @@ pub(super) enum Value {
     String(String),
     /// `None` when it does not fit.
     Integer(Option<i64>),
+    Float(f64),
     Boolean(bool),
     Array(Vec<Node>),
     Table(Table),
@@ -43,6 +44,7 @@ impl Value {
             Self::String(_) => "a string",
             Self::Integer(Some(_)) => "an integer",
             Self::Integer(None) => "a number that is too large",
+            Self::Float(_) => "a float",
             Self::Boolean(_) => "a boolean",
             Self::Array(_) => "a list",
             Self::Table(_) => "a table",
@@ -138,7 +140,7 @@ fn convert(file: usize, value: Spanned<DeValue<'_>>) -> Node {
         DeValue::Boolean(boolean) => Value::Boolean(boolean),
         DeValue::Array(array) => Value::Array(array.into_iter().map(|element| convert(file, element)).collect()),
         DeValue::Table(table) => Value::Table(convert_table(file, table)),
-        DeValue::Float(_) => Value::Other("a float"),
+        DeValue::Float(float) => float.as_str().parse().map_or(Value::Other("a float"), Value::Float),
         DeValue::Datetime(_) => Value::Other("a date"),
     };
     Node { value, place }

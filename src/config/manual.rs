@@ -60,7 +60,12 @@ fn settings_of_page() -> String {
         let wanted = if line == ".TP" { lines.next() } else { line.strip_prefix(".SS ") };
         text.extend(wanted.into_iter().flat_map(|line| [line, "\n"]));
     }
-    text.replace("\\-", "-")
+    unescaped(&text)
+}
+
+/// What a reader of the page sees of a line without macros.
+fn unescaped(text: &str) -> String {
+    text.replace("\\-", "-").replace("\\e", "\\")
 }
 
 /// The sample with every setting switched on.

@@ -134,7 +134,7 @@ fn file_section(index: usize, file: &FileSettings) -> Section {
         ("exclude", json!(file.exclude)),
         ("start_at", word(&logs::START_AT, &file.start_at)),
     ];
-    let rows = rows.into_iter().chain(target_rows(&file.target)).collect();
+    let rows = rows.into_iter().chain(target_rows(&file.target)).chain(logs::rows_of_lines(&file.framing)).collect();
     Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
 }
 
@@ -167,7 +167,7 @@ fn journal_section(index: usize, journal: &JournalSettings) -> Section {
         ("start_at", word(&logs::START_AT, &journal.start_at)),
         ("directory", json!(journal.directory)),
     ];
-    let rows = rows.into_iter().chain(target_rows(&journal.target)).collect();
+    let rows = rows.into_iter().chain(target_rows(&journal.target)).chain(logs::rows_of(&journal.framing)).collect();
     Section { header: format!("[[{JOURNALS}]]"), ..section(&format!("{JOURNALS}[{index}]"), rows) }
 }
 

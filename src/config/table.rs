@@ -90,6 +90,17 @@ impl<'r> Reader<'r> {
         }
     }
 
+    /// A number, whole or not.
+    pub(super) fn number(&mut self, key: &'static str) -> Option<Located<f64>> {
+        let node = self.take(key)?;
+        #[expect(clippy::cast_precision_loss, reason = "a number that large is refused in any case")]
+        match node.value {
+            Value::Float(value) => Some(Located { value, place: node.place }),
+            Value::Integer(Some(value)) => Some(Located { value: value as f64, place: node.place }),
+            _ => self.wrong_kind(key, "a number", &node),
+        }
+    }
+
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let word = self.string(key)?;
@@ -114,7 +125,9 @@ impl<'r> Reader<'r> {
         let node = self.take(key)?;
         let parsed = match &node.value {
             Value::String(text) => parse(text).map_err(|reason| format!("`{key}` {reason}, as in \"{example}\"")),
-            Value::Integer(_) | Value::Other(_) => Err(format!("`{key}` needs a unit and quotes, as in \"{example}\"")),
+            Value::Integer(_) | Value::Float(_) | Value::Other(_) => {
+                Err(format!("`{key}` needs a unit and quotes, as in \"{example}\""))
+            }
             _ => return self.wrong_kind(key, &format!("a string with a unit, as in \"{example}\""), &node),
         };
         let message = match parsed {

@@ -21,6 +21,10 @@ pub(crate) enum Reason {
     Invalid,
     /// An empty line: CloudWatch takes no empty message.
     Empty,
+    /// A filter of the configuration held it back.
+    Filtered,
+    /// The day's budget was used up, and it was not of the sample.
+    Budget,
     /// Cut off in the source before it was read.
     Gap,
 }
@@ -34,6 +38,8 @@ impl Reason {
             Self::Expired => "expired",
             Self::Invalid => "invalid",
             Self::Empty => "empty",
+            Self::Filtered => "filtered",
+            Self::Budget => "budget",
             Self::Gap => "gap",
         }
     }
@@ -49,7 +55,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.events += other.events;
         self.bytes += other.bytes;
     }
@@ -73,6 +79,9 @@ pub(crate) struct Account {
     /// Records that held bytes that are not UTF-8, and were delivered with replacement characters.
     #[serde(default)]
     pub(crate) invalid_utf8: u64,
+    /// Records whose time was looked for and not found; they got the time of reading.
+    #[serde(default)]
+    pub(crate) unparsed_timestamps: u64,
 }
 
 impl Account {

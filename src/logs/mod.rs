@@ -9,7 +9,7 @@ mod dead_letters;
 mod delivery;
 mod disk;
 mod engine;
-mod framing;
+pub mod framing;
 mod ledger;
 mod report;
 mod settings;

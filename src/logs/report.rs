@@ -69,6 +69,8 @@ pub struct SourceSnapshot {
     pub lag_seconds: f64,
     /// Lines that held bytes that are not UTF-8, and were delivered with replacement characters.
     pub invalid_utf8: u64,
+    /// Records whose time was looked for and not found; they got the time of reading.
+    pub unparsed_timestamps: u64,
     /// Its ledger.
     pub ledger: Ledger,
     /// The last failure, while it lasts.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::framing::{self, Form, Framer};
 use crate::template::Template;
 
 /// What `PutRetentionPolicy` accepts, in days (CloudWatch Logs API reference).
@@ -111,6 +112,27 @@ impl Settings {
         }
     }
 
+    /// How the records of what `table` names are told, and what becomes of them.
+    pub(crate) fn framer(&self, table: Table) -> Option<Framer> {
+        let (framing, form) = match table {
+            Table::File(index) => (&self.files.get(index)?.framing, Form::Lines),
+            Table::Journal(index) => (&self.journals.get(index)?.framing, Form::Recorded),
+            Table::Socket(index) => (&self.sockets.get(index)?.framing, Form::Recorded),
+        };
+        Some(Framer::new(framing.clone(), form))
+    }
+
+    /// What tells `table` from the others, also when others came before it: its budget is kept under it.
+    pub(crate) fn key(&self, table: Table) -> Option<String> {
+        let target = self.target(table)?;
+        let (kind, files) = match table {
+            Table::File(index) => ("file", self.files.get(index)?.include.join(" ")),
+            Table::Journal(_) => ("journal", String::new()),
+            Table::Socket(_) => ("socket", String::new()),
+        };
+        Some(format!("{kind} {} {} {files}", target.log_group.text(), target.log_stream.text()))
+    }
+
     /// Where everything goes.
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         let files = self.files.iter().map(|table| &table.target);
@@ -166,6 +188,11 @@ impl Target {
     pub fn new(log_group: Template, log_stream: Template) -> Self {
         Self { log_group, log_stream, group: GroupSettings::default() }
     }
+
+    /// Whether the names are others each day.
+    pub(crate) fn follows_the_day(&self) -> bool {
+        self.log_group.names().chain(self.log_stream.names()).any(|name| name == "date")
+    }
 }
 
 /// One `[[logs.file]]` table, its defaults from `[logs]` filled in.
@@ -179,13 +206,21 @@ pub struct FileSettings {
     pub target: Target,
     /// Where to begin in a file seen for the first time.
     pub start_at: StartAt,
+    /// What its records are.
+    pub framing: framing::Settings,
 }
 
 impl FileSettings {
     /// These files, everything else as if it were not set.
     #[must_use]
     pub fn new(include: Vec<String>, target: Target) -> Self {
-        Self { include, exclude: Vec::new(), target, start_at: StartAt::default() }
+        Self {
+            include,
+            exclude: Vec::new(),
+            target,
+            start_at: StartAt::default(),
+            framing: framing::Settings::default(),
+        }
     }
 }
 
@@ -209,6 +244,8 @@ pub struct JournalSettings {
     pub directory: Option<PathBuf>,
     /// Where entries go.
     pub target: Target,
+    /// What becomes of them.
+    pub framing: framing::Settings,
 }
 
 impl JournalSettings {
@@ -224,6 +261,7 @@ impl JournalSettings {
             start_at: StartAt::default(),
             directory: None,
             target,
+            framing: framing::Settings::default(),
         }
     }
 }
@@ -246,4 +284,6 @@ pub enum JournalFormat {
 pub struct SocketSettings {
     /// Where what is written to it goes.
     pub target: Target,
+    /// What becomes of it.
+    pub framing: framing::Settings,
 }

@@ -128,6 +128,7 @@ pub(super) mod tests {
             size: 200_000_000,
             lag_seconds: 0.4,
             invalid_utf8: 0,
+            unparsed_timestamps: 0,
             ledger: ledger(),
             last_error,
         }

@@ -1,5 +1,6 @@
 //! The syntax of a `[[logs.file]]` table.
 
+use super::framing;
 use super::target::{self, Inherited};
 use crate::config::globs;
 use crate::config::report::Problem;
@@ -16,8 +17,9 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
     let exclude = globs::excludes(&table, exclude);
     let target = target::read_inheriting(&mut table, inherited, variables, &["file_name", "file_path"]);
     let start_at = table.choice("start_at", &START_AT).unwrap_or_default();
+    let framing = framing::read_lines(&mut table);
     table.finish();
-    Some(FileSettings { include, exclude, target: target?, start_at })
+    Some(FileSettings { include, exclude, target: target?, start_at, framing })
 }
 
 fn included(table: &mut Reader<'_>) -> Vec<String> {

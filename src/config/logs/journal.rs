@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use globset::GlobBuilder;
 
 use super::file::START_AT;
+use super::framing;
 use super::target::{self, Inherited};
 use crate::config::report::Problem;
 use crate::config::table::{Located, Reader};
@@ -46,9 +47,10 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
     let start_at = table.choice("start_at", &START_AT).unwrap_or_default();
     let directory = directory(&mut table);
     let target = target::read_inheriting(&mut table, inherited, variables, &["unit"]);
+    let framing = framing::read(&mut table);
     table.finish();
     let format = if is_json { JournalFormat::Json { fields } } else { JournalFormat::Text };
-    Some(JournalSettings { units, identifiers, priority, matches, format, start_at, directory, target: target? })
+    Some(JournalSettings { units, identifiers, priority, matches, format, start_at, directory, target: target?, framing })
 }
 
 /// A list that names something, each entry checked.

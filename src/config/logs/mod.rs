@@ -2,6 +2,7 @@
 //! the room of the same name.
 
 mod file;
+mod framing;
 mod journal;
 mod target;
 
@@ -12,6 +13,7 @@ use super::units::{Size, Span};
 use crate::logs::{Compression, Settings};
 
 pub(super) use file::START_AT;
+pub(super) use framing::{rows_of, rows_of_lines};
 pub(super) use journal::{FORMATS, PRIORITIES};
 pub(super) use target::LOG_CLASSES;
 

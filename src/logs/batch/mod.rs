@@ -1,16 +1,23 @@
 //! One `PutLogEvents` request: its body, written as records are read, within the limits that AWS counts by, and which
 //! ranges of which sources it covers. Not the sending, nor the order between batches.
+//!
+//! Events are written as they come. Those that have a time of their own may come out of order: then, and only then, the
+//! sealed body is put in order, and which event was whose is remembered as a permutation.
 
 mod json;
+mod order;
 mod pool;
+mod sealed;
 
-use std::ops::Range;
+use std::collections::BTreeMap;
+use std::io::Write as _;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::framing::{Piece, Record};
+use super::ledger::{Count, Reason};
 pub(crate) use pool::Pool;
+pub(crate) use sealed::{Sealed, Share};
 
 /// What AWS adds to each event's bytes when it counts a batch (CloudWatch Logs API reference, `PutLogEvents`).
 const EVENT_OVERHEAD: usize = 26;
@@ -58,32 +65,28 @@ pub(crate) struct Segment {
     pub(crate) end_parts: u32,
     /// How many events of the batch are this segment's.
     pub(crate) entries: u32,
-    /// Records that end in this segment, without the empty ones.
+    /// Records that end in this segment, without those that are not sent.
     pub(crate) records: u64,
-    /// Empty lines.
-    pub(crate) empty_records: u64,
-    /// The bytes of empty lines.
-    pub(crate) empty_bytes: u64,
-    /// Records that were not UTF-8.
+    /// The source's bytes it covers; where records have headers of ours, less than from its first to its last.
+    pub(crate) bytes: u64,
+    /// What of it is not sent.
+    pub(crate) skipped: BTreeMap<Reason, Count>,
+    /// Records that were not valid in their encoding.
     pub(crate) invalid_utf8: u64,
+    /// Records whose time was looked for and not found.
+    pub(crate) unparsed_timestamps: u64,
 }
 
 impl Segment {
-    /// The bytes it covers.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.end - self.start
+    /// All it covers: what is sent and what is not.
+    pub(crate) fn count(&self) -> Count {
+        Count { events: self.records + self.skipped.values().map(|count| count.events).sum::<u64>(), bytes: self.bytes }
     }
-}
 
-/// A part of a batch that was given up: so many records and bytes of one file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
-    /// Which file.
-    pub(crate) file: FileId,
-    /// Records.
-    pub(crate) records: u64,
-    /// The source's bytes.
-    pub(crate) bytes: u64,
+    /// What of it is sent.
+    pub(crate) fn sent(&self) -> Count {
+        Count { events: self.records, bytes: self.bytes - self.skipped.values().map(|count| count.bytes).sum::<u64>() }
+    }
 }
 
 /// Room behind the events for the rest of the body: both names, escaped.
@@ -96,21 +99,25 @@ const EVENT_JSON: usize = 64;
 const HEAD: &[u8] = b"{\"logEvents\":[";
 
 /// A record's text, ready for JSON.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Message<'a> {
     /// The text.
     pub(crate) text: &'a str,
-    /// Whether bytes that are not UTF-8 were replaced in it.
+    /// Whether bytes that mean nothing were replaced in it.
     pub(crate) replaced: bool,
     /// Whether it is known to hold no control characters.
     pub(crate) plain: bool,
+    /// Its own time; without one it gets the time of reading.
+    pub(crate) time: Option<Timestamp>,
+    /// Whether a time was looked for and not found.
+    pub(crate) unparsed: bool,
 }
 
 #[cfg(test)]
 impl<'a> Message<'a> {
     /// A text of which nothing is known.
     pub(crate) fn of(text: &'a str) -> Self {
-        Self { text, replaced: false, plain: false }
+        Self { text, ..Self::default() }
     }
 }
 
@@ -123,6 +130,10 @@ pub(crate) struct Batch {
     cost: usize,
     first: i64,
     last: i64,
+    /// The last time of reading that an event got; before the first, the least that it may get.
+    read_until: i64,
+    /// Whether an event is older than one before it.
+    unordered: bool,
     full: bool,
     /// What stands before each message, for the time in `prefix_at`: formatting a number per event would cost more
     /// than copying the event.
@@ -132,18 +143,21 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// An empty batch; no event of it is older than `not_before`. `expected` bytes are about to be read into it.
+    /// An empty batch; no event of it that gets the time of reading is older than `not_before`. `expected` bytes are
+    /// about to be read into it.
     pub(crate) fn new(not_before: Timestamp, expected: usize, pool: &Pool) -> Self {
         let mut body = pool.take(expected.min(LONGEST_BODY) + TAIL_ROOM);
         body.extend_from_slice(HEAD);
-        let first = not_before.as_millisecond();
+        let not_before = not_before.as_millisecond();
         Self {
             body,
             entries: Vec::new(),
             segments: Vec::new(),
             cost: 0,
-            first,
-            last: first,
+            first: not_before,
+            last: not_before,
+            read_until: not_before,
+            unordered: false,
             full: false,
             prefix: Vec::new(),
             prefix_at: None,
@@ -156,30 +170,74 @@ impl Batch {
         if self.segments.last().is_some_and(|last| last.file == file && last.end == start) {
             return;
         }
+        self.drop_empty_segment();
         let segment = Segment { file, start, end: start, start_parts: parts, end_parts: parts, ..Segment::default() };
         self.segments.push(segment);
     }
 
-    /// Adds a record to the run begun last. `false`, and nothing added, when the batch has no room for it.
+    /// A run of which nothing was read ends: another batch may begin its own run at the same place.
+    fn drop_empty_segment(&mut self) {
+        self.segments.pop_if(|last| last.start == last.end && last.entries == 0);
+    }
+
+    /// Adds a record to the run begun last; `at` is the time of reading. `false`, and nothing added, when the batch has
+    /// no room for it.
     pub(crate) fn push(&mut self, record: &Record<'_>, text: Message<'_>, at: Timestamp, limit: usize) -> bool {
-        if record.text.is_empty() && record.piece == Piece::Line {
-            self.skip_empty(record);
+        if record.piece == Piece::Line && is_empty(text.text) {
+            self.skip(record, Reason::Empty, 0);
             return true;
         }
-        let at = at.as_millisecond().max(self.last);
         let marker = record.piece.marker();
+        if !self.push_event(text, &marker, at, limit) {
+            return false;
+        }
+        self.enter(record, text);
+        true
+    }
+
+    /// Passes over a record of the run begun last, or a part of one; `parts` of its line stand before what follows.
+    pub(crate) fn skip(&mut self, record: &Record<'_>, reason: Reason, parts: u32) {
+        let Some(segment) = self.segments.last_mut() else { return };
+        let events = u64::from(record.piece.next_part() == 0);
+        segment.end += record.length as u64;
+        segment.end_parts = parts;
+        segment.bytes += record.bytes as u64;
+        segment.skipped.entry(reason).or_default().add(Count { events, bytes: record.bytes as u64 });
+    }
+
+    /// Adds an event of our own, which is no source's: it costs nothing in any account. `false`, and nothing added, when
+    /// the batch has no room for it.
+    pub(crate) fn push_marker(&mut self, text: &str, at: Timestamp) -> bool {
+        let text = Message { text, time: Some(at), ..Message::default() };
+        if !self.push_event(text, "", at, usize::MAX) {
+            return false;
+        }
+        let body_end = self.body_end();
+        self.entries.push(Entry { body_end, bytes: 0 });
+        // No feed has number 0.
+        self.segments.push(Segment { entries: 1, ..Segment::default() });
+        true
+    }
+
+    fn push_event(&mut self, text: Message<'_>, marker: &str, read_at: Timestamp, limit: usize) -> bool {
+        let read_at = read_at.as_millisecond().max(self.read_until);
+        let at = text.time.map_or(read_at, Timestamp::as_millisecond);
         let cost = text.text.len() + marker.len() + EVENT_OVERHEAD;
         if self.has_no_room(cost, at, limit) {
             self.full = true;
             return false;
         }
-        self.write_event(at, text, &marker);
+        self.write_event(at, text, marker);
         self.cost += cost;
-        self.last = at;
-        if self.entries.is_empty() {
-            self.first = at;
+        if text.time.is_none() {
+            self.read_until = at;
         }
-        self.enter(record, text.replaced);
+        if self.entries.is_empty() {
+            (self.first, self.last) = (at, at);
+        }
+        self.unordered |= at < self.last;
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
         true
     }
 
@@ -187,7 +245,7 @@ impl Batch {
         !self.entries.is_empty()
             && (self.cost + cost > LARGEST_COST
                 || self.entries.len() >= MOST_EVENTS
-                || at - self.first >= LONGEST_SPAN
+                || self.last.max(at) - self.first.min(at) >= LONGEST_SPAN
                 || self.body.len() + cost + EVENT_JSON > limit.min(LONGEST_BODY))
     }
 
@@ -196,7 +254,9 @@ impl Batch {
             self.body.push(b',');
         }
         if self.prefix_at != Some(at) {
-            self.prefix = format!("{{\"timestamp\":{at},\"message\":\"").into_bytes();
+            self.prefix.clear();
+            // Writing to memory can't fail.
+            let _ = write!(self.prefix, "{{\"timestamp\":{at},\"message\":\"");
             self.prefix_at = Some(at);
         }
         // Doubling a body of a megabyte would waste half of what it takes.
@@ -210,27 +270,23 @@ impl Batch {
         self.body.extend_from_slice(b"\"}");
     }
 
-    fn enter(&mut self, record: &Record<'_>, replaced: bool) {
+    fn body_end(&self) -> u32 {
+        u32::try_from(self.body.len()).unwrap_or(u32::MAX)
+    }
+
+    fn enter(&mut self, record: &Record<'_>, text: Message<'_>) {
         let ends_record = record.piece.next_part() == 0;
-        let bytes = u32::try_from(record.length).unwrap_or(ENDS_RECORD - 1);
-        self.entries.push(Entry {
-            body_end: u32::try_from(self.body.len()).unwrap_or(u32::MAX),
-            bytes: if ends_record { bytes | ENDS_RECORD } else { bytes },
-        });
+        let bytes = u32::try_from(record.bytes).unwrap_or(ENDS_RECORD - 1);
+        let body_end = self.body_end();
+        self.entries.push(Entry { body_end, bytes: if ends_record { bytes | ENDS_RECORD } else { bytes } });
         if let Some(segment) = self.segments.last_mut() {
             segment.end += record.length as u64;
             segment.end_parts = record.piece.next_part();
             segment.entries += 1;
+            segment.bytes += record.bytes as u64;
             segment.records += u64::from(ends_record);
-            segment.invalid_utf8 += u64::from(replaced);
-        }
-    }
-
-    fn skip_empty(&mut self, record: &Record<'_>) {
-        if let Some(segment) = self.segments.last_mut() {
-            segment.end += record.length as u64;
-            segment.empty_records += 1;
-            segment.empty_bytes += record.length as u64;
+            segment.invalid_utf8 += u64::from(text.replaced);
+            segment.unparsed_timestamps += u64::from(text.unparsed);
         }
     }
 
@@ -241,7 +297,7 @@ impl Batch {
 
     /// Whether nothing was read into it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.segments.iter().all(|segment| segment.start == segment.end)
+        self.entries.is_empty() && self.segments.iter().all(|segment| segment.start == segment.end)
     }
 
     /// Whether a record found no room in it.
@@ -254,228 +310,64 @@ impl Batch {
         &self.segments
     }
 
-    /// The time of its first event.
+    /// The time of its oldest event.
     pub(crate) fn first_at(&self) -> Timestamp {
         Timestamp::from_millisecond(self.first).unwrap_or_default()
     }
 
-    /// The time of its last event; the next batch of the stream begins after it.
-    pub(crate) fn last_at(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.last).unwrap_or_default()
+    /// The last time of reading that an event of it got: those of the stream's next batch come after it.
+    pub(crate) fn read_until(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.read_until).unwrap_or_default()
     }
 
     /// The memory it takes, in bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.body.capacity() + self.entries.capacity() * size_of::<Entry>()
+        memory(&self.body, &self.entries, &self.segments)
     }
 
     /// Closes the body: nothing is added any more.
     pub(crate) fn seal(mut self, log_group: &str, log_stream: &str) -> Sealed {
+        self.drop_empty_segment();
+        let order = if self.unordered { self.put_in_order() } else { Vec::new() };
         let tail = self.body.len();
         self.body.extend_from_slice(b"],\"logGroupName\":\"");
         json::escape_into(&mut self.body, log_group, false);
         self.body.extend_from_slice(b"\",\"logStreamName\":\"");
         json::escape_into(&mut self.body, log_stream, false);
         self.body.extend_from_slice(b"\"}");
-        let memory = self.memory();
-        Sealed {
-            body: self.pool.lend(self.body),
-            tail,
-            entries: self.entries,
-            segments: self.segments,
-            first: self.first,
-            last: self.last,
-            full: self.full,
-            memory,
-        }
-    }
-}
-
-/// A batch that is ready to be sent, or on its way.
-#[derive(Debug)]
-pub(crate) struct Sealed {
-    body: Bytes,
-    /// Where the events end in the body.
-    tail: usize,
-    entries: Vec<Entry>,
-    segments: Vec<Segment>,
-    first: i64,
-    last: i64,
-    full: bool,
-    memory: usize,
-}
-
-impl Sealed {
-    /// The number of events.
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        Sealed::of(self, tail, order)
     }
 
-    /// Whether it was closed because no more fitted.
-    pub(crate) fn is_full(&self) -> bool {
-        self.full
-    }
-
-    /// The memory it takes, in bytes.
-    pub(crate) fn memory(&self) -> usize {
-        self.memory
-    }
-
-    /// The time of the first event.
-    pub(crate) fn first_at(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.first).unwrap_or_default()
-    }
-
-    /// The time of the last event.
-    pub(crate) fn last_at(&self) -> Timestamp {
-        Timestamp::from_millisecond(self.last).unwrap_or_default()
-    }
-
-    /// Whether the times of both touch, so that one that overtook the other would change the order that is shown.
-    pub(crate) fn touches(&self, other: &Self) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
-
-    /// What it covers.
-    pub(crate) fn segments(&self) -> &[Segment] {
-        &self.segments
-    }
-
-    /// The request's body with the events of `range` only; nothing is copied for all of them.
-    pub(crate) fn body_of(&self, range: Range<usize>) -> Bytes {
-        if range == (0..self.len()) {
-            return self.body.clone();
-        }
-        let events = self.events_json(range);
-        let tail = &self.body[self.tail..];
-        let mut body = Vec::with_capacity(HEAD.len() + events.len() + tail.len());
+    /// Puts the events in order of time, those of the same time as they came; returns which event, as it came, stands
+    /// where.
+    fn put_in_order(&mut self) -> Vec<u32> {
+        let order = order::by_time(&self.body, HEAD.len(), &self.entries);
+        let mut body = self.pool.take(self.body.len() + TAIL_ROOM);
         body.extend_from_slice(HEAD);
-        body.extend_from_slice(events);
-        body.extend_from_slice(tail);
-        Bytes::from(body)
-    }
-
-    /// The JSON of event `index`: `{"timestamp":…,"message":…}`.
-    pub(crate) fn event(&self, index: usize) -> &[u8] {
-        self.events_json(index..index + 1)
-    }
-
-    fn events_json(&self, range: Range<usize>) -> &[u8] {
-        let start = match range.start {
-            0 => HEAD.len(),
-            // Behind the comma that follows the event before.
-            index => self.entries[index - 1].body_end as usize + 1,
-        };
-        &self.body[start..self.entries[range.end - 1].body_end as usize]
-    }
-
-    /// Which records and bytes the events of `range` are, by file.
-    pub(crate) fn shares_of(&self, range: Range<usize>) -> Vec<Share> {
-        let mut shares = Vec::new();
-        let mut first = 0;
-        for segment in &self.segments {
-            let next = first + segment.entries as usize;
-            let inside = range.start.clamp(first, next)..range.end.clamp(first, next);
-            if !inside.is_empty() {
-                let mut share = Share { file: segment.file, ..Share::default() };
-                for entry in &self.entries[inside] {
-                    share.records += u64::from(entry.bytes & ENDS_RECORD != 0);
-                    share.bytes += u64::from(entry.bytes & !ENDS_RECORD);
-                }
-                shares.push(share);
+        let mut entries = Vec::with_capacity(self.entries.len());
+        for &index in &order {
+            if !entries.is_empty() {
+                body.push(b',');
             }
-            first = next;
+            body.extend_from_slice(&self.body[order::event(&self.entries, HEAD.len(), index as usize)]);
+            let body_end = u32::try_from(body.len()).unwrap_or(u32::MAX);
+            entries.push(Entry { body_end, ..self.entries[index as usize] });
         }
-        shares
+        self.entries = entries;
+        drop(self.pool.lend(std::mem::replace(&mut self.body, body)));
+        order
     }
+}
+
+/// Whether there is nothing to be sent of a text: CloudWatch takes no empty message, and line ends alone are none.
+fn is_empty(text: &str) -> bool {
+    text.bytes().all(|byte| byte == b'\n' || byte == b'\r')
+}
+
+fn memory(body: &Vec<u8>, entries: &Vec<Entry>, segments: &Vec<Segment>) -> usize {
+    body.capacity() + entries.capacity() * size_of::<Entry>() + segments.capacity() * size_of::<Segment>()
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    fn at(millis: i64) -> Timestamp {
-        Timestamp::from_millisecond(millis).expect("a time")
-    }
-
-    /// Fills a batch with `lines`, all read at `time`; how many found room.
-    fn fill(batch: &mut Batch, file: FileId, start: u64, lines: &[&str], time: i64) -> usize {
-        batch.begin_segment(file, start, 0);
-        let fits = |line: &&&str| {
-            let record = Record { text: line.as_bytes(), length: line.len() + 1, piece: Piece::Line };
-            batch.push(&record, Message::of(line), at(time), usize::MAX)
-        };
-        lines.iter().take_while(fits).count()
-    }
-
-    fn parse(body: &[u8]) -> Value {
-        serde_json::from_slice(body).expect("the body is JSON")
-    }
-
-    #[test]
-    fn the_body_is_what_the_api_wants() {
-        let mut batch = Batch::new(at(5), 0, &Pool::default());
-        fill(&mut batch, 1, 0, &["a \"quoted\" one", "two"], 7);
-        let sealed = batch.seal("/g", "s\"x");
-        let expected = serde_json::json!({
-            "logEvents": [{"timestamp": 7, "message": "a \"quoted\" one"}, {"timestamp": 7, "message": "two"}],
-            "logGroupName": "/g", "logStreamName": "s\"x",
-        });
-        assert_eq!(parse(&sealed.body_of(0..2)), expected);
-        assert_eq!(parse(&sealed.body_of(1..2))["logEvents"], serde_json::json!([{"timestamp": 7, "message": "two"}]));
-        assert_eq!(parse(sealed.event(0))["message"], "a \"quoted\" one");
-    }
-
-    #[test]
-    fn a_batch_holds_ten_thousand_events() {
-        let lines = vec!["x"; 10_001];
-        assert_eq!(fill(&mut Batch::new(at(0), 0, &Pool::default()), 1, 0, &lines, 0), 10_000);
-    }
-
-    #[test]
-    fn a_batch_counts_each_event_with_26_bytes_more() {
-        let line = "x".repeat(1000 - 26);
-        let lines = vec![line.as_str(); 2000];
-        assert_eq!(fill(&mut Batch::new(at(0), 0, &Pool::default()), 1, 0, &lines, 0), 1_048_576 / 1000);
-    }
-
-    #[test]
-    fn the_largest_event_fits_alone() {
-        let line = "x".repeat(1_048_550);
-        let mut batch = Batch::new(at(0), 0, &Pool::default());
-        assert_eq!(fill(&mut batch, 1, 0, &[line.as_str(), "y"], 0), 1);
-        assert!(batch.is_full());
-    }
-
-    #[test]
-    fn a_batch_spans_less_than_a_day_and_never_goes_back_in_time() {
-        let mut batch = Batch::new(at(100), 0, &Pool::default());
-        assert_eq!(fill(&mut batch, 1, 0, &["early"], 50), 1);
-        assert_eq!(fill(&mut batch, 1, 6, &["late"], 100 + LONGEST_SPAN), 0);
-        assert_eq!(batch.seal("g", "s").first_at(), at(100));
-    }
-
-    #[test]
-    fn empty_lines_are_covered_but_not_sent() {
-        let mut batch = Batch::new(at(0), 0, &Pool::default());
-        fill(&mut batch, 1, 10, &["", "a", ""], 0);
-        let sealed = batch.seal("g", "s");
-        let segment = &sealed.segments()[0];
-        assert_eq!((sealed.len(), segment.start, segment.end), (1, 10, 14));
-        assert_eq!((segment.records, segment.empty_records, segment.empty_bytes), (1, 2, 2));
-    }
-
-    #[test]
-    fn shares_tell_whose_events_a_range_is() {
-        let mut batch = Batch::new(at(0), 0, &Pool::default());
-        fill(&mut batch, 1, 0, &["aa", "bb"], 0);
-        fill(&mut batch, 2, 0, &["cccc"], 0);
-        fill(&mut batch, 2, 5, &["d"], 0);
-        let sealed = batch.seal("g", "s");
-        assert_eq!(sealed.segments().len(), 2);
-        let shares = sealed.shares_of(1..3);
-        assert_eq!(shares, [Share { file: 1, records: 1, bytes: 3 }, Share { file: 2, records: 1, bytes: 5 }]);
-    }
-}
+#[path = "tests.rs"]
+mod tests;

@@ -13,6 +13,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use jiff::civil::Date;
+
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
@@ -38,6 +40,8 @@ pub(crate) struct State {
     pub(crate) journals: BTreeMap<FileId, JournalState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
+    /// What tables with a budget have spent on which day, by their keys.
+    pub(crate) budgets: BTreeMap<String, (Date, u64)>,
 }
 
 impl State {
@@ -57,6 +61,9 @@ impl State {
             Record::Forget(id) => {
                 self.files.remove(&id);
             }
+            Record::Budget { table, day, spent } => {
+                self.budgets.insert(table, (day, spent));
+            }
         }
     }
 
@@ -66,7 +73,10 @@ impl State {
         let journals = self.journals.values().cloned().map(Record::Journal);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
-        instance.into_iter().chain(files).chain(journals).chain(sources)
+        let budgets = self.budgets.iter();
+        let budgets =
+            budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
+        instance.into_iter().chain(files).chain(journals).chain(sources).chain(budgets)
     }
 }
 
@@ -88,7 +98,8 @@ pub(crate) struct Checkpoint {
     file: File,
     length: u64,
     compacted_length: u64,
-    /// Whether the last write broke off, so that the next has to begin on a line of its own.
+    /// Whether a write broke off: nothing more is written until all is written anew. An account is shared by files, so
+    /// one without the position that was lost would be counted twice.
     broken: bool,
     dirty: bool,
 }
@@ -135,17 +146,18 @@ impl Checkpoint {
     /// Appends `records` in one write and as one line.
     ///
     /// # Errors
-    /// When the disk is full, say; what was written of them is passed over when the file is read, and a later
-    /// [`Checkpoint::compact`] repairs it.
+    /// When the disk is full, say; what was written of them is passed over when the file is read, and nothing more is
+    /// written before [`Checkpoint::compact`] writes all.
     pub(crate) fn append(&mut self, records: &[Record]) -> io::Result<()> {
-        let mut lines = Vec::with_capacity(256 * records.len() + 1);
         if self.broken {
-            lines.push(b'\n');
+            return Ok(());
         }
+        let mut lines = Vec::with_capacity(256 * records.len());
         record::write(&mut lines, records);
-        self.broken = true;
-        disk::write(&mut self.file, &lines)?;
-        self.broken = false;
+        if let Err(error) = disk::write(&mut self.file, &lines) {
+            self.broken = true;
+            return Err(error);
+        }
         self.dirty = true;
         self.length += lines.len() as u64;
         Ok(())

@@ -1,5 +1,6 @@
 //! One line of the checkpoint file: a CRC and the records of one write as JSON. Readable by a person, and told from a torn write.
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::logs::batch::FileId;
@@ -60,6 +61,15 @@ pub(crate) enum Record {
     },
     /// A file that is no longer of interest.
     Forget(FileId),
+    /// What a table with a budget has spent.
+    Budget {
+        /// Its key.
+        table: String,
+        /// On which day, in UTC.
+        day: Date,
+        /// So many bytes arrived.
+        spent: u64,
+    },
 }
 
 /// Appends `records` as one line to `out`: all of them count, or, where the write was torn, none. A position without

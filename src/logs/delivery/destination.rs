@@ -104,7 +104,7 @@ pub(crate) struct Destination {
     /// Small batches that may still be sent soon, at the time of the last one.
     quick_sends: f64,
     last_partial: Option<Duration>,
-    last_at: Timestamp,
+    read_until: Timestamp,
     delivered_until: Option<Timestamp>,
     proven: bool,
     creating: bool,
@@ -129,7 +129,7 @@ impl Destination {
             linger: flush_interval,
             quick_sends: QUICK_SENDS,
             last_partial: None,
-            last_at: Timestamp::MIN,
+            read_until: Timestamp::MIN,
             delivered_until: None,
             proven: false,
             creating: false,
@@ -154,7 +154,7 @@ impl Destination {
 
     /// The batch being filled; a new one is made for `expected` bytes, later than all before it.
     pub(crate) fn open(&mut self, now: Moment, expected: usize, pool: &Pool) -> &mut Batch {
-        let after_last = self.last_at.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now.wall);
+        let after_last = self.read_until.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now.wall);
         let begin = now.wall.max(after_last);
         &mut self.open.get_or_insert_with(|| (Batch::new(begin, expected, pool), now.boot)).0
     }
@@ -174,7 +174,7 @@ impl Destination {
             self.quick_sends = (self.quick_sends_at(now.boot) - 1.0).max(0.0);
             self.last_partial = Some(now.boot);
         }
-        self.last_at = self.last_at.max(batch.last_at());
+        self.read_until = self.read_until.max(batch.read_until());
         let sealed = batch.seal(&self.log_group, &self.log_stream);
         self.ready.push_back((Shipment::new(sealed), now.boot));
     }

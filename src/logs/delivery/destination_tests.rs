@@ -28,7 +28,7 @@ fn read(stream: &mut Destination, start: u64, lines: usize, now: Moment) {
     let batch = stream.open(now, 0, &Pool::default());
     batch.begin_segment(1, start, 0);
     for _ in 0..lines {
-        let record = Record { text: b"x", length: 2, piece: Piece::Line };
+        let record = Record::of(b"x", 2, Piece::Line);
         batch.push(&record, Message::of("x"), now.wall, usize::MAX);
     }
 }
@@ -214,8 +214,8 @@ fn a_batch_of_empty_lines_needs_no_request() {
     let mut stream = proven();
     let batch = stream.open(at(0), 0, &Pool::default());
     batch.begin_segment(1, 0, 0);
-    batch.push(&Record { text: b"", length: 1, piece: Piece::Line }, Message::of(""), at(0).wall, usize::MAX);
+    batch.push(&Record::of(b"", 1, Piece::Line), Message::of(""), at(0).wall, usize::MAX);
     stream.seal(at(250), false);
     let finished = stream.take_finished().expect("nothing to send");
-    assert_eq!(finished.batch.segments()[0].empty_records, 1);
+    assert_eq!(finished.batch.segments()[0].count().events, 1);
 }

@@ -93,7 +93,7 @@ mod tests {
         let mut batch = Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default());
         batch.begin_segment(1, 0, 0);
         for _ in 0..events {
-            let record = Record { text: b"x", length: 2, piece: Piece::Line };
+            let record = Record::of(b"x", 2, Piece::Line);
             batch.push(&record, Message::of("x"), Timestamp::UNIX_EPOCH, usize::MAX);
         }
         Shipment::new(batch.seal("g", "s"))

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use jiff::civil::Date;
+
+use super::budgets::Budgets;
 use super::feeds::Feeds;
 use super::journal::Journals;
 use super::survey::Files;
@@ -22,6 +25,8 @@ pub(super) struct Known {
     pub(super) files: BTreeMap<FileId, FileState>,
     /// The journals' tables, by id.
     pub(super) journals: BTreeMap<FileId, JournalState>,
+    /// What tables with a budget had spent, and when, by their keys.
+    pub(super) budgets: BTreeMap<String, (Date, u64)>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
     pub(super) is_new: bool,
     /// When the checkpoint was written last: files born since then appeared later.
@@ -41,6 +46,7 @@ impl Known {
 pub(super) struct Books {
     checkpoint: Checkpoint,
     accounts: BTreeMap<Arc<str>, Account>,
+    pub(super) budgets: Budgets,
     pub(super) instance: Option<String>,
     pub(super) dead_letters: DeadLetters,
     /// Lines of the checkpoint that could not be read.
@@ -52,18 +58,19 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, journals, sources } = opened.state;
+        let State { instance, files, journals, sources, budgets } = opened.state;
         let is_new = files.is_empty() && journals.is_empty() && sources.is_empty();
         let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
             checkpoint: opened.checkpoint,
             accounts,
+            budgets: Budgets::default(),
             instance,
             dead_letters: DeadLetters::in_directory(state_dir),
             torn: opened.torn,
             dirty: false,
         };
-        Ok((books, Known { files, journals, is_new, written_at }))
+        Ok((books, Known { files, journals, budgets, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -85,6 +92,7 @@ impl Books {
             }
             records.push(feed);
         }
+        records.extend(self.budgets.take_changed());
         self.append(&records)
     }
 
@@ -136,7 +144,8 @@ impl Books {
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let mut state = State { instance: self.instance.clone(), sources, ..State::default() };
         let known = files.known().cloned().map(Record::File);
-        known.chain(journals.states(feeds)).chain(feeds.states()).for_each(|record| state.apply(record));
+        let known = known.chain(journals.states(feeds));
+        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -3,8 +3,11 @@
 //! and runs where blocking is allowed.
 
 mod books;
+mod budgets;
 mod feeds;
+mod framers;
 mod groups;
+mod held;
 mod journal;
 mod reading;
 mod settling;
@@ -23,8 +26,11 @@ use bytes::Bytes;
 use inotify::Inotify;
 
 use self::books::Books;
+use self::budgets::Budgets;
 use self::feeds::Feeds;
+use self::framers::Framers;
 use self::groups::Groups;
+use self::held::Held;
 use self::journal::Journals;
 use self::streams::Streams;
 use self::survey::Files;
@@ -159,6 +165,8 @@ pub(crate) struct Engine {
     files: Files,
     journals: Journals,
     feeds: Feeds,
+    framers: Framers,
+    held: Held,
     streams: Streams,
     books: Books,
     buffer: Buffer,
@@ -189,7 +197,9 @@ impl Engine {
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
-        let (books, mut known) = Books::open(state_dir)?;
+        let (mut books, mut known) = Books::open(state_dir)?;
+        let framers = Framers::new(&settings);
+        books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
         let (journals, is_new) = (std::mem::take(&mut known.journals), known.is_new);
         let files = Files::new(&settings, inotify, known);
@@ -200,6 +210,8 @@ impl Engine {
             files,
             journals: Journals::none(),
             feeds,
+            framers,
+            held: Held::default(),
             streams,
             books,
             buffer: Buffer::default(),
@@ -246,6 +258,9 @@ impl Engine {
         }
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
+        }
+        if !self.stopping {
+            self.read_the_held(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -327,7 +342,9 @@ impl Engine {
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.groups.wake_at(), self.slots_free_at, self.journals.wake_at()]
+        let journals = self.journals.wake_at();
+        let held = self.held.wake_at(now.boot);
+        [Some(self.survey_at), streams, tick, held, self.groups.wake_at(), self.slots_free_at, journals]
             .into_iter()
             .flatten()
             .min()

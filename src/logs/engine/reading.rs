@@ -2,6 +2,11 @@
 //! batch. Not what is done with a full one.
 
 use std::collections::BTreeMap;
+use std::io;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::Engine;
 use crate::fault::Fault;
@@ -9,10 +14,11 @@ use crate::logs::Compression;
 use crate::logs::batch::{FileId, Segment};
 use crate::logs::coverage::Place;
 use crate::logs::delivery::destination::Moment;
+use crate::logs::framing::End;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::sink::LEAST_GAIN;
 use crate::logs::source::feed::Feed;
-use crate::logs::source::read::{self, Job, Progress};
+use crate::logs::source::read::{self, Job, Progress, Stop};
 use crate::template::Names;
 
 /// How much one step reads at most, so that what is ready is sent soon.
@@ -30,6 +36,16 @@ const SHARE_OF_MEMORY: usize = 4;
 /// How much more a body is than the lines in it, expected: 44 bytes of JSON for a line of 200, and some escapes.
 const JSON_OVERHEAD: f64 = 1.3;
 
+/// What follows on reading a file.
+enum Turn {
+    /// It goes on when the others had their turn.
+    Over,
+    /// There is nothing more to read of it now.
+    Read,
+    /// It goes on in another stream.
+    Moved,
+}
+
 impl Engine {
     /// `id` has unread data: its stream is to read it, once its name is known.
     pub(super) fn want(&mut self, id: FileId, now: Moment) {
@@ -38,25 +54,27 @@ impl Engine {
             feed.behind_since.get_or_insert(now.boot);
         }
         if self.streams.route(id).is_none() {
-            self.find_route(id);
+            self.find_route(id, day_of(now.wall));
         }
         self.streams.want(id);
     }
 
-    /// Finds out where a feed goes; not yet when a name that it needs is not known.
-    fn find_route(&mut self, id: FileId) {
+    /// Finds out where a feed's events of that day go; not yet when a name that it needs is not known.
+    fn find_route(&mut self, id: FileId, day: Date) {
         let Some(feed) = self.feeds.get(id) else { return };
         let Some(target) = self.settings.target(feed.table) else { return };
-        let names = self.names_for(feed);
+        let names = self.names_for(feed, day);
         let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), target.log_stream.fill(&names)) else { return };
         let (group, stream) = (group_name(&group), stream_name(&stream));
+        let day = target.follows_the_day().then_some(day);
         self.groups.want(&group.as_str().into(), &target.group);
-        self.streams.set_route(id, &group, &stream);
+        self.streams.set_route(id, &group, &stream, day, self.unsettled.is_empty());
     }
 
-    /// What is known for the names of where a feed goes.
-    pub(super) fn names_for(&self, feed: &Feed) -> Names {
+    /// What is known for the names of where a feed's events of that day go.
+    pub(super) fn names_for(&self, feed: &Feed, day: Date) -> Names {
         let mut names = self.names.clone();
+        names.insert("date", day.to_string());
         names.extend(feed.own_names().into_iter().map(|(name, value)| (name.to_owned(), value)));
         names
     }
@@ -95,7 +113,7 @@ impl Engine {
         }
     }
 
-    fn begin_anew(&mut self, owner: &str, instance: &str, now: Moment) -> std::io::Result<()> {
+    fn begin_anew(&mut self, owner: &str, instance: &str, now: Moment) -> io::Result<()> {
         let aside = self.books.set_aside()?;
         tracing::warn!(owner, instance, kept = %aside.display(), "state of another instance was set aside");
         let message =
@@ -129,7 +147,8 @@ impl Engine {
             };
             let limit = appetite.min((free / SHARE_OF_MEMORY).max(LEAST_BODY));
             let before = self.streams.get(index).destination.memory();
-            let read = self.read_stream(index, limit, now);
+            let (read, moved) = self.read_stream(index, limit, now);
+            more |= moved;
             free = (free + before).saturating_sub(self.streams.get(index).destination.memory());
             budget = budget.saturating_sub(read);
             if self.streams.get(index).next_file().is_some() {
@@ -170,77 +189,114 @@ impl Engine {
         }
     }
 
-    /// Fills a stream's batch from its files; returns how many bytes were read.
-    fn read_stream(&mut self, index: usize, limit: usize, now: Moment) -> u64 {
-        let mut total = 0;
+    /// Fills a stream's batch from its files; returns how many bytes were read, and whether a file moved on to another
+    /// stream, which is to read at once.
+    fn read_stream(&mut self, index: usize, limit: usize, now: Moment) -> (u64, bool) {
+        let (mut total, mut moved) = (0, false);
         while let Some(id) = self.streams.get(index).next_file() {
-            let (read, full) = self.read_file(index, id, limit, now);
+            let (read, turn) = self.read_file(index, id, limit, now);
             total += read;
             let stream = self.streams.get_mut(index);
-            if full {
-                stream.file_waits();
-                break;
+            match turn {
+                Turn::Over => {
+                    stream.file_waits();
+                    break;
+                }
+                Turn::Read => stream.file_is_read(),
+                Turn::Moved => moved = true,
             }
-            stream.file_is_read();
         }
         self.streams.get_mut(index).destination.seal(now, false);
-        total
+        (total, moved)
     }
 
-    /// Reads one file into its stream's batch; returns how much, and whether the batch has no more room.
-    fn read_file(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, bool) {
+    /// Reads one file into its stream's batch; returns how much, and what is next.
+    fn read_file(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, Turn) {
         let mut total = 0;
         if self.feeds.get_mut(id).and_then(Feed::tape_mut).is_some_and(|(tape, _)| tape.is_asked_in_vain()) {
-            return (0, false);
+            return (0, Turn::Read);
         }
         loop {
-            let Some(feed) = self.feeds.get(id) else { return (total, false) };
+            let Some(feed) = self.feeds.get(id) else { return (total, Turn::Read) };
             let (from, until) = feed.coverage.next();
-            if self.quarantine.contains(&(id, from.offset)) {
-                match self.skip_quarantined(id, from, now) {
-                    Ok(skipped) => total += skipped,
-                    // It stays in quarantine: the next survey tries again.
-                    Err(error) => {
-                        self.note_read_error(id, &error, now);
-                        return (total, false);
-                    }
-                }
-                continue;
-            }
-            let quarantined = self.quarantine.range((id, from.offset)..=(id, u64::MAX)).next();
-            let until = until.into_iter().chain(quarantined.map(|(_, offset)| *offset)).min();
-            let complete = feed.is_complete(now.boot);
-            let expected = expected_body(feed.unread_bytes()).min(limit);
-            let batch = self.streams.activate(index).destination.open(now, expected, &self.pool);
-            let before = batch.last_segment(id);
-            let job = Job {
-                id,
-                content: feed.content(),
-                recorded: feed.tape().is_some(),
-                from,
-                until,
-                complete,
-                at: now.wall,
-                limit,
+            let result = if self.quarantine.contains(&(id, from.offset)) {
+                self.skip_quarantined(id, from, now).map(|skipped| (skipped, None))
+            } else {
+                self.fill(index, id, from, until, limit, now)
             };
-            let progress = read::fill(job, batch, &mut self.buffer, &self.suspect);
-            let segment = batch.last_segment(id);
-            let full = batch.is_full();
-            total += self.enter(id, before.as_ref(), segment.as_ref());
-            match progress {
+            let stop = match result {
+                Ok((read, stop)) => {
+                    total += read;
+                    stop
+                }
+                // What is in quarantine stays there: the next survey tries again.
                 Err(error) => {
                     self.note_read_error(id, &error, now);
-                    return (total, false);
+                    return (total, Turn::Read);
                 }
-                Ok(progress) => {
-                    if full {
-                        return (total, true);
-                    }
-                    if self.came_to_end(id, progress) {
-                        return (total, false);
-                    }
+            };
+            match stop {
+                Some(Stop::Full | Stop::Turn) => return (total, Turn::Over),
+                Some(Stop::End { held }) => {
+                    self.came_to_end(id, held, now);
+                    return (total, Turn::Read);
                 }
+                Some(Stop::Corrupt) => {
+                    self.came_to_damage(id, now);
+                    return (total, Turn::Read);
+                }
+                Some(Stop::Day(day)) => {
+                    self.find_route(id, day);
+                    self.streams.want(id);
+                    return (total, Turn::Moved);
+                }
+                Some(Stop::Met) | None => {}
             }
+        }
+    }
+
+    /// Reads a feed into the batch of a stream, once; returns how much, and why no further.
+    fn fill(
+        &mut self,
+        index: usize,
+        id: FileId,
+        from: Place,
+        until: Option<u64>,
+        limit: usize,
+        now: Moment,
+    ) -> io::Result<(u64, Option<Stop>)> {
+        let Some(feed) = self.feeds.get(id) else { return Ok((0, Some(Stop::End { held: false }))) };
+        let quarantined = self.quarantine.range((id, from.offset)..=(id, u64::MAX)).next();
+        let job = Job {
+            id,
+            content: feed.content(),
+            framer: self.framers.of(feed.table),
+            from,
+            until: until.into_iter().chain(quarantined.map(|(_, offset)| *offset)).min(),
+            end: self.end_of(feed, now),
+            at: now.wall,
+            limit,
+            day: self.streams.day(id),
+            allowance: self.books.budgets.allowance(feed.table, &self.framers, now.wall),
+        };
+        let expected = expected_body(feed.unread_bytes()).min(limit);
+        let batch = self.streams.activate(index).destination.open(now, expected, &self.pool);
+        let before = batch.last_segment(id);
+        let progress = read::fill(&job, batch, &mut self.buffer, &self.suspect);
+        let (full, segment) = (batch.is_full(), batch.last_segment(id));
+        let read = self.enter(id, before.as_ref(), segment.as_ref());
+        let Progress { stop, .. } = progress?;
+        Ok((read, Some(if full { Stop::Full } else { stop })))
+    }
+
+    /// What may follow the end of a feed as far as it is known.
+    fn end_of(&self, feed: &Feed, now: Moment) -> End {
+        if feed.is_complete(now.boot) {
+            End::Complete
+        } else if self.held.is_quiet(feed, now.boot) {
+            End::Quiet
+        } else {
+            End::Open
         }
     }
 
@@ -248,32 +304,56 @@ impl Engine {
     fn enter(&mut self, id: FileId, before: Option<&Segment>, after: Option<&Segment>) -> u64 {
         let Some(after) = after else { return 0 };
         let same = before.filter(|before| before.start == after.start);
-        let old = same.map_or(Count::default(), count_of);
-        let new = count_of(after);
+        let (old, new) = (same.map_or(Count::default(), Segment::count), after.count());
+        let sent = after.sent().bytes - same.map_or(0, |before| before.sent().bytes);
         let read = Count { events: new.events - old.events, bytes: new.bytes - old.bytes };
-        if read.bytes == 0 {
+        let taken = after.end - same.map_or(after.start, |before| before.end);
+        if taken == 0 {
             return 0;
         }
         let Some(feed) = self.feeds.get_mut(id) else { return 0 };
         feed.coverage.take(after.start, Place { offset: after.end, parts: after.end_parts });
         feed.fault = None;
         let source = feed.source.clone();
+        self.books.budgets.spend(feed.table, sent);
         self.relieve_tape(id);
         self.books.account(&source).read(read);
-        read.bytes
+        taken
     }
 
-    /// Whether the feed was read as far as it goes.
-    fn came_to_end(&mut self, id: FileId, progress: Progress) -> bool {
-        if progress.at_end
-            && let Some(feed) = self.feeds.get_mut(id)
-        {
-            feed.reached_end();
+    /// The feed was read as far as it goes; lines may stand there whose record goes on, for so long as is agreed.
+    fn came_to_end(&mut self, id: FileId, held: bool, now: Moment) {
+        let Some(feed) = self.feeds.get_mut(id) else { return };
+        feed.reached_end();
+        let patience = self.framers.of(feed.table).patience().filter(|_| held);
+        self.held.note(feed, patience, now.boot);
+    }
+
+    /// What stands there is no record, and nothing behind it can be told apart: it stays where it is.
+    fn came_to_damage(&mut self, id: FileId, now: Moment) {
+        let Some(feed) = self.feeds.get_mut(id) else { return };
+        feed.reached_end();
+        let at = feed.coverage.next().0.offset;
+        let error = io::Error::new(io::ErrorKind::InvalidData, format!("what stands at offset {at} is damaged"));
+        self.note_read_error(id, &error, now);
+    }
+
+    /// Lines that waited long enough for what would belong to them are read as they are.
+    pub(super) fn read_the_held(&mut self, now: Moment) {
+        for id in self.held.due(now.boot) {
+            self.look(id, now);
+            let Some(feed) = self.feeds.get_mut(id) else {
+                self.held.forget(id);
+                continue;
+            };
+            if self.held.is_quiet(feed, now.boot) {
+                feed.unread();
+                self.want(id, now);
+            }
         }
-        progress.at_end
     }
 
-    fn note_read_error(&mut self, id: FileId, error: &std::io::Error, now: Moment) {
+    fn note_read_error(&mut self, id: FileId, error: &io::Error, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id) else { return };
         let message = format!("'{}' can't be read: {error}", feed.name());
         if feed.fault.as_ref().is_none_or(|before| before.message != message) {
@@ -282,25 +362,29 @@ impl Engine {
         feed.fault = Some(Fault { at: now.wall, message, hint: None });
     }
 
-    /// A record that made us panic twice is passed over, into the dead letters.
-    fn skip_quarantined(&mut self, id: FileId, from: Place, now: Moment) -> std::io::Result<u64> {
+    /// A record that made us panic twice is passed over, into the dead letters. What would have been redacted in it
+    /// can't be known: it is not written there.
+    fn skip_quarantined(&mut self, id: FileId, from: Place, now: Moment) -> io::Result<u64> {
         let Some(feed) = self.feeds.get(id) else { return Ok(0) };
-        let raw = read::raw_record(feed.content(), from.offset)?;
-        let count = Count { events: 1, bytes: raw.len() as u64 };
+        let framer = self.framers.of(feed.table);
+        let raw = read::raw_record(feed.content(), framer, from.offset)?;
+        let count = Count { events: 1, bytes: raw.text.len() as u64 };
+        let withheld = format!("[imds-agent: {} bytes, withheld because they could not be redacted]", count.bytes);
+        let text = if framer.settings().redact.is_empty() { &raw.text } else { withheld.as_bytes() };
         let source = feed.source.clone();
-        self.bury_raw(id, &source, &raw, now)?;
+        self.bury_raw(id, &source, text, now)?;
         self.quarantine.remove(&(id, from.offset));
         let Some(feed) = self.feeds.get_mut(id) else { return Ok(0) };
-        feed.coverage.take(from.offset, Place { offset: from.offset + count.bytes, parts: 0 });
+        feed.coverage.take(from.offset, Place { offset: from.offset + raw.length, parts: 0 });
         feed.coverage.finish(from.offset);
         self.books.account(&source).lose(Reason::Invalid, count);
-        Ok(count.bytes)
+        Ok(raw.length)
     }
 }
 
-/// Records (empty ones included) and bytes of a segment.
-pub(super) fn count_of(segment: &Segment) -> Count {
-    Count { events: segment.records + segment.empty_records, bytes: segment.bytes() }
+/// The day of a time, in UTC.
+fn day_of(time: Timestamp) -> Date {
+    TimeZone::UTC.to_datetime(time).date()
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an estimate")]
@@ -325,7 +409,7 @@ pub(super) fn missing_names(engine: &Engine) -> BTreeMap<FileId, Vec<String>> {
     let mut missing = BTreeMap::new();
     for feed in engine.feeds.all().filter(|feed| engine.streams.route(feed.id).is_none()) {
         let Some(target) = engine.settings.target(feed.table) else { continue };
-        let names = engine.names_for(feed);
+        let names = engine.names_for(feed, Date::ZERO);
         let lacking = [&target.log_group, &target.log_stream].map(|template| template.fill(&names).err());
         let lacking: Vec<String> = lacking.into_iter().flatten().flatten().collect();
         if !lacking.is_empty() {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use super::reading::count_of;
 use super::{Action, Engine, Step};
 use crate::logs::Compression;
 use crate::logs::batch::FileId;
@@ -77,7 +76,8 @@ impl Engine {
             feed.coverage.give_back(segment.start);
             feed.unread();
             let source = feed.source.clone();
-            self.books.account(&source).give_back(count_of(&segment));
+            self.books.budgets.give_back(feed.table, segment.sent().bytes);
+            self.books.account(&source).give_back(segment.count());
             self.rewind_journal(segment.file, now);
             self.want(segment.file, now);
         }
@@ -119,28 +119,26 @@ impl Engine {
             self.unsettled.push((index, shipment));
             return;
         }
+        let mut rejected = vec![Count::default(); shipment.batch.segments().len()];
         for (range, reason) in shipment.rejected() {
             for share in shipment.batch.shares_of(range.clone()) {
-                let count = Count { events: share.records, bytes: share.bytes };
-                self.settle_account(share.file, |account| account.drop(*reason, count));
+                rejected[share.segment].add(share.count);
+                self.settle_account(share.file, |account| account.drop(*reason, share.count));
             }
         }
         let mut touched = BTreeSet::new();
-        for segment in shipment.batch.segments() {
-            let rejected = rejected_of(&shipment, segment.file, segment.start);
-            let delivered = Count {
-                events: segment.records - rejected.events,
-                bytes: segment.bytes() - segment.empty_bytes - rejected.bytes,
-            };
-            let empty = Count { events: segment.empty_records, bytes: segment.empty_bytes };
+        for (segment, rejected) in shipment.batch.segments().iter().zip(rejected) {
+            let sent = segment.sent();
             self.settle_account(segment.file, |account| {
-                account.deliver(delivered);
+                account.deliver(Count { events: sent.events - rejected.events, bytes: sent.bytes - rejected.bytes });
                 account.invalid_utf8 += segment.invalid_utf8;
-                if empty.events > 0 {
-                    account.drop(Reason::Empty, empty);
+                account.unparsed_timestamps += segment.unparsed_timestamps;
+                for (reason, count) in &segment.skipped {
+                    account.drop(*reason, *count);
                 }
             });
             if let Some(feed) = self.feeds.get_mut(segment.file) {
+                self.books.budgets.settle(feed.table, sent.bytes);
                 feed.coverage.finish(segment.start);
                 touched.insert(segment.file);
             }
@@ -268,24 +266,4 @@ impl Engine {
             tracing::warn!(lines = self.books.torn, "passed over torn lines of the checkpoint");
         }
     }
-}
-
-/// What was given up of the segment that begins at `start`.
-fn rejected_of(shipment: &Shipment, file: FileId, start: u64) -> Count {
-    let mut count = Count::default();
-    let mut first = 0;
-    for segment in shipment.batch.segments() {
-        let next = first + segment.entries as usize;
-        if (segment.file, segment.start) == (file, start) {
-            for (range, _) in shipment.rejected() {
-                let inside = range.start.clamp(first, next)..range.end.clamp(first, next);
-                for share in shipment.batch.shares_of(inside) {
-                    count.events += share.records;
-                    count.bytes += share.bytes;
-                }
-            }
-        }
-        first = next;
-    }
-    count
 }

@@ -92,6 +92,7 @@ impl Engine {
             size: feed.map_or(0, |feed| feed.size),
             lag_seconds: lag.as_secs_f64(),
             invalid_utf8: account.invalid_utf8,
+            unparsed_timestamps: account.unparsed_timestamps,
             ledger,
             last_error: fault,
         }

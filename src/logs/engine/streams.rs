@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::civil::Date;
+
 use crate::logs::DestinationState;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
@@ -64,10 +66,20 @@ pub(super) struct Streams {
     /// Streams that hold batches or wait for an answer.
     active: BTreeSet<usize>,
     /// Which stream a file goes to, once its name is known.
-    routes: BTreeMap<FileId, usize>,
+    routes: BTreeMap<FileId, Route>,
+    /// Streams of days that files have left; one that holds nothing any more gives its place to the next day's.
+    retired: Vec<usize>,
     flush_interval: Duration,
     /// The stream after the one that sent last: it goes first when there are fewer requests to be had than wanted.
     turn: usize,
+}
+
+/// Where a file's events go.
+#[derive(Clone, Copy, Debug)]
+struct Route {
+    stream: usize,
+    /// Those of this day; `None` for all.
+    day: Option<Date>,
 }
 
 impl Streams {
@@ -78,6 +90,7 @@ impl Streams {
             queue: VecDeque::new(),
             active: BTreeSet::new(),
             routes: BTreeMap::new(),
+            retired: Vec::new(),
             flush_interval,
             turn: 0,
         }
@@ -85,33 +98,64 @@ impl Streams {
 
     /// Where `file` goes, if that is known.
     pub(super) fn route(&self, file: FileId) -> Option<&Destination> {
-        self.routes.get(&file).map(|&stream| &self.all[stream].destination)
+        self.routes.get(&file).map(|route| &self.all[route.stream].destination)
     }
 
-    /// From now on `file` goes to this stream.
-    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str) {
+    /// The day whose events of `file` go to its stream; `None` when they all do.
+    pub(super) fn day(&self, file: FileId) -> Option<Date> {
+        self.routes.get(&file).and_then(|route| route.day)
+    }
+
+    /// From now on `file` goes to this stream, or its events of `day` do. `may_reuse` says that nobody else remembers
+    /// a stream by its number, so that one that is done with may give its place to another.
+    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>, may_reuse: bool) {
         let key: (Arc<str>, Arc<str>) = (group.into(), stream.into());
-        let next = self.all.len();
-        let index = *self.by_name.entry(key.clone()).or_insert(next);
-        if index == next {
-            let destination = Destination::new(key.0, key.1, self.flush_interval);
-            let (unread, is_unread) = (VecDeque::new(), HashSet::new());
-            self.all.push(Stream { destination, unread, is_unread, queued: false });
+        let known = self.by_name.get(&key).copied();
+        let stream = known.unwrap_or_else(|| self.add(key, may_reuse));
+        if let Some(before) = self.routes.insert(file, Route { stream, day })
+            && before.stream != stream
+        {
+            self.all[before.stream].forget(file);
+            self.retired.push(before.stream);
         }
-        self.routes.insert(file, index);
+    }
+
+    fn add(&mut self, key: (Arc<str>, Arc<str>), may_reuse: bool) -> usize {
+        let destination = Destination::new(key.0.clone(), key.1.clone(), self.flush_interval);
+        let (unread, is_unread) = (VecDeque::new(), HashSet::new());
+        let stream = Stream { destination, unread, is_unread, queued: false };
+        let retired = if may_reuse { self.take_retired() } else { None };
+        let index = retired.unwrap_or(self.all.len());
+        match self.all.get_mut(index) {
+            Some(place) => *place = stream,
+            None => self.all.push(stream),
+        }
+        self.by_name.insert(key, index);
+        index
+    }
+
+    /// The place of a stream that no file goes to any more and that holds nothing.
+    fn take_retired(&mut self) -> Option<usize> {
+        let used: HashSet<usize> = self.routes.values().map(|route| route.stream).collect();
+        self.retired.retain(|index| !used.contains(index));
+        let free = |index: &usize| self.all[*index].destination.is_empty() && !self.all[*index].queued;
+        let index = self.retired.iter().copied().find(free)?;
+        self.retired.retain(|other| *other != index);
+        self.by_name.retain(|_, other| *other != index);
+        Some(index)
     }
 
     /// `file` has unread data.
     pub(super) fn want(&mut self, file: FileId) {
-        let Some(&index) = self.routes.get(&file) else { return };
-        self.all[index].want(file);
-        self.queue_again(index);
+        let Some(&Route { stream, .. }) = self.routes.get(&file) else { return };
+        self.all[stream].want(file);
+        self.queue_again(stream);
     }
 
     /// `file` is no longer followed.
     pub(super) fn lose_interest(&mut self, file: FileId) {
-        if let Some(index) = self.routes.remove(&file) {
-            self.all[index].forget(file);
+        if let Some(route) = self.routes.remove(&file) {
+            self.all[route.stream].forget(file);
         }
     }
 

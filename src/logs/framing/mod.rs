@@ -1,171 +1,194 @@
-//! Bytes of a file become records: lines, without their line end. A line too long for one event becomes parts. Not
-//! the place for what a record means, nor for reading.
+//! Bytes of a source become records, and records become what is sent of them: which lines belong together, what time
+//! they have, what is kept, dropped and redacted. Pure, and without memory: what comes next follows from the bytes and
+//! the place, so that a restart begins anywhere. Not reading (`source`), not counting (`batch`).
 
-#[allow(dead_code, reason = "its users come with the spool and the journal")]
+mod encoding;
+mod json;
+mod lines;
+mod multiline;
+mod pattern;
 pub(crate) mod recorded;
+mod settings;
+mod time;
+mod verdict;
 
-use memchr::memchr;
+use std::borrow::Cow;
+use std::time::Duration;
 
-/// What one event's message may hold in bytes. CloudWatch takes 1,048,576 − 26; the rest is room for the part marker.
-pub(crate) const LONGEST_MESSAGE: usize = 1_048_550 - LONGEST_MARKER;
+use jiff::Timestamp;
 
-/// Room for ` [imds-agent: part 4294967295, continued]`.
-const LONGEST_MARKER: usize = 48;
+pub use self::encoding::Encoding;
+pub(crate) use self::json::METRICS;
+pub use self::json::{Json, Level};
+pub(crate) use self::lines::{LONGEST_MESSAGE, Piece, Record};
+pub use self::multiline::{LONGEST_RECORD, Multiline, Rule};
+pub use self::pattern::{Pattern, PatternError};
+pub use self::settings::{Budget, Redaction, Sample, Settings};
+pub use self::time::{Format, TimeRule, Zone};
+pub(crate) use self::verdict::Verdict;
+use super::coverage::Place;
+use super::ledger::Reason;
 
-/// Each byte that is not UTF-8 becomes the three of U+FFFD, so this much of a broken line is sure to fit.
-const LONGEST_BROKEN: usize = LONGEST_MESSAGE / 3;
-
-/// How a record lies in its line.
+/// What may follow a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Piece {
-    /// The whole line.
-    Line,
-    /// Part number `n` (from 1) of a line that goes on.
-    Part(u32),
-    /// Part number `n`, the last one.
-    LastPart(u32),
+pub(crate) enum End {
+    /// More, at any moment.
+    Open,
+    /// More, but nothing came for so long that a record is not waited for any more.
+    Quiet,
+    /// Nothing, ever.
+    Complete,
 }
 
-impl Piece {
-    /// The number that the next record's part would have: 0 at the beginning of a line.
-    pub(crate) fn next_part(self) -> u32 {
-        match self {
-            Self::Part(number) => number,
-            Self::Line | Self::LastPart(_) => 0,
-        }
-    }
-
-    /// What is put behind the text, so that a reader of the stream can join the parts.
-    pub(crate) fn marker(self) -> String {
-        match self {
-            Self::Line => String::new(),
-            Self::Part(number) => format!(" [imds-agent: part {number}, continued]"),
-            Self::LastPart(number) => format!(" [imds-agent: part {number}, last]"),
-        }
-    }
-}
-
-/// One record.
+/// What a block begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Record<'a> {
-    /// Its bytes, without the line end.
-    pub(crate) text: &'a [u8],
-    /// How many of the source's bytes it covers, line end included.
-    pub(crate) length: usize,
-    /// How it lies in its line.
-    pub(crate) piece: Piece,
+pub(crate) enum Framed<'a> {
+    /// A record.
+    Record(Record<'a>),
+    /// A record whose end is not there yet.
+    Open,
+    /// What can't be a record: here it can't go on.
+    Corrupt,
 }
 
-/// The first record of `block`, or `None` when its end is not there yet. `parts` is how many parts of this line came
-/// before; `complete` says that nothing will ever follow `block`.
-pub(crate) fn next_record(block: &[u8], parts: u32, complete: bool) -> Option<Record<'_>> {
-    let window = &block[..block.len().min(LONGEST_MESSAGE + 2)];
-    if let Some(end) = memchr(b'\n', window) {
-        return Some(whole(&block[..end], end + 1, parts));
-    }
-    if block.len() >= LONGEST_MESSAGE + 2 {
-        let text = longest_part(block);
-        return Some(Record { text, length: text.len(), piece: Piece::Part(parts + 1) });
-    }
-    (complete && !block.is_empty()).then(|| whole(block, block.len(), parts))
+/// How records lie in a source's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As lines, which may belong together.
+    Lines,
+    /// As [`recorded`] has them: each is one already.
+    Recorded,
 }
 
-/// A record that ends its line. One that is not UTF-8 may still be too long once its bytes are replaced.
-fn whole(line: &[u8], length: usize, parts: u32) -> Record<'_> {
-    let text = line.strip_suffix(b"\r").unwrap_or(line);
-    if text.len() > LONGEST_BROKEN {
-        let fitting = longest_part(text);
-        if fitting.len() < text.len() {
-            return Record { text: fitting, length: fitting.len(), piece: Piece::Part(parts + 1) };
-        }
-    }
-    let piece = if parts == 0 { Piece::Line } else { Piece::LastPart(parts + 1) };
-    Record { text, length, piece }
+/// Frames the records of one table's sources.
+#[derive(Clone, Debug)]
+pub(crate) struct Framer {
+    settings: Settings,
+    form: Form,
 }
 
-/// As much of `text` as fits one event, cut at a character's boundary.
-fn longest_part(text: &[u8]) -> &[u8] {
-    let candidate = &text[..boundary(text, LONGEST_MESSAGE)];
-    match simdutf8::basic::from_utf8(candidate) {
-        Ok(_) => candidate,
-        Err(_) => &text[..boundary(text, LONGEST_BROKEN)],
-    }
+/// [`Place::parts`] of a line whose first part was held back, so that the rest is too. No line has so many parts.
+const HELD_BACK: [(u32, Reason); 2] = [(u32::MAX, Reason::Filtered), (u32::MAX - 1, Reason::Budget)];
+
+/// Why what follows is to be held back, if its line's first part was.
+pub(crate) fn held_back(place: Place) -> Option<Reason> {
+    HELD_BACK.iter().find(|(parts, _)| *parts == place.parts).map(|(_, reason)| *reason)
 }
 
-/// The last beginning of a character at or before `at`; a character has at most three continuation bytes.
-fn boundary(text: &[u8], at: usize) -> usize {
-    if at >= text.len() {
-        return text.len();
-    }
-    let starts_character = |index: &usize| text[*index] & 0b1100_0000 != 0b1000_0000;
-    (at.saturating_sub(3)..=at).rev().find(starts_character).unwrap_or(at)
+/// What stands for the parts before what follows `record`, which is held back.
+pub(crate) fn parts_behind(record: &Record<'_>, reason: Reason) -> u32 {
+    let goes_on = record.piece.next_part() != 0;
+    HELD_BACK.iter().find(|(_, known)| goes_on && *known == reason).map_or(0, |(parts, _)| *parts)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(mut block: &[u8], complete: bool) -> Vec<(Vec<u8>, Piece)> {
-        let mut records = Vec::new();
-        let mut parts = 0;
-        while let Some(record) = next_record(block, parts, complete) {
-            records.push((record.text.to_vec(), record.piece));
-            parts = record.piece.next_part();
-            block = &block[record.length..];
-        }
-        records
+impl Framer {
+    /// A framer by these settings.
+    pub(crate) fn new(settings: Settings, form: Form) -> Self {
+        Self { settings, form }
     }
 
-    #[test]
-    fn lines_end_at_line_feeds_and_lose_a_carriage_return() {
-        let found = texts(b"one\ntwo\r\n\nthree", false);
-        let lines: Vec<_> = found.iter().map(|(text, _)| text.as_slice()).collect();
-        assert_eq!(lines, [b"one".as_slice(), b"two", b""]);
+    /// What is to be said about its records.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
-    #[test]
-    fn a_partial_last_line_waits_until_the_file_is_complete() {
-        assert_eq!(texts(b"partial", false), []);
-        assert_eq!(texts(b"partial", true), [(b"partial".to_vec(), Piece::Line)]);
+    /// Whether a block's bytes are the texts of its records and line ends, in UTF-8.
+    pub(crate) fn is_text(&self) -> bool {
+        self.form == Form::Lines && self.settings.encoding.is_utf8()
     }
 
-    #[test]
-    fn a_line_of_exactly_the_limit_is_one_record() {
-        let mut block = vec![b'x'; LONGEST_MESSAGE];
-        block.push(b'\n');
-        let found = texts(&block, false);
-        assert_eq!((found.len(), found[0].1), (1, Piece::Line));
+    /// Whether records are sent as they are, but for metrics.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.form == Form::Lines && self.settings.says_nothing()
     }
 
-    #[test]
-    fn a_longer_line_becomes_parts_that_join_to_the_whole() {
-        let line = "ä".repeat(LONGEST_MESSAGE + 10);
-        let found = texts(format!("{line}\nnext\n").as_bytes(), false);
-        let pieces: Vec<_> = found.iter().map(|(_, piece)| *piece).collect();
-        assert_eq!(pieces, [Piece::Part(1), Piece::Part(2), Piece::LastPart(3), Piece::Line]);
-        let joined: Vec<u8> = found[..3].iter().flat_map(|(text, _)| text.clone()).collect();
-        assert_eq!(joined, line.as_bytes());
-        assert!(found.iter().all(|(text, _)| std::str::from_utf8(text).is_ok()));
+    /// How long the end of a record that may go on is waited for; `None` when each line is a record.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.settings.multiline.as_ref().filter(|_| self.form == Form::Lines).map(|multiline| multiline.timeout)
     }
 
-    #[test]
-    fn a_long_line_without_an_end_does_not_wait_for_it() {
-        let found = texts(&vec![b'x'; LONGEST_MESSAGE * 2 + 7], false);
-        assert_eq!(found.len(), 2);
+    /// Whether `block` begins with a line that may belong to what is still to come.
+    pub(crate) fn holds(&self, block: &[u8], place: Place) -> bool {
+        self.patience().is_some() && place.parts == 0 && self.settings.encoding.line_end(block).is_some()
     }
 
-    #[test]
-    fn a_long_line_that_is_not_utf8_still_fits_after_replacement() {
-        let mut block = vec![0xff_u8; LONGEST_MESSAGE];
-        block.push(b'\n');
-        for (text, piece) in texts(&block, false) {
-            let message = String::from_utf8_lossy(&text).len() + piece.marker().len();
-            assert!(message <= 1_048_550, "{message}");
+    /// The first record of `block`, which begins at `place`.
+    pub(crate) fn next<'a>(&self, block: &'a [u8], place: Place, end: End) -> Framed<'a> {
+        let parts = if held_back(place).is_some() { 1 } else { place.parts };
+        let record = match self.form {
+            Form::Recorded => return next_recorded(block, parts),
+            Form::Lines if place.offset == 0 => self.first_line(block, end),
+            Form::Lines => self.next_lines(block, parts, end),
+        };
+        record.map_or(Framed::Open, Framed::Record)
+    }
+
+    fn first_line<'a>(&self, block: &'a [u8], end: End) -> Option<Record<'a>> {
+        let head = self.settings.encoding.byte_order_mark(block);
+        let record = self.next_lines(&block[head..], 0, end)?;
+        Some(Record { head, length: record.length + head, bytes: record.bytes + head, ..record })
+    }
+
+    fn next_lines<'a>(&self, block: &'a [u8], parts: u32, end: End) -> Option<Record<'a>> {
+        match &self.settings.multiline {
+            Some(multiline) if parts == 0 => multiline.next(block, self.settings.encoding, end),
+            _ => lines::next_line(block, parts, self.settings.encoding, end),
         }
     }
 
-    #[test]
-    fn the_longest_marker_has_room() {
-        assert!(Piece::Part(u32::MAX).marker().len() <= LONGEST_MARKER);
+    /// How many bytes stand before the text of what `block` begins with, and where its line or record ends, as far as
+    /// it goes: for what can't be framed.
+    pub(crate) fn raw(&self, block: &[u8]) -> (usize, usize) {
+        let longest = block.len().min(LONGEST_MESSAGE);
+        match self.form {
+            Form::Recorded => recorded::next_recorded(block)
+                .ok()
+                .flatten()
+                .map_or((0, longest), |record| (record.length - record.text.len(), record.length)),
+            Form::Lines => {
+                (0, self.settings.encoding.line_end(&block[..longest]).map_or(longest, |(_, behind)| behind))
+            }
+        }
+    }
+
+    /// `bytes` as text, and whether some meant nothing.
+    pub(crate) fn decode<'a>(&self, bytes: &'a [u8]) -> (Cow<'a, str>, bool) {
+        match self.form {
+            Form::Recorded => Encoding::default().decode(bytes),
+            Form::Lines => self.settings.encoding.decode(bytes),
+        }
+    }
+
+    /// What becomes of a record with this text.
+    pub(crate) fn judge<'t>(&self, record: &Record<'_>, text: &'t str, now: Timestamp) -> Verdict<'t> {
+        match record.piece {
+            Piece::Line | Piece::Part(1) => self.settings.judge(text, record.sent, now),
+            Piece::Part(_) | Piece::LastPart(_) => {
+                let text = self.settings.redacted(text);
+                Verdict::Send { text, time: record.sent, unparsed: false, metrics: false }
+            }
+        }
+    }
+}
+
+fn next_recorded(block: &[u8], parts: u32) -> Framed<'_> {
+    match recorded::next_recorded(block) {
+        Err(_) => Framed::Corrupt,
+        Ok(None) => Framed::Open,
+        Ok(Some(found)) => {
+            let piece = match (found.continued, parts) {
+                (true, parts) => Piece::Part(parts + 1),
+                (false, 0) => Piece::Line,
+                (false, parts) => Piece::LastPart(parts + 1),
+            };
+            Framed::Record(Record {
+                text: found.text,
+                head: found.length - found.text.len(),
+                length: found.length,
+                bytes: found.text.len(),
+                piece,
+                sent: found.time,
+            })
+        }
     }
 }

@@ -7,7 +7,8 @@
 
 use jiff::Timestamp;
 
-use super::longest_part;
+use super::encoding::Encoding;
+use super::lines::{LONGEST_MESSAGE, longest_part};
 
 /// What stands before the text.
 const HEADER: usize = 4 + 4 + 8 + 1;
@@ -19,7 +20,7 @@ const TIME_OF_READING: i64 = i64::MIN;
 const CONTINUED: u8 = 1;
 
 /// The most that one record takes, header included; a block of this size always holds a whole one.
-pub(crate) const LONGEST_RECORDED: usize = HEADER + super::LONGEST_MESSAGE;
+pub(crate) const LONGEST_RECORDED: usize = HEADER + LONGEST_MESSAGE;
 
 /// One record, read back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, time: Option<Timestamp>, text: &[u8]) {
     let time = time.map_or(TIME_OF_READING, Timestamp::as_millisecond);
     let mut rest = text;
     loop {
-        let part = longest_part(rest);
+        let part = longest_part(rest, Encoding::default());
         rest = &rest[part.len()..];
         let start = out.len();
         // A part is shorter than an event: it fits.
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_text_longer_than_one_event_becomes_records_that_join_to_it() {
-        let text = "ä".repeat(super::super::LONGEST_MESSAGE + 10);
+        let text = "ä".repeat(LONGEST_MESSAGE + 10);
         let block = encoded(Some(7), text.as_bytes());
         let (mut rest, mut joined, mut continued) = (&block[..], Vec::new(), Vec::new());
         while let Some(record) = next_recorded(rest).unwrap() {

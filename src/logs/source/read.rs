@@ -1,20 +1,28 @@
 //! From a feed's bytes into a batch: one pass over each block, no copy but the one into the request's body.
 
+use std::borrow::Cow;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use memchr::memmem;
 
 use super::feed::Content;
 use crate::logs::batch::{Batch, FileId, Message};
 use crate::logs::coverage::Place;
-use crate::logs::framing::{self, Record};
+use crate::logs::framing::{self, End, Framed, Framer, Record, Sample, Verdict};
+use crate::logs::ledger::Reason;
 
 /// How much is read at once: large enough that the call costs nothing, small enough to stay in the cache.
 const BLOCK: usize = 128 * 1024;
 
 /// As much as the longest record needs: more than one event holds, so that its end or its part is certain.
 const LARGEST_BLOCK: usize = 1_100_000;
+
+/// So much is read in one turn although the batch is not full: where almost nothing is sent, others get theirs.
+const LONGEST_TURN: u64 = 2 << 20;
 
 /// For tests of what becomes of a record that makes us panic: this one does.
 #[cfg(test)]
@@ -44,24 +52,37 @@ impl Suspect {
 }
 
 /// What is to be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Job<'a> {
-    /// Which file.
+    /// Which feed.
     pub(crate) id: FileId,
     /// Its bytes.
     pub(crate) content: &'a dyn Content,
-    /// Whether it holds recorded records.
-    pub(crate) recorded: bool,
+    /// How its records are told.
+    pub(crate) framer: &'a Framer,
     /// Where to begin.
     pub(crate) from: Place,
-    /// Where to stop at the latest.
+    /// Where to stop at the latest: others have read on from there.
     pub(crate) until: Option<u64>,
-    /// Whether nothing will follow its end, so that a last line without an end is one.
-    pub(crate) complete: bool,
-    /// The time that its events get.
+    /// What may follow its end.
+    pub(crate) end: End,
+    /// The time of reading, for events that have none.
     pub(crate) at: Timestamp,
     /// How large the body may become.
     pub(crate) limit: usize,
+    /// The day, in UTC, that its events are of; another one's belong elsewhere. `None` when that makes no difference.
+    pub(crate) day: Option<Date>,
+    /// What may be spent, if there is a budget.
+    pub(crate) allowance: Option<Allowance>,
+}
+
+/// What is left of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    /// So many bytes may be sent.
+    pub(crate) left: u64,
+    /// This share of what is above.
+    pub(crate) sample: Sample,
 }
 
 /// How far a job came.
@@ -69,56 +90,65 @@ pub(crate) struct Job<'a> {
 pub(crate) struct Progress {
     /// Behind the last record that was taken.
     pub(crate) place: Place,
-    /// Whether the file's end was reached (a partial last line may stand there).
-    pub(crate) at_end: bool,
+    /// Why it went no further.
+    pub(crate) stop: Stop,
 }
 
-/// Fills `batch` from a file until the batch is full, the file's end or the job's.
+/// Why a job went no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The batch has no more room.
+    Full,
+    /// The feed goes no further; a partial record may stand there.
+    End {
+        /// Whether whole lines stand there that may belong to what is still to come.
+        held: bool,
+    },
+    /// Others have read on from there.
+    Met,
+    /// The next record is of another day.
+    Day(Date),
+    /// Enough for one turn, although the batch is not full: most of it was not sent.
+    Turn,
+    /// What stands there is damaged: nothing behind it can be told apart.
+    Corrupt,
+}
+
+/// Fills `batch` from a feed until the batch is full, the feed's end or the job's.
 ///
 /// # Errors
-/// When the file can't be read; what was taken before stays taken.
-pub(crate) fn fill(job: Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect: &Suspect) -> io::Result<Progress> {
-    let progress = read_records(&job, batch, buffer, suspect);
-    // What panics from here on is no record's fault. No file has number 0.
+/// When the feed can't be read; what was taken before stays taken.
+pub(crate) fn fill(job: &Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect: &Suspect) -> io::Result<Progress> {
+    batch.begin_segment(job.id, job.from.offset, job.from.parts);
+    let mut reading = Reading { job, batch, suspect, place: job.from, spent: 0 };
+    let stop = reading.go(buffer);
+    let place = reading.place;
+    // What panics from here on is no record's fault. No feed has number 0.
     suspect.at(0, 0);
-    progress
+    Ok(Progress { place, stop: stop? })
 }
 
-fn read_records(job: &Job<'_>, batch: &mut Batch, buffer: &mut Buffer, suspect: &Suspect) -> io::Result<Progress> {
-    let mut place = job.from;
-    let mut size = BLOCK;
-    batch.begin_segment(job.id, place.offset, place.parts);
-    loop {
-        let room = job.until.map_or(size, |until| size.min(usize::try_from(until - place.offset).unwrap_or(size)));
-        let block = read_block(job.content, place.offset, room, &mut buffer.0)?;
-        let short = block.len() < room;
-        let next = take_records(job, block, place, short, batch, suspect);
-        let stuck = next == place;
-        place = next;
-        if batch.is_full() || job.until == Some(place.offset) {
-            return Ok(Progress { place, at_end: false });
-        }
-        if stuck && (short || room < size || size == LARGEST_BLOCK) {
-            return Ok(Progress { place, at_end: true });
-        }
-        // Only a record longer than the block gets stuck on a full one.
-        size = if stuck { LARGEST_BLOCK } else { BLOCK };
-    }
+/// A record that can't be framed.
+#[derive(Debug)]
+pub(crate) struct Raw {
+    /// Its bytes, with its line end.
+    pub(crate) text: Vec<u8>,
+    /// How many bytes it takes where it is read.
+    pub(crate) length: u64,
 }
 
-/// The bytes of the record at `offset`, its line end included, as far as they go without framing them.
+/// The record at `offset`, as far as it goes without framing it.
 ///
 /// # Errors
-/// When the file can't be read.
-pub(crate) fn raw_record(content: &dyn Content, offset: u64) -> io::Result<Vec<u8>> {
+/// When the feed can't be read.
+pub(crate) fn raw_record(content: &dyn Content, framer: &Framer, offset: u64) -> io::Result<Raw> {
     let mut bytes = Vec::new();
-    let length = read_block(content, offset, framing::LONGEST_MESSAGE, &mut bytes)?.len();
-    let end = memchr::memchr(b'\n', &bytes[..length]).map_or(length, |end| end + 1);
-    bytes.truncate(end);
-    Ok(bytes)
+    let block = read_block(content, offset, LARGEST_BLOCK, &mut bytes)?;
+    let (head, length) = framer.raw(block);
+    Ok(Raw { text: block[head..length].to_vec(), length: length as u64 })
 }
 
-/// Reads up to `room` bytes at `offset`; fewer only at the file's end.
+/// Reads up to `room` bytes at `offset`; fewer only at the feed's end.
 fn read_block<'a>(content: &dyn Content, offset: u64, room: usize, buffer: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
     if buffer.len() < room {
         buffer.resize(room, 0);
@@ -135,44 +165,140 @@ fn read_block<'a>(content: &dyn Content, offset: u64, room: usize, buffer: &'a m
     Ok(&buffer[..got])
 }
 
-/// Puts the block's records into the batch; returns the place behind the last one taken.
-fn take_records(job: &Job<'_>, block: &[u8], from: Place, short: bool, batch: &mut Batch, suspect: &Suspect) -> Place {
-    let mut place = from;
-    let valid = valid_text(block);
-    let plain = !job.recorded && holds_no_controls(block);
-    let mut rest = block;
-    while let Some((record, sent)) = next_record(job, rest, place.parts, job.complete && short) {
-        let job = &Job { at: sent.unwrap_or(job.at), ..*job };
-        suspect.at(job.id, place.offset);
-        #[cfg(test)]
-        assert_ne!(record.text, PANICS, "a record that makes us panic");
-        let start = block.len() - rest.len() + if job.recorded { record.length - record.text.len() } else { 0 };
-        let known = valid.get(start..start + record.text.len());
-        if !push(batch, job, &record, known.map(|text| Message { text, replaced: false, plain })) {
-            break;
-        }
-        place = Place { offset: place.offset + record.length as u64, parts: record.piece.next_part() };
-        rest = &rest[record.length..];
-    }
-    place
+/// A job that is being done.
+struct Reading<'r> {
+    job: &'r Job<'r>,
+    batch: &'r mut Batch,
+    suspect: &'r Suspect,
+    /// Behind the last record that was taken.
+    place: Place,
+    /// The bytes of what is sent.
+    spent: u64,
 }
 
-fn next_record<'a>(
-    job: &Job<'_>,
-    rest: &'a [u8],
-    parts: u32,
-    complete: bool,
-) -> Option<(Record<'a>, Option<Timestamp>)> {
-    if !job.recorded {
-        return framing::next_record(rest, parts, complete).map(|record| (record, None));
+/// What is known of a block, so that it need not be found out record by record.
+#[derive(Clone, Copy)]
+struct Known<'b> {
+    /// Its text up to the first byte that is not UTF-8.
+    text: &'b str,
+    /// Whether its records hold no control characters.
+    plain: bool,
+    /// Whether each record is sent as it is.
+    as_it_is: bool,
+}
+
+impl Reading<'_> {
+    fn go(&mut self, buffer: &mut Buffer) -> io::Result<Stop> {
+        let job = self.job;
+        let mut size = BLOCK;
+        loop {
+            let before = self.place;
+            let left = job.until.map_or(u64::MAX, |until| until - before.offset);
+            let room = size.min(usize::try_from(left).unwrap_or(size));
+            let block = read_block(job.content, before.offset, room, &mut buffer.0)?;
+            let last = block.len() as u64 == left;
+            let short = block.len() < room;
+            // Where others have read on, a record begins: so one ends here.
+            let end = if last { End::Complete } else { job.end };
+            if let Some(stop) = self.take_records(block, if last || short { end } else { End::Open }) {
+                return Ok(stop);
+            }
+            let stuck = self.place == before;
+            if job.until == Some(self.place.offset) {
+                return Ok(Stop::Met);
+            }
+            if stuck && (short || room < size || size == LARGEST_BLOCK) {
+                return Ok(Stop::End { held: job.framer.holds(block, before) });
+            }
+            if self.place.offset - job.from.offset >= LONGEST_TURN {
+                return Ok(Stop::Turn);
+            }
+            // Only a record longer than the block gets stuck on a full one.
+            size = if stuck { LARGEST_BLOCK } else { BLOCK };
+        }
     }
-    let recorded = framing::recorded::next_recorded(rest).ok()??;
-    let piece = match (recorded.continued, parts) {
-        (true, parts) => framing::Piece::Part(parts + 1),
-        (false, 0) => framing::Piece::Line,
-        (false, parts) => framing::Piece::LastPart(parts + 1),
-    };
-    Some((Record { text: recorded.text, length: recorded.length, piece }, recorded.time))
+
+    /// Puts the block's records into the batch, until the first that does not belong there.
+    fn take_records(&mut self, block: &[u8], end: End) -> Option<Stop> {
+        let framer = self.job.framer;
+        let known = Known {
+            text: if framer.is_text() { valid_text(block) } else { "" },
+            plain: framer.is_text() && framer.patience().is_none() && holds_no_controls(block),
+            as_it_is: framer.is_plain() && memmem::find(block, framing::METRICS).is_none(),
+        };
+        let mut start = 0;
+        loop {
+            // Before it is framed: that may be what makes us panic.
+            self.suspect.at(self.job.id, self.place.offset);
+            let record = match framer.next(&block[start..], self.place, end) {
+                Framed::Record(record) => record,
+                Framed::Open => return None,
+                Framed::Corrupt => return Some(Stop::Corrupt),
+            };
+            #[cfg(test)]
+            assert_ne!(record.text, PANICS, "a record that makes us panic");
+            let begin = start + record.head;
+            let text = known.text.get(begin..begin + record.text.len());
+            match self.take(&record, text, known) {
+                Ok(parts) => self.place = Place { offset: self.place.offset + record.length as u64, parts },
+                Err(stop) => return Some(stop),
+            }
+            start += record.length;
+        }
+    }
+
+    /// Takes one record, and returns what stands for the parts before what follows; or says why it does not belong here.
+    fn take(&mut self, record: &Record<'_>, text: Option<&str>, known: Known<'_>) -> Result<u32, Stop> {
+        if let Some(reason) = framing::held_back(self.place) {
+            return Ok(self.hold_back(record, reason));
+        }
+        let (text, replaced) = match text {
+            Some(text) => (Cow::Borrowed(text), false),
+            None => self.job.framer.decode(record.text),
+        };
+        let message = Message { text: &text, replaced, plain: known.plain, ..Message::default() };
+        if known.as_it_is {
+            return self.push(record, message);
+        }
+        match self.job.framer.judge(record, &text, self.job.at) {
+            Verdict::Filtered => Ok(self.hold_back(record, Reason::Filtered)),
+            Verdict::Send { metrics, .. } if !metrics && !self.affords(record) => {
+                Ok(self.hold_back(record, Reason::Budget))
+            }
+            Verdict::Send { text, time, unparsed, .. } => {
+                let plain = known.plain && matches!(text, Cow::Borrowed(_));
+                self.push(record, Message { text: &text, time, unparsed, plain, ..message })
+            }
+        }
+    }
+
+    fn push(&mut self, record: &Record<'_>, message: Message<'_>) -> Result<u32, Stop> {
+        // A line's parts stay together.
+        if let Some(day) = self.job.day.filter(|_| self.place.parts == 0) {
+            let own = TimeZone::UTC.to_datetime(message.time.unwrap_or(self.job.at)).date();
+            if own != day {
+                return Err(Stop::Day(own));
+            }
+        }
+        if !self.batch.push(record, message, self.job.at, self.job.limit) {
+            return Err(Stop::Full);
+        }
+        self.spent += record.bytes as u64;
+        Ok(record.piece.next_part())
+    }
+
+    fn hold_back(&mut self, record: &Record<'_>, reason: Reason) -> u32 {
+        let parts = framing::parts_behind(record, reason);
+        self.batch.skip(record, reason, parts);
+        parts
+    }
+
+    /// Whether the budget has room for a record, or the sample holds it. Parts that follow share the first one's fate.
+    fn affords(&self, record: &Record<'_>) -> bool {
+        let Some(Allowance { left, sample }) = self.job.allowance else { return true };
+        let fits = self.spent + record.bytes as u64 <= left;
+        self.place.parts > 0 || fits || sample.holds(self.place.offset)
+    }
 }
 
 /// The block's text up to the first byte that is not UTF-8.
@@ -189,21 +315,13 @@ fn holds_no_controls(block: &[u8]) -> bool {
     block.iter().fold(0, |found, &byte| found | u8::from(byte < 0x20 && byte != b'\n')) == 0
 }
 
-fn push(batch: &mut Batch, job: &Job<'_>, record: &Record<'_>, known: Option<Message<'_>>) -> bool {
-    if let Some(text) = known {
-        return batch.push(record, text, job.at, job.limit);
-    }
-    let text = String::from_utf8_lossy(record.text);
-    let replaced = matches!(text, std::borrow::Cow::Owned(_));
-    batch.push(record, Message { text: &text, replaced, plain: false }, job.at, job.limit)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
     use super::*;
     use crate::logs::batch::Pool;
+    use crate::logs::framing::Form;
 
     struct Case {
         file: tempfile::NamedTempFile,
@@ -218,18 +336,10 @@ mod tests {
         }
 
         fn fill(&mut self, from: Place, until: Option<u64>, complete: bool) -> Progress {
-            let content = self.file.as_file();
-            let job = Job {
-                id: 1,
-                content,
-                recorded: false,
-                from,
-                until,
-                complete,
-                at: Timestamp::UNIX_EPOCH,
-                limit: usize::MAX,
-            };
-            fill(job, &mut self.batch, &mut Buffer::default(), &Suspect::default()).expect("readable")
+            let end = if complete { End::Complete } else { End::Open };
+            let framer = Framer::new(framing::Settings::default(), Form::Lines);
+            let job = Job { until, end, ..job(self.file.as_file(), &framer, from) };
+            fill(&job, &mut self.batch, &mut Buffer::default(), &Suspect::default()).expect("readable")
         }
 
         fn messages(self) -> Vec<String> {
@@ -242,6 +352,26 @@ mod tests {
         }
     }
 
+    fn job<'a>(content: &'a dyn Content, framer: &'a Framer, from: Place) -> Job<'a> {
+        let at = Timestamp::UNIX_EPOCH;
+        Job {
+            id: 1,
+            content,
+            framer,
+            from,
+            until: None,
+            end: End::Open,
+            at,
+            limit: usize::MAX,
+            day: None,
+            allowance: None,
+        }
+    }
+
+    fn at_end(place: Place) -> Progress {
+        Progress { place, stop: Stop::End { held: false } }
+    }
+
     fn line(offset: u64) -> Place {
         Place { offset, parts: 0 }
     }
@@ -249,15 +379,15 @@ mod tests {
     #[test]
     fn lines_are_read_to_the_end_and_the_partial_one_waits() {
         let mut case = Case::new(b"one\ntwo\nthr");
-        assert_eq!(case.fill(line(0), None, false), Progress { place: line(8), at_end: true });
-        assert_eq!(case.fill(line(8), None, true), Progress { place: line(11), at_end: true });
+        assert_eq!(case.fill(line(0), None, false), at_end(line(8)));
+        assert_eq!(case.fill(line(8), None, true), at_end(line(11)));
         assert_eq!(case.messages(), ["one", "two", "thr"]);
     }
 
     #[test]
     fn reading_stops_where_others_have_read() {
         let mut case = Case::new(b"one\ntwo\nthree\n");
-        assert_eq!(case.fill(line(4), Some(8), false), Progress { place: line(8), at_end: false });
+        assert_eq!(case.fill(line(4), Some(8), false), Progress { place: line(8), stop: Stop::Met });
         assert_eq!(case.messages(), ["two"]);
     }
 
@@ -276,18 +406,10 @@ mod tests {
         let progress = case.fill(line(0), None, false);
         assert_eq!(progress.place, Place { offset: framing::LONGEST_MESSAGE as u64, parts: 1 });
         let file = case.file.reopen().expect("opens");
-        let job = Job {
-            id: 1,
-            content: &file,
-            recorded: false,
-            from: progress.place,
-            until: None,
-            complete: false,
-            at: Timestamp::UNIX_EPOCH,
-            limit: usize::MAX,
-        };
+        let framer = Framer::new(framing::Settings::default(), Form::Lines);
+        let job = job(&file, &framer, progress.place);
         let mut next = Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default());
-        fill(job, &mut next, &mut Buffer::default(), &Suspect::default()).expect("readable");
+        fill(&job, &mut next, &mut Buffer::default(), &Suspect::default()).expect("readable");
         let sealed = next.seal("g", "s");
         assert!(sealed.event(0).ends_with(b"\"xxxxx [imds-agent: part 2, last]\"}"));
     }

@@ -45,10 +45,15 @@ impl Emulator {
 
     /// A stream's messages as the console shows them: by their time, and in the order of arrival where that is the same.
     pub(crate) fn lines(&self, group: &str, stream: &str) -> Vec<String> {
+        self.events(group, stream).into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// The same, each with its time in milliseconds.
+    pub(crate) fn events(&self, group: &str, stream: &str) -> Vec<(i64, String)> {
         let mut events = Vec::new();
         self.inner.each_event(group, stream, |timestamp, _, message| events.push((timestamp, message.to_owned())));
         events.sort_by_key(|(timestamp, _)| *timestamp);
-        events.into_iter().map(|(_, message)| message).collect()
+        events
     }
 
     /// The most events that one call brought, as far as the time of their arrival tells calls apart.

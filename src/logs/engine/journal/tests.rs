@@ -86,10 +86,11 @@ impl Bench {
         }
         let reader = self.readers.get_mut(&id)?;
         let unit = reader.arguments.iter().find_map(|argument| argument.strip_prefix("--unit="));
+        let next = reader.next;
         let mut text = String::new();
         // A few at a time, so that much is under way.
         let mut room = reader.lines.unwrap_or(7).min(7);
-        for (number, of, message) in self.journal.iter().filter(|(number, ..)| *number >= reader.next) {
+        for (number, of, message) in self.journal.iter().filter(|(number, ..)| *number >= next) {
             if room == 0 {
                 break;
             }

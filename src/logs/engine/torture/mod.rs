@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use self::cloud::{Cloud, Weather, failure};
 use self::logs::Logs;
 use super::*;
+use crate::logs::creation::Created;
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 
@@ -244,10 +245,11 @@ impl<'a> Torture<'a> {
         for action in step.actions.drain(..) {
             match action {
                 Action::Put { stream, ticket, log_stream, body, .. } => {
+                    self.tell(|| format!("put {ticket} to {log_stream} in life {}", self.life));
                     self.cloud.receive(stream, ticket, log_stream, &body);
                 }
                 Action::Create { stream, .. } => self.creating.push(stream),
-                Action::CheckRetention { .. } => {}
+                Action::CheckGroup { .. } | Action::Journal(_) => {}
                 Action::Sync(_) => self.unsynced.clear(),
             }
         }
@@ -288,10 +290,11 @@ impl<'a> Torture<'a> {
         }
         if !self.creating.is_empty() {
             let stream = self.creating.swap_remove(self.random.usize(..self.creating.len()));
-            let result = if self.random.u8(..4) == 0 { Err(failure(Kind::Throttled)) } else { Ok(()) };
+            let result = if self.random.u8(..4) == 0 { Err(failure(Kind::Throttled)) } else { Ok(Created::default()) };
             self.step(vec![Event::Created { stream, result }]);
         } else if let Some(put) = self.cloud.take(&mut self.random) {
             let result = self.cloud.answer(&put, self.life, &mut self.random);
+            self.tell(|| format!("answer {} {:?}", put.ticket, result.as_ref().map_err(|failure| failure.kind)));
             self.step(vec![Event::Answer { stream: put.stream, ticket: put.ticket, result }]);
         }
     }
