@@ -147,8 +147,10 @@ fn the_sample_is_right_with_every_setting_switched_on() {
     let config = parse(&on.join("\n")).unwrap();
     assert_eq!(config.imds, crate::imds::Settings { endpoint: config.imds.endpoint.clone(), ..Default::default() });
     assert_eq!(config.credentials, crate::credentials::Settings::default());
-    assert_eq!(config.logs, crate::logs::Settings { files: config.logs.files.clone(), ..Default::default() });
-    assert_eq!((config.region, config.logs.files.len(), config.variables.len()), (None, 1, 1));
+    let (files, journals) = (config.logs.files.clone(), config.logs.journals.clone());
+    assert_eq!(config.logs, crate::logs::Settings { files, journals, ..Default::default() });
+    assert_eq!((config.region, config.logs.files.len(), config.logs.journals.len()), (None, 1, 1));
+    assert_eq!(config.variables.len(), 1);
 }
 
 #[test]

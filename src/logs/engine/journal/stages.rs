@@ -169,6 +169,11 @@ impl Engine {
             table.saw(newest);
         }
         (table.rewind, table.check) = (None, false);
+        for id in table.feeds.values() {
+            if let Some((tape, _)) = self.feeds.get_mut(*id).and_then(|feed| feed.tape_mut()) {
+                tape.joining = false;
+            }
+        }
         self.start(index, Purpose::Follow);
         let table = &mut self.journals.tables[index];
         (table.renew_at, table.proven_at) = (now.boot + RENEW, now.boot + PROOF);
@@ -180,9 +185,9 @@ impl Engine {
         tape.settle_passed(coverage);
         tape.supply = Supply::Live;
         let table = &mut self.journals.tables[index];
-        table.join_at(tape.after());
+        tape.joining = table.join_at(tape.after());
         // What came while it was helped is asked for again; the others know what they have.
-        if let (Some(reader), true) = (table.live, table.rewind.is_some()) {
+        if let (Some(reader), true) = (table.live, tape.joining) {
             self.dismiss(reader);
         }
     }

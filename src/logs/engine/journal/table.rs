@@ -104,9 +104,9 @@ impl Keys {
         Self { target: names(target) + &directory, selection }
     }
 
-    /// How much a state has in common with the table: both, one of the two, nothing.
+    /// How much a state has in common with the table: both, where it goes, what it asks for, nothing.
     pub(super) fn likeness(&self, state: &JournalState) -> u8 {
-        u8::from(self.selection == state.selection) * 2 + u8::from(self.target == state.target)
+        u8::from(self.target == state.target) * 2 + u8::from(self.selection == state.selection)
     }
 }
 
@@ -176,20 +176,19 @@ impl Table {
         }
     }
 
-    /// A feed read up to `after` by itself joins the others: what came since then is asked for once more.
-    pub(super) fn join_at(&mut self, after: Option<Cursor>) {
-        let Some(after) = after else {
-            self.rewind = Some(self.begin_again());
-            return;
-        };
-        if self.tip.is_some_and(|tip| tip.is_at_or_before(&after)) {
-            return;
+    /// A feed read up to `after` by itself joins the others: what came since then is asked for once more, if anything
+    /// did.
+    pub(super) fn join_at(&mut self, after: Option<Cursor>) -> bool {
+        if self.tip.is_none() || after.zip(self.tip).is_some_and(|(after, tip)| tip.is_at_or_before(&after)) {
+            return false;
         }
-        self.rewind = Some(match self.rewind {
-            Some(From::Cursor(earlier)) => From::Cursor(earlier.first(after)),
-            Some(from) => from,
-            None => From::Cursor(after),
+        let place = after.map_or_else(|| self.begin_again(), From::Cursor);
+        self.rewind = Some(match (self.rewind, place) {
+            (Some(From::Cursor(earlier)), From::Cursor(after)) => From::Cursor(earlier.first(after)),
+            (Some(earlier), From::Cursor(_)) => earlier,
+            (_, place) => place,
         });
+        true
     }
 
     /// Where it began.

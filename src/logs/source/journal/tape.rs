@@ -62,6 +62,9 @@ pub(crate) struct Tape {
     pub(crate) unit_name: Option<String>,
     /// How it gets its entries.
     pub(crate) supply: Supply,
+    /// Whether its table's reader has still to go back for what came while it was helped: until then what its table has
+    /// seen is more than it has.
+    pub(crate) joining: bool,
     /// The last entry that it took.
     after: Option<Cursor>,
     bytes: VecDeque<u8>,
@@ -86,7 +89,7 @@ impl Tape {
     ) -> Self {
         let marks = [(offset, after)].into();
         let (bytes, done_before) = (VecDeque::new(), VecDeque::new());
-        Self { unit, unit_name, supply, after, bytes, base: offset, marks, done_before, passing: None }
+        Self { unit, unit_name, supply, joining: false, after, bytes, base: offset, marks, done_before, passing: None }
     }
 
     /// What these stretches hold is done already.
@@ -248,7 +251,7 @@ impl Tape {
     pub(crate) fn state(&self, id: FileId, coverage: &Coverage) -> TapeState {
         let low = coverage.low().offset;
         let cursors = |(start, end)| self.cursor_at(start).zip(self.cursor_at(end));
-        let settled = self.supply == Supply::Live && low == self.end();
+        let settled = self.supply == Supply::Live && !self.joining && low == self.end();
         TapeState {
             id,
             unit: self.unit.clone(),
