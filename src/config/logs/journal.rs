@@ -50,7 +50,17 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
     let framing = framing::read(&mut table);
     table.finish();
     let format = if is_json { JournalFormat::Json { fields } } else { JournalFormat::Text };
-    Some(JournalSettings { units, identifiers, priority, matches, format, start_at, directory, target: target?, framing })
+    Some(JournalSettings {
+        units,
+        identifiers,
+        priority,
+        matches,
+        format,
+        start_at,
+        directory,
+        target: target?,
+        framing,
+    })
 }
 
 /// A list that names something, each entry checked.

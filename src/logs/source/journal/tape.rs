@@ -270,9 +270,77 @@ impl Content for Tape {
         };
         let start = usize::try_from(skipped).unwrap_or(usize::MAX).min(self.bytes.len());
         let (front, back) = self.bytes.as_slices();
-        let rest = front.get(start..).unwrap_or(&back[start.saturating_sub(front.len())..]);
+        let rest = if start < front.len() { &front[start..] } else { &back[start - front.len()..] };
         let count = buffer.len().min(rest.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cursor(number: u64) -> Cursor {
+        Cursor { series: 1, number, boot: 1, monotonic: number, realtime: number, content: 0 }
+    }
+
+    fn read(tape: &Tape, offset: u64) -> Vec<u8> {
+        let (mut content, mut buffer) = (Vec::new(), [0; 64]);
+        while let Ok(count @ 1..) = tape.read_at(&mut buffer, offset + content.len() as u64) {
+            content.extend_from_slice(&buffer[..count]);
+        }
+        content
+    }
+
+    #[test]
+    fn what_an_earlier_run_has_done_is_passed_over() {
+        let mut tape = Tape::new(None, None, Supply::Helped, Some(cursor(1)), 100);
+        let mut coverage = Coverage::from(100);
+        tape.pass_over(vec![(cursor(2), cursor(4))]);
+        (2..=5).for_each(|number| tape.push(cursor(number), b"0123456789", &mut coverage));
+        assert_eq!(coverage.next(), (Place { offset: 100, parts: 0 }, Some(110)));
+        coverage.take(100, Place { offset: 110, parts: 0 });
+        coverage.finish(100);
+        assert_eq!(coverage.low().offset, 130);
+        assert_eq!(tape.state(1, &coverage).cursor, Some(cursor(4)));
+    }
+
+    #[test]
+    fn a_record_of_which_a_part_is_taken_comes_whole_again_with_its_numbers() {
+        let mut tape = Tape::new(None, None, Supply::Live, None, 0);
+        let mut coverage = Coverage::from(0);
+        (1..=3).for_each(|number| tape.push(cursor(number), b"0123456789", &mut coverage));
+        coverage.take(0, Place { offset: 15, parts: 1 });
+        tape.let_go(&coverage);
+        tape.fall_behind(&mut coverage);
+        assert_eq!((tape.after(), tape.end()), (Some(cursor(1)), 10));
+        tape.push(cursor(2), b"0123456789", &mut coverage);
+        assert_eq!(read(&tape, 15), b"56789");
+    }
+
+    proptest! {
+        /// The model: one long text. Whatever is pushed and let go of in whatever order, each offset holds its byte.
+        #[test]
+        fn an_offset_holds_the_same_byte_as_long_as_it_is_not_done(steps in prop::collection::vec((any::<bool>(), 1_usize..400), 1..100)) {
+            let mut tape = Tape::new(None, None, Supply::Live, None, 0);
+            let (mut coverage, mut text, mut taken) = (Coverage::from(0), Vec::new(), 0);
+            for (number, (push, length)) in steps.into_iter().enumerate() {
+                if push {
+                    let record: Vec<u8> = (0..length).map(|at| u8::try_from((at + number) % 251).unwrap_or(0)).collect();
+                    tape.push(cursor(number as u64 + 1), &record, &mut coverage);
+                    text.extend(record);
+                } else {
+                    let end = (taken + length).min(text.len());
+                    coverage.take(taken as u64, Place { offset: end as u64, parts: 0 });
+                    coverage.finish(taken as u64);
+                    taken = end;
+                    tape.let_go(&coverage);
+                }
+                prop_assert_eq!(read(&tape, taken as u64), &text[taken..]);
+            }
+        }
     }
 }
