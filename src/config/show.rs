@@ -7,14 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::units::{Size, Span};
 use super::{Config, Loaded, Origins, credentials, imds, logs, root};
-use crate::logs::{FileSettings, JournalFormat, JournalSettings, Target};
+use crate::logs::{FileSettings, JournalFormat, JournalSettings, SocketSettings, Target};
 
 /// Keys of the tables of sources that are taken from `[logs]` when they are not set.
 const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
 /// The dotted names of the tables of sources.
-const FILES: &str = "logs.file";
-const JOURNALS: &str = "logs.journal";
+const SOURCES: [&str; 3] = ["logs.file", "logs.socket", "logs.journal"];
 
 /// A configuration, its files, and where each setting comes from.
 #[derive(Clone, Debug)]
@@ -66,28 +65,26 @@ impl Effective {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut whole = Map::new();
-        let (mut files, mut journals) = (Vec::new(), Vec::new());
+        let mut sources = SOURCES.map(|_| Vec::new());
         for section in sections(&self.loaded.config) {
             let rows: Map<String, Value> = section.rows.into_iter().collect();
             if section.path.is_empty() {
                 whole.extend(rows);
-            } else if section.path.starts_with(FILES) {
-                files.push(Value::Object(rows));
-            } else if section.path.starts_with(JOURNALS) {
-                journals.push(Value::Object(rows));
+            } else if let Some(kind) = kind_of(&section.path) {
+                sources[kind].push(Value::Object(rows));
             } else {
                 whole.insert(section.path, Value::Object(rows));
             }
         }
-        whole["logs"]["file"] = Value::Array(files);
-        whole["logs"]["journal"] = Value::Array(journals);
+        for (name, tables) in SOURCES.into_iter().zip(sources) {
+            whole["logs"][name.trim_start_matches("logs.")] = Value::Array(tables);
+        }
         Value::Object(whole)
     }
 
     fn origin(&self, path: &str, key: &str) -> &str {
         let dotted = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        let inherited = ([FILES, JOURNALS].iter().any(|tables| path.starts_with(tables)) && INHERITED.contains(&key))
-            .then(|| format!("logs.{key}"));
+        let inherited = (kind_of(path).is_some() && INHERITED.contains(&key)).then(|| format!("logs.{key}"));
         let mut names = std::iter::once(dotted).chain(inherited);
         names.find_map(|name| self.origins.get(&name)).map_or("default", String::as_str)
     }
@@ -114,12 +111,20 @@ fn sections(config: &Config) -> Vec<Section> {
                 ("flush_interval", json!(Span(config.logs.flush_interval).to_string())),
                 ("compression", word(&logs::COMPRESSIONS, &config.logs.compression)),
                 ("memory_limit", json!(Size(config.logs.memory_limit).to_string())),
+                ("spool_limit", json!(Size(config.logs.spool_limit).to_string())),
             ],
         ),
     ];
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
     sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
+    sections.extend(config.logs.sockets.iter().enumerate().map(|(index, socket)| socket_section(index, socket)));
     sections
+}
+
+/// Which of [`SOURCES`] has the table at `path`.
+fn kind_of(path: &str) -> Option<usize> {
+    let (name, _index) = path.split_once('[')?;
+    SOURCES.iter().position(|kind| *kind == name)
 }
 
 fn section(path: &str, rows: Vec<(&str, Value)>) -> Section {
@@ -129,16 +134,50 @@ fn section(path: &str, rows: Vec<(&str, Value)>) -> Section {
 }
 
 fn file_section(index: usize, file: &FileSettings) -> Section {
-    let rows = vec![
-        ("include", json!(file.include)),
-        ("exclude", json!(file.exclude)),
-        ("start_at", word(&logs::START_AT, &file.start_at)),
-    ];
-    let rows = rows.into_iter().chain(target_rows(&file.target)).chain(logs::rows_of_lines(&file.framing)).collect();
-    Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
+    let mut rows = vec![("include", json!(file.include)), ("exclude", json!(file.exclude))];
+    rows.extend(target_rows(&file.target));
+    rows.push(("start_at", word(&logs::START_AT, &file.start_at)));
+    rows.extend(logs::rows_of_lines(&file.framing));
+    source_section(SOURCES[0], index, rows)
 }
 
-/// The keys that say where events go.
+fn socket_section(index: usize, socket: &SocketSettings) -> Section {
+    let mut rows = vec![
+        ("path", json!(socket.path)),
+        ("type", word(&logs::KINDS, &socket.kind)),
+        ("syntax", word(&logs::SYNTAXES, &socket.syntax)),
+        ("allow", json!(socket.allow)),
+    ];
+    rows.extend(target_rows(&socket.target));
+    rows.extend(logs::rows_of(&socket.framing));
+    source_section(SOURCES[1], index, rows)
+}
+
+fn journal_section(index: usize, journal: &JournalSettings) -> Section {
+    let fields = match &journal.format {
+        JournalFormat::Text => None,
+        JournalFormat::Json { fields } => Some(fields).filter(|fields| !fields.is_empty()),
+    };
+    let some = |list: &Vec<String>| if list.is_empty() { Value::Null } else { json!(list) };
+    let mut rows = vec![
+        ("units", some(&journal.units)),
+        ("identifiers", some(&journal.identifiers)),
+        ("priority", journal.priority.map_or(Value::Null, |priority| word(&logs::PRIORITIES, &priority))),
+        ("matches", if journal.matches.is_empty() { Value::Null } else { json!(journal.matches) }),
+        ("format", word(&logs::FORMATS, &(journal.format != JournalFormat::Text))),
+        ("fields", json!(fields)),
+        ("start_at", word(&logs::START_AT, &journal.start_at)),
+        ("directory", json!(journal.directory)),
+    ];
+    rows.extend(target_rows(&journal.target));
+    rows.extend(logs::rows_of(&journal.framing));
+    source_section(SOURCES[2], index, rows)
+}
+
+fn source_section(name: &str, index: usize, rows: Vec<(&str, Value)>) -> Section {
+    Section { header: format!("[[{name}]]"), ..section(&format!("{name}[{index}]"), rows) }
+}
+
 fn target_rows(target: &Target) -> [(&'static str, Value); 6] {
     let group = &target.group;
     [
@@ -151,37 +190,20 @@ fn target_rows(target: &Target) -> [(&'static str, Value); 6] {
     ]
 }
 
-fn journal_section(index: usize, journal: &JournalSettings) -> Section {
-    let fields = match &journal.format {
-        JournalFormat::Text => None,
-        JournalFormat::Json { fields } => Some(fields).filter(|fields| !fields.is_empty()),
-    };
-    let some = |list: &Vec<String>| if list.is_empty() { Value::Null } else { json!(list) };
-    let rows = vec![
-        ("units", some(&journal.units)),
-        ("identifiers", some(&journal.identifiers)),
-        ("priority", journal.priority.map_or(Value::Null, |priority| word(&logs::PRIORITIES, &priority))),
-        ("matches", if journal.matches.is_empty() { Value::Null } else { json!(journal.matches) }),
-        ("format", word(&logs::FORMATS, &(journal.format != JournalFormat::Text))),
-        ("fields", json!(fields)),
-        ("start_at", word(&logs::START_AT, &journal.start_at)),
-        ("directory", json!(journal.directory)),
-    ];
-    let rows = rows.into_iter().chain(target_rows(&journal.target)).chain(logs::rows_of(&journal.framing)).collect();
-    Section { header: format!("[[{JOURNALS}]]"), ..section(&format!("{JOURNALS}[{index}]"), rows) }
-}
-
 /// The word for one of a key's choices.
 fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
     choices.iter().find(|(_, known)| known == choice).map_or(Value::Null, |(name, _)| json!(name))
 }
 
-/// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped.
+/// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped; a table is written
+/// inline.
 fn toml_value(value: &Value) -> String {
-    if let Value::Object(map) = value {
-        let pairs: Vec<String> =
-            map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value))).collect();
-        return format!("{{ {} }}", pairs.join(", "));
+    match value {
+        Value::Array(values) => format!("[{}]", values.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        value => value.to_string().replace('\u{7f}', "\\u007f"),
     }
-    value.to_string().replace('\u{7f}', "\\u007f")
 }

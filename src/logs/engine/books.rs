@@ -12,9 +12,10 @@ use jiff::civil::Date;
 use super::budgets::Budgets;
 use super::feeds::Feeds;
 use super::journal::Journals;
+use super::spooled::Spooled;
 use super::survey::Files;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, JournalState, Record, State};
+use crate::logs::checkpoint::{Checkpoint, FileState, JournalState, Record, SegmentState, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -25,6 +26,8 @@ pub(super) struct Known {
     pub(super) files: BTreeMap<FileId, FileState>,
     /// The journals' tables, by id.
     pub(super) journals: BTreeMap<FileId, JournalState>,
+    /// The segments of the spool, by number.
+    pub(super) segments: BTreeMap<u64, SegmentState>,
     /// What tables with a budget had spent, and when, by their keys.
     pub(super) budgets: BTreeMap<String, (Date, u64)>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
@@ -36,8 +39,9 @@ pub(super) struct Known {
 impl Known {
     /// The highest id there is.
     pub(super) fn last_id(&self) -> Option<FileId> {
+        let segments = self.segments.values().map(|segment| segment.id);
         let feeds = self.journals.values().flat_map(|journal| &journal.feeds).map(|feed| feed.id);
-        self.files.keys().chain(self.journals.keys()).copied().chain(feeds).max()
+        self.files.keys().chain(self.journals.keys()).copied().chain(feeds).chain(segments).max()
     }
 }
 
@@ -58,7 +62,7 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, journals, sources, budgets } = opened.state;
+        let State { instance, files, segments, journals, sources, budgets } = opened.state;
         let is_new = files.is_empty() && journals.is_empty() && sources.is_empty();
         let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
@@ -70,7 +74,8 @@ impl Books {
             torn: opened.torn,
             dirty: false,
         };
-        Ok((books, Known { files, journals, budgets, is_new, written_at }))
+        let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
+        Ok((books, Known { files, segments, journals, budgets, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -99,6 +104,12 @@ impl Books {
     /// Writes down what concerns no account.
     pub(super) fn write_record(&mut self, record: Record) -> io::Result<()> {
         self.append(&[record])
+    }
+
+    /// Writes down where an account stands.
+    pub(super) fn write_account(&mut self, source: &Arc<str>) -> io::Result<()> {
+        let account = self.accounts.get(source).cloned().unwrap_or_default();
+        self.append(&[Record::Source { name: source.to_string(), account }])
     }
 
     /// Writes down that a file is of no interest any more.
@@ -137,14 +148,21 @@ impl Books {
     }
 
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
-    pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds, journals: &Journals) -> io::Result<()> {
+    pub(super) fn maintain(
+        &mut self,
+        files: &Files,
+        spooled: &Spooled,
+        journals: &Journals,
+        feeds: &mut Feeds,
+    ) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let mut state = State { instance: self.instance.clone(), sources, ..State::default() };
         let known = files.known().cloned().map(Record::File);
-        let known = known.chain(journals.states(feeds));
+        let segments = spooled.known.values().cloned().map(Record::Segment);
+        let known = known.chain(segments).chain(journals.states(feeds));
         known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }

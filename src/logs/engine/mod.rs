@@ -12,6 +12,7 @@ mod journal;
 mod reading;
 mod settling;
 mod showing;
+mod spooled;
 mod streams;
 mod survey;
 mod warning;
@@ -32,6 +33,8 @@ use self::framers::Framers;
 use self::groups::Groups;
 use self::held::Held;
 use self::journal::Journals;
+pub(crate) use self::reading::{group_name, stream_name};
+use self::spooled::Spooled;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
@@ -95,6 +98,8 @@ pub(crate) enum Event {
         /// What it wrote.
         output: Output,
     },
+    /// There may be more in the spool.
+    Spooled,
     /// More names are known.
     Names(Names),
     /// Nothing is to be read any more; what was read is to be sent.
@@ -164,6 +169,7 @@ pub(crate) struct Engine {
     names: Names,
     files: Files,
     journals: Journals,
+    spooled: Spooled,
     feeds: Feeds,
     framers: Framers,
     held: Held,
@@ -178,6 +184,8 @@ pub(crate) struct Engine {
     groups: Groups,
     /// When a request that is never answered stops holding others up, if some wait for that.
     slots_free_at: Option<Duration>,
+    /// Groups whose full batches wait for a slot: more of theirs is not read before it could be sent.
+    starved: BTreeSet<Arc<str>>,
     warnings: BTreeMap<&'static str, Warning>,
     survey_at: Duration,
     tick_at: Duration,
@@ -202,6 +210,7 @@ impl Engine {
         books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
         let (journals, is_new) = (std::mem::take(&mut known.journals), known.is_new);
+        let spooled = Spooled::new(std::mem::take(&mut known.segments));
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
@@ -209,6 +218,7 @@ impl Engine {
             names: Names::default(),
             files,
             journals: Journals::none(),
+            spooled,
             feeds,
             framers,
             held: Held::default(),
@@ -221,6 +231,7 @@ impl Engine {
             unsettled: Vec::new(),
             groups: Groups::default(),
             slots_free_at: None,
+            starved: BTreeSet::new(),
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,
@@ -261,6 +272,7 @@ impl Engine {
         }
         if !self.stopping {
             self.read_the_held(now);
+            self.look_at_spool(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -293,6 +305,7 @@ impl Engine {
             Event::Created { stream, result } => self.note_created(stream, result, now),
             Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
             Event::Journal { reader, output } => self.journals.receive(reader, output),
+            Event::Spooled => self.spooled.has_changed(),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.journals.stop();
@@ -331,7 +344,8 @@ impl Engine {
         }
         self.forget_finished(now);
         self.tick_journals(now);
-        if let Err(error) = self.books.maintain(&self.files, &mut self.feeds, &self.journals) {
+        self.tick_spool(now);
+        if let Err(error) = self.books.maintain(&self.files, &self.spooled, &self.journals, &mut self.feeds) {
             self.warn_of_checkpoint(&error);
         } else {
             self.warnings.remove("checkpoint_unwritable");
@@ -356,6 +370,7 @@ impl Engine {
             || self.pool.memory() > 0
             || self.books.is_dirty()
             || self.journals.needs_tick()
+            || self.spooled.needs_ticks()
             || self.feeds.all().any(|feed| !feed.is_active())
     }
 

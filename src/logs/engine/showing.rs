@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Engine;
 use super::journal::SOURCE as JOURNAL;
 use super::reading::missing_names;
+use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::{Destination, Moment};
 use crate::logs::ledger::Account;
@@ -26,6 +27,7 @@ impl Engine {
             ledger,
             sources: self.show_sources(now),
             destinations: self.streams.all().map(Destination::snapshot).collect(),
+            spool: self.spooled.snapshot(),
             buffers_bytes: self.buffers() as u64,
             warnings: self.warnings.values().cloned().collect(),
         }
@@ -73,18 +75,19 @@ impl Engine {
     fn show_source(&self, name: &str, account: &Account, feed: Option<&Feed>, now: Moment) -> SourceSnapshot {
         let route = feed.and_then(|feed| self.streams.route(feed.id));
         let fault = feed.and_then(|feed| feed.fault.as_ref().or(self.journal_fault(feed.table))).cloned();
+        let (kind, path) = kind_of(name);
         let state = match feed {
+            None if kind == "socket" && self.is_open(path) => SourceState::Running,
             None => SourceState::Finished,
             Some(_) if fault.is_some() => SourceState::Failed,
             Some(_) => SourceState::Running,
         };
         let lag = feed.map_or(Duration::ZERO, |feed| lag_of(feed, now));
-        let (kind, name) = kind_of(name);
         let mut ledger = Ledger::default();
         account.add_to(&mut ledger);
         SourceSnapshot {
             kind: kind.to_owned(),
-            name: name.to_owned(),
+            name: path.to_owned(),
             state,
             log_group: route.map(|stream| stream.log_group.to_string()),
             log_stream: route.map(|stream| stream.log_stream.to_string()),
@@ -112,11 +115,6 @@ impl Engine {
     }
 }
 
-/// The kind of a source, and its name without what tells that.
-fn kind_of(name: &str) -> (&'static str, &str) {
-    name.strip_prefix(JOURNAL).map_or(("file", name), |name| ("journal", name))
-}
-
 /// For how long undelivered data has been standing there: of the journal's that is known from the last entry delivered.
 fn lag_of(feed: &Feed, now: Moment) -> Duration {
     let Some(since) = feed.behind_since else { return Duration::ZERO };
@@ -124,6 +122,13 @@ fn lag_of(feed: &Feed, now: Moment) -> Duration {
     let delivered = feed.tape().and_then(|tape| tape.delivered_at(&feed.coverage));
     let age = delivered.and_then(|at| Duration::try_from(now.wall.duration_since(at)).ok());
     age.map_or(waiting, |age| age.max(waiting))
+}
+
+/// The kind of a source, and its name without what tells that.
+fn kind_of(name: &str) -> (&'static str, &str) {
+    let kinds = [("socket", SOCKET), ("journal", JOURNAL)];
+    let known = kinds.into_iter().find_map(|(kind, prefix)| Some((kind, name.strip_prefix(prefix)?)));
+    known.unwrap_or(("file", name))
 }
 
 fn waiting_fault(names: &[String], now: Moment) -> Fault {

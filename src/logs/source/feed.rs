@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::tape::Tape;
+use super::segment::Segment;
 use super::tailed::{Look, Tailed};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{FileState, Record};
+use crate::logs::checkpoint::{FileState, Record, SegmentState};
 use crate::logs::coverage::Coverage;
 use crate::logs::settings::Table;
 
@@ -39,6 +40,8 @@ pub(crate) enum Origin {
     File(Tailed),
     /// Entries of the journal.
     Journal(Tape),
+    /// A segment of the spool.
+    Segment(Segment),
 }
 
 /// One sequence of bytes that is read.
@@ -57,7 +60,7 @@ pub(crate) struct Feed {
     /// How far it goes, as of the last look.
     pub(crate) size: u64,
     /// Up to where complete records were read: behind it stands at most a partial one.
-    pub(super) read_to_end_at: Option<u64>,
+    pub(crate) read_to_end_at: Option<u64>,
     /// Since when undelivered data stands there, by the boot-time clock.
     pub(crate) behind_since: Option<Duration>,
     /// Why it can't be read, if so.
@@ -70,6 +73,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => Some(file),
             Origin::Journal(_) => None,
+            Origin::Segment(_) => None,
         }
     }
 
@@ -77,14 +81,14 @@ impl Feed {
     pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
         match &mut self.origin {
             Origin::File(file) => Some(file),
-            Origin::Journal(_) => None,
+            Origin::Journal(_) | Origin::Segment(_) => None,
         }
     }
 
     /// The entries of the journal in memory, if it is of the journal.
     pub(crate) fn tape(&self) -> Option<&Tape> {
         match &self.origin {
-            Origin::File(_) => None,
+            Origin::File(_) | Origin::Segment(_) => None,
             Origin::Journal(tape) => Some(tape),
         }
     }
@@ -92,9 +96,30 @@ impl Feed {
     /// The same, and what of it is done.
     pub(crate) fn tape_mut(&mut self) -> Option<(&mut Tape, &mut Coverage)> {
         match &mut self.origin {
-            Origin::File(_) => None,
+            Origin::File(_) | Origin::Segment(_) => None,
             Origin::Journal(tape) => Some((tape, &mut self.coverage)),
         }
+    }
+
+    /// The segment of the spool, if it is one.
+    pub(crate) fn segment(&self) -> Option<&Segment> {
+        match &self.origin {
+            Origin::Segment(segment) => Some(segment),
+            Origin::File(_) | Origin::Journal(_) => None,
+        }
+    }
+
+    /// The segment of the spool, if it is one.
+    pub(crate) fn segment_mut(&mut self) -> Option<&mut Segment> {
+        match &mut self.origin {
+            Origin::Segment(segment) => Some(segment),
+            Origin::File(_) | Origin::Journal(_) => None,
+        }
+    }
+
+    /// The stream that its sender named instead of the table's.
+    pub(crate) fn named_stream(&self) -> Option<&str> {
+        self.segment()?.key.named_stream.as_deref()
     }
 
     /// Its bytes.
@@ -102,6 +127,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => &file.file,
             Origin::Journal(tape) => tape,
+            Origin::Segment(segment) => segment,
         }
     }
 
@@ -110,6 +136,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.path.display().to_string(),
             Origin::Journal(_) => "the journal".to_owned(),
+            Origin::Segment(segment) => format!("{} (segment {} of the spool)", segment.key.source, segment.number),
         }
     }
 
@@ -121,6 +148,7 @@ impl Feed {
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
             Origin::Journal(tape) => tape.unit_name.iter().map(|unit| ("unit", unit.clone())).collect(),
+            Origin::Segment(_) => Vec::new(),
         }
     }
 
@@ -129,9 +157,13 @@ impl Feed {
     /// # Errors
     /// When the system does not tell.
     pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
-        match &self.origin {
+        match &mut self.origin {
             Origin::File(_) => self.look_at_file(now),
             Origin::Journal(tape) => Ok(if tape.wants_reading() { Look::Unread } else { Look::AtEnd }),
+            Origin::Segment(segment) => {
+                self.size = segment.look(now);
+                Ok(if self.read_to_end_at == Some(self.size) { Look::AtEnd } else { Look::Unread })
+            }
         }
     }
 
@@ -150,6 +182,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.is_complete(now),
             Origin::Journal(_) => false,
+            Origin::Segment(segment) => segment.sealed,
         }
     }
 
@@ -158,6 +191,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
             Origin::Journal(_) => true,
+            Origin::Segment(_) => true,
         }
     }
 
@@ -166,6 +200,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.is_active(),
             Origin::Journal(_) => true,
+            Origin::Segment(_) => true,
         }
     }
 
@@ -188,6 +223,11 @@ impl Feed {
                 }))
             }
             Origin::Journal(_) => None,
+            Origin::Segment(segment) => Some(Record::Segment(SegmentState {
+                id: self.id,
+                number: segment.number,
+                coverage: self.coverage.clone(),
+            })),
         }
     }
 

@@ -7,5 +7,7 @@ pub(crate) mod identity;
 pub(crate) mod journal;
 pub(crate) mod open;
 pub(crate) mod read;
+pub(crate) mod segment;
+pub(crate) mod socket;
 pub(crate) mod tailed;
 pub(crate) mod watch;

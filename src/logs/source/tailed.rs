@@ -134,6 +134,7 @@ impl Feed {
             if !file.fingerprint.content_stands(&file.file, size)? {
                 return Ok(Look::CutOff);
             }
+            file.fingerprint = file.fingerprint.grown(&file.file, size)?;
             if let Life::Leaving { quiet_since } = &mut file.life {
                 *quiet_since = now;
             }
