@@ -112,11 +112,11 @@ def test_after_a_kill_it_goes_on_and_its_children_are_gone(journal: Machine, age
 
 
 def test_a_denied_unit_holds_up_no_other(journal: Machine, emulator: Emulator) -> None:
-    emulator.fault("logs:PutLogEvents", "access_denied", resource="journal/app3.service")
+    emulator.fault("logs:PutLogEvents", {"deny": {}}, stream="journal/app3.service")
     journal.run("systemd-run", "--quiet", "--wait", "--unit=app3", "sh", "-c", "seq -f 'x%06.0f' 1 20000")
     journal.run("systemd-run", "--quiet", "--wait", "--unit=app4", "echo", "not held up")
     until(lambda: "not held up" in said(emulator, "app4.service"), "the other unit")
-    emulator.repair()
+    emulator.heal()
     until(lambda: len([line for line in said(emulator, "app3.service") if line.startswith("x")]) >= 20_000,
           "all of the denied unit", 120)
 
