@@ -103,6 +103,7 @@ impl Engine {
     }
 
     /// Whether the table asks for an entry, which is not ours; if so, for which unit's sake.
+    #[expect(clippy::option_option, reason = "asked for or not, and then about a unit or not")]
     fn chosen<'a>(&self, table: usize, entry: &'a Entry) -> Option<Option<&'a str>> {
         if self.journals.own.wrote(entry) {
             return None;

@@ -153,13 +153,11 @@ impl Engine {
         if let Some(found) = found.filter(|found| cursor.entries_until(found) != Some(0)) {
             self.note_gap(index, feed, cursor, found, now);
         }
-        match feed {
-            Some(id) => self.start(index, Purpose::Help(id)),
-            None => {
-                self.journals.tables[index].check = false;
-                self.start(index, Purpose::All);
-            }
+        if let Some(id) = feed {
+            return self.start(index, Purpose::Help(id));
         }
+        self.journals.tables[index].check = false;
+        self.start(index, Purpose::All);
     }
 
     /// Everything up to now was read.
@@ -211,8 +209,8 @@ impl Engine {
     /// of them the table asked for is known only where it asks for all.
     fn note_gap(&mut self, index: usize, feed: Option<FileId>, last: Cursor, next: Cursor, now: Moment) {
         let table = &self.journals.tables[index];
-        let lost = last.entries_until(&next);
-        let exact = lost.filter(|_| table.takes_all && !table.per_unit);
+        let missing = last.entries_until(&next);
+        let exact = missing.filter(|_| table.takes_all && !table.per_unit);
         let feeds: Vec<FileId> = match feed {
             Some(id) => vec![id],
             None => {
@@ -220,7 +218,7 @@ impl Engine {
                 ids.filter(|id| self.supply(*id) == Some(Supply::Live)).collect()
             }
         };
-        let text = gap_text(last, next, lost, exact.is_some());
+        let text = gap_text(last, next, missing, exact.is_some());
         tracing::warn!(journal = table.name, "{text}");
         let mut record = Vec::new();
         recorded::encode(&mut record, Some(now.wall), format!("[imds-agent: {text}]").as_bytes());
@@ -270,18 +268,18 @@ fn hint(reason: &str) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn gap_text(last: Cursor, next: Cursor, lost: Option<u64>, exact: bool) -> String {
+fn gap_text(last: Cursor, next: Cursor, missing: Option<u64>, exact: bool) -> String {
     let time = |cursor: Cursor| {
         let micros = i64::try_from(cursor.realtime).unwrap_or(i64::MAX);
         jiff::Timestamp::from_microsecond(micros).map_or_else(|_| "?".to_owned(), |time| format!("{time:.0}"))
     };
     let (from, to) = (time(last), time(next));
-    match lost {
-        Some(lost) if exact => {
-            format!("gap: {lost} journal entries were removed before they were read, between {from} and {to}")
+    match missing {
+        Some(missing) if exact => {
+            format!("gap: {missing} journal entries were removed before they were read, between {from} and {to}")
         }
-        Some(lost) => format!(
-            "gap: {lost} journal entries, of which some may belong here, were removed before they were read, between {from} and {to}"
+        Some(missing) => format!(
+            "gap: {missing} journal entries, of which some may belong here, were removed before they were read, between {from} and {to}"
         ),
         None => format!("gap: journal entries between {from} and {to} were removed before they were read"),
     }

@@ -46,6 +46,7 @@ impl Begin {
 
 /// See the module.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Table {
     /// Its id in the checkpoint.
     pub(super) id: FileId,
