@@ -193,9 +193,11 @@ fn the_sample_is_right_with_every_setting_switched_on() {
     let config = parse(&on.join("\n")).unwrap();
     assert_eq!(config.imds, crate::imds::Settings { endpoint: config.imds.endpoint.clone(), ..Default::default() });
     assert_eq!(config.credentials, crate::credentials::Settings::default());
-    let (files, sockets) = (config.logs.files.clone(), config.logs.sockets.clone());
-    assert_eq!((config.region, files.len(), sockets.len(), config.variables.len()), (None, 1, 1, 1));
-    assert_eq!(config.logs, crate::logs::Settings { files, sockets, ..Default::default() });
+    let (files, journals) = (config.logs.files.clone(), config.logs.journals.clone());
+    let sockets = config.logs.sockets.clone();
+    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 1));
+    assert_eq!(config.variables.len(), 1);
+    assert_eq!(config.logs, crate::logs::Settings { files, journals, sockets, ..Default::default() });
 }
 
 #[test]

@@ -74,6 +74,6 @@ impl Feeds {
 
     /// What the checkpoint is to hold of them.
     pub(super) fn states(&mut self) -> Vec<Record> {
-        self.all.values_mut().map(Feed::state).collect()
+        self.all.values_mut().filter_map(Feed::state).collect()
     }
 }

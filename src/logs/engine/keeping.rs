@@ -104,7 +104,7 @@ impl Engine {
         for id in grown {
             self.files.grown.remove(&id);
             let feed = self.feeds.get_mut(id).filter(|feed| feed.coverage.missing(feed.size) > 0);
-            states.extend(feed.map(|feed| (feed.source.clone(), feed.state())));
+            states.extend(feed.and_then(|feed| Some((feed.source.clone(), feed.state()?))));
         }
         if !states.is_empty()
             && let Err(error) = self.books.write(states)

@@ -129,6 +129,7 @@ impl Engine {
         self.streams.begin_anew();
         self.unsettled.clear();
         self.set_spool_aside(owner)?;
+        self.open_journals(BTreeMap::new(), true);
         self.survey(now);
         Ok(())
     }
@@ -176,7 +177,7 @@ impl Engine {
             Compression::None => 0,
             Compression::Gzip => self.streams.flying_memory() / LEAST_GAIN,
         };
-        self.streams.memory() + self.pool.memory() + packed
+        self.streams.memory() + self.pool.memory() + self.journals_memory() + packed
     }
 
     fn free_memory(&self) -> usize {
@@ -226,6 +227,9 @@ impl Engine {
             return self.read_letters(index, id, limit, now);
         }
         let mut total = 0;
+        if self.feeds.get_mut(id).and_then(Feed::tape_mut).is_some_and(|(tape, _)| tape.is_asked_in_vain()) {
+            return (0, Turn::Read);
+        }
         loop {
             let Some(feed) = self.feeds.get(id) else { return (total, Turn::Read) };
             let (from, until) = feed.coverage.next();
@@ -326,6 +330,7 @@ impl Engine {
         feed.fault = None;
         let source = feed.source.clone();
         self.books.budgets.spend(feed.table, sent);
+        self.relieve_tape(id);
         self.books.account(&source).read(read);
         self.streams.get_mut(index).destination.account.read(read);
         taken

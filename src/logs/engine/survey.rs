@@ -86,7 +86,7 @@ impl Engine {
     pub(super) fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
         let mut states = Vec::with_capacity(adopted.len());
         for &id in adopted {
-            states.extend(self.feeds.get_mut(id).map(|feed| (feed.source.clone(), feed.state())));
+            states.extend(self.feeds.get_mut(id).and_then(|feed| Some((feed.source.clone(), feed.state()?))));
         }
         if !states.is_empty()
             && let Err(error) = self.books.write(states)

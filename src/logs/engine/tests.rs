@@ -78,7 +78,7 @@ impl Bench {
                         self.created.push(stream);
                         events.push(Event::Created { stream, result: Ok(Created::default()) });
                     }
-                    Action::CheckGroup { .. } | Action::Sync(_) => {}
+                    Action::CheckGroup { .. } | Action::Journal(_) | Action::Sync(_) => {}
                 }
             }
             if events.is_empty() && step.wake_at > self.now.boot {
@@ -111,7 +111,7 @@ impl Bench {
                         self.puts.push_back((stream, ticket, messages(&body)));
                     }
                 }
-                Action::CheckGroup { .. } | Action::Sync(_) => {}
+                Action::CheckGroup { .. } | Action::Journal(_) | Action::Sync(_) => {}
             }
         }
     }
