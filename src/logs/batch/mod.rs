@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::framing::{Piece, Record};
 use super::ledger::{Count, Reason};
 pub(crate) use pool::Pool;
-pub(crate) use sealed::{Sealed, Share};
+pub(crate) use sealed::Sealed;
 
 /// What AWS adds to each event's bytes when it counts a batch (CloudWatch Logs API reference, `PutLogEvents`).
 const EVENT_OVERHEAD: usize = 26;
@@ -170,8 +170,14 @@ impl Batch {
         if self.segments.last().is_some_and(|last| last.file == file && last.end == start) {
             return;
         }
+        self.drop_empty_segment();
         let segment = Segment { file, start, end: start, start_parts: parts, end_parts: parts, ..Segment::default() };
         self.segments.push(segment);
+    }
+
+    /// A run of which nothing was read ends: another batch may begin its own run at the same place.
+    fn drop_empty_segment(&mut self) {
+        self.segments.pop_if(|last| last.start == last.end && last.entries == 0);
     }
 
     /// Adds a record to the run begun last; `at` is the time of reading. `false`, and nothing added, when the batch has
@@ -321,6 +327,7 @@ impl Batch {
 
     /// Closes the body: nothing is added any more.
     pub(crate) fn seal(mut self, log_group: &str, log_stream: &str) -> Sealed {
+        self.drop_empty_segment();
         let order = if self.unordered { self.put_in_order() } else { Vec::new() };
         let tail = self.body.len();
         self.body.extend_from_slice(b"],\"logGroupName\":\"");

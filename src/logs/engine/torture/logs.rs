@@ -38,6 +38,8 @@ struct Content {
     /// A line whose end is not written yet.
     partial: String,
     fate: Fate,
+    /// What the agent follows under this inode from before a truncation.
+    before: Option<FileId>,
     /// When it left its place, by the boot-time clock.
     left_at: Option<Duration>,
     /// Whether the checkpoint has had it since.
@@ -117,6 +119,7 @@ impl Logs {
             writer,
             partial,
             fate,
+            before: None,
             left_at: None,
             enlisted: false,
             excused: false,
@@ -237,6 +240,7 @@ impl Logs {
             self.excuse(content);
         }
         let fresh = self.add_content(writer);
+        self.contents[fresh].before = id;
         self.active[log] = Some(fresh);
         if let Some(engine) = engine {
             self.note(engine, true);
@@ -258,7 +262,7 @@ impl Logs {
     /// After each step: what the agent knows now, and what it gave back that is nowhere any more.
     pub(super) fn note(&mut self, engine: &Engine, checkpoint_stands: bool) {
         for content in &mut self.contents {
-            let seen = || tailed(engine, content.inode).is_some();
+            let seen = || tailed(engine, content.inode).is_some_and(|id| content.before != Some(id));
             content.enlisted |= checkpoint_stands && content.fate == Fate::Named && seen();
         }
         for line in &mut self.lines {

@@ -245,6 +245,7 @@ impl<'a> Torture<'a> {
         for action in step.actions.drain(..) {
             match action {
                 Action::Put { stream, ticket, log_stream, body, .. } => {
+                    self.tell(|| format!("put {ticket} to {log_stream} in life {}", self.life));
                     self.cloud.receive(stream, ticket, log_stream, &body);
                 }
                 Action::Create { stream, .. } => self.creating.push(stream),
@@ -293,6 +294,7 @@ impl<'a> Torture<'a> {
             self.step(vec![Event::Created { stream, result }]);
         } else if let Some(put) = self.cloud.take(&mut self.random) {
             let result = self.cloud.answer(&put, self.life, &mut self.random);
+            self.tell(|| format!("answer {} {:?}", put.ticket, result.as_ref().map_err(|failure| failure.kind)));
             self.step(vec![Event::Answer { stream: put.stream, ticket: put.ticket, result }]);
         }
     }

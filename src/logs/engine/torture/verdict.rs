@@ -32,6 +32,16 @@ impl Torture<'_> {
         let strange: Vec<_> = settled.difference(&written).collect();
         assert!(strange.is_empty(), "nobody wrote {strange:.200?}");
         let again = self.cloud.stored.len() - delivered.len();
+        if again > self.allowed_again() {
+            let mut seen = std::collections::BTreeMap::new();
+            for (i, st) in self.cloud.stored.iter().enumerate() {
+                if let Some((j, l)) = seen.insert(st.text.as_str(), (i, st.life)) {
+                    self.tell(|| {
+                        format!("again {:.20} {} life {l} at {j}, then life {} at {i}", st.text, st.log_stream, st.life)
+                    });
+                }
+            }
+        }
         assert!(again <= self.allowed_again(), "{again} arrived again, {} may", self.allowed_again());
         self.judge_ledger(snapshot, settled.len() as u64);
         self.judge_order();
@@ -41,7 +51,7 @@ impl Torture<'_> {
         let events = &snapshot.ledger.events;
         let empty = events.dropped.get("empty").copied().unwrap_or(0);
         let gaps = events.dropped.get("gap").copied().unwrap_or(0);
-        assert_eq!((events.pending, gaps), (0, 0), "all is settled: {events:?}");
+        assert_eq!((events.pending, gaps), (0, 0), "all is settled: {:#?}", snapshot.sources);
         let counted = events.read - empty;
         if self.logs.destroyed {
             assert!(counted <= settled, "the ledger has {counted} records, and only {settled} were settled");
