@@ -14,3 +14,4 @@ mod reload;
 mod secrets;
 mod shipping;
 mod start;
+mod torture;

@@ -92,7 +92,8 @@ pub(crate) struct Checkpoint {
     file: File,
     length: u64,
     compacted_length: u64,
-    /// Whether the last write broke off, so that the next has to begin on a line of its own.
+    /// Whether a write broke off: nothing more is written until all is written anew. An account is shared by files, so
+    /// one without the position that was lost would be counted twice.
     broken: bool,
     dirty: bool,
 }
@@ -139,17 +140,18 @@ impl Checkpoint {
     /// Appends `records` in one write and as one line.
     ///
     /// # Errors
-    /// When the disk is full, say; what was written of them is passed over when the file is read, and a later
-    /// [`Checkpoint::compact`] repairs it.
+    /// When the disk is full, say; what was written of them is passed over when the file is read, and nothing more is
+    /// written before [`Checkpoint::compact`] writes all.
     pub(crate) fn append(&mut self, records: &[Record]) -> io::Result<()> {
-        let mut lines = Vec::with_capacity(256 * records.len() + 1);
         if self.broken {
-            lines.push(b'\n');
+            return Ok(());
         }
+        let mut lines = Vec::with_capacity(256 * records.len());
         record::write(&mut lines, records);
-        self.broken = true;
-        disk::write(&mut self.file, &lines)?;
-        self.broken = false;
+        if let Err(error) = disk::write(&mut self.file, &lines) {
+            self.broken = true;
+            return Err(error);
+        }
         self.dirty = true;
         self.length += lines.len() as u64;
         Ok(())
