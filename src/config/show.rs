@@ -151,5 +151,9 @@ fn toml_value(value: &Value) -> String {
             map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value))).collect();
         return format!("{{ {} }}", pairs.join(", "));
     }
+    if let Value::Array(values) = value {
+        let values: Vec<String> = values.iter().map(toml_value).collect();
+        return format!("[{}]", values.join(", "));
+    }
     value.to_string().replace('\u{7f}', "\\u007f")
 }

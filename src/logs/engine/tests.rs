@@ -508,3 +508,6 @@ fn stopping_sends_what_was_read_and_reads_no_more() {
     assert!(bench.engine.step(vec![answer], bench.now).drained);
     assert_eq!(bench.snapshot().ledger.events.delivered, 1);
 }
+
+#[path = "framing_tests.rs"]
+mod framing_tests;
