@@ -16,8 +16,9 @@
 //! * [`telemetry`]: what the daemon says of itself, to the journal or to stderr.
 //! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.
 //!
-//! The leaves import nothing of ours: [`aws`] (how every SDK client is built), [`backoff`], [`clock`], [`fault`] (how
-//! a failure is reported), [`heartbeat`] (proof of progress for the watchdog), [`template`] (`{instance_id}` and its kind).
+//! The leaves import nothing of ours: [`aws`] (how every SDK client is built), [`backoff`], [`caller`] (who is at the
+//! other end of a socket), [`clock`], [`door`] (how a unix socket comes to be open), [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the
+//! watchdog), [`template`] (`{instance_id}` and its kind).
 //!
 //! Two more rules: `logs` never imports `credentials` (the agent hands it an SDK configuration that carries a
 //! provider), and `emulator` is imported only by `cli` and by tests, so that one misreading of a protocol can't pass
@@ -26,10 +27,12 @@
 pub mod agent;
 pub mod aws;
 pub mod backoff;
+pub mod caller;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod door;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod fault;

@@ -30,13 +30,18 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same, with more keys for the source.
+    pub(crate) fn with(keys: &str) -> Self {
         let root = tempfile::Builder::new().prefix("figures-").tempdir().expect("a temporary directory");
         for directory in ["state", "run", "logs"] {
             std::fs::create_dir(root.path().join(directory)).expect("a directory in a temporary directory");
         }
         let config = format!(
             "[logs]\nlog_group = \"/figures\"\nlog_stream = \"{{file_name}}\"\n\n\
-             [[logs.file]]\ninclude = [\"{}/*.log\"]\nstart_at = \"beginning\"\n",
+             [[logs.file]]\ninclude = [\"{}/*.log\"]\nstart_at = \"beginning\"\n{keys}\n",
             root.path().join("logs").display()
         );
         std::fs::write(root.path().join("config.toml"), config).expect("a file in a temporary directory");
@@ -53,10 +58,15 @@ impl Host {
 
     /// Writes lines `first..first + count` to a log, all at once.
     pub(crate) fn write(&self, name: &str, first: usize, count: usize) {
+        self.write_long(name, first, count, LINE);
+    }
+
+    /// The same, with lines of `length` bytes.
+    pub(crate) fn write_long(&self, name: &str, first: usize, count: usize, length: usize) {
         let mut file =
             BufWriter::new(File::options().create(true).append(true).open(self.logs().join(name)).expect("a log"));
         for number in first..first + count {
-            file.write_all(&line(number)).expect("there is room for the logs");
+            file.write_all(&line(number, length)).expect("there is room for the logs");
         }
         file.flush().expect("there is room for the logs");
     }
@@ -88,11 +98,11 @@ impl Host {
 }
 
 /// A line that says which it is, with what real lines have in them: quotes that JSON escapes.
-pub(crate) fn line(number: usize) -> Vec<u8> {
+fn line(number: usize, length: usize) -> Vec<u8> {
     let mut line =
         format!("line {number:08} 2026-11-22T12:00:00.000Z INFO http \"GET /orders/{number} HTTP/1.1\" 200 ")
             .into_bytes();
-    line.resize(LINE - 1, b'x');
+    line.resize(length - 1, b'x');
     line.push(b'\n');
     line
 }

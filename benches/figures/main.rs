@@ -17,16 +17,24 @@ use table::Row;
 /// A row's name and what measures it; some measure several lines of the table.
 type Measure = (&'static str, fn() -> Vec<Row>);
 
-const ROWS: [Measure; 8] = [
+const ROWS: [Measure; 13] = [
     ("size", rows::start::size),
     ("start", rows::start::start),
     ("shipping", rows::shipping::one_file),
     ("files", rows::shipping::a_thousand_files),
     ("slow-puts", rows::shipping::slow_puts),
+    ("catch-up", rows::growth::backlog),
+    ("growth-files", rows::growth::files),
+    ("growth-lines", rows::growth::lengths),
+    ("growth-work", rows::growth::work),
     ("sigkill", rows::sigkill::sigkill),
     ("latency", rows::idle::latency),
     ("idle", rows::idle::idle),
+    ("idle-files", rows::idle::idle_with_many_files),
 ];
+
+/// Measured only when asked for by name: it takes 10 GB of disk.
+const LARGE: Measure = ("catch-up-10-gb", rows::growth::large_backlog);
 
 fn main() {
     // `cargo bench` adds `--bench`.
@@ -36,14 +44,14 @@ fn main() {
     {
         sink::serve(delay.parse().expect("a delay in milliseconds"));
     }
-    if let Some(unknown) = wanted.iter().find(|name| !ROWS.iter().any(|(known, _)| known == name)) {
-        let known: Vec<_> = ROWS.iter().map(|(name, _)| *name).collect();
+    let known: Vec<&str> = ROWS.iter().chain([&LARGE]).map(|(name, _)| *name).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
         println!("no row is called {unknown}; there are: {}", known.join(" "));
         std::process::exit(2);
     }
     table::print_head();
-    for (name, measure) in ROWS {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+    for (name, measure) in ROWS.into_iter().chain([LARGE]) {
+        if (wanted.is_empty() && name != LARGE.0) || wanted.iter().any(|wanted| wanted == name) {
             measure().iter().for_each(table::print);
         }
     }

@@ -1,8 +1,10 @@
 //! How a figure is printed: what, how much, the goal, and what others need. Not how it is measured.
 
+use std::borrow::Cow;
+
 /// One figure.
 pub(crate) struct Row {
-    pub(crate) what: &'static str,
+    pub(crate) what: Cow<'static, str>,
     /// The figure with its unit, and what it was made of.
     pub(crate) measured: String,
     pub(crate) goal: &'static str,

@@ -13,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 use super::configured::{Configured, Standing};
 use super::doors::Inherited;
 use super::instance_lock::InstanceLock;
+use super::log_doors::LogDoors;
 use super::overview::{Overview, Started};
 use super::rooms::{Ground, Rooms};
-use super::shutdown::{DEADLINE, DRAIN, READERS_DEADLINE};
+use super::shutdown::{DEADLINE, DRAIN, READERS_DEADLINE, RECEIVERS_DEADLINE};
 use super::supervisor::{STUCK_AFTER, Supervisor};
 use super::{Directories, Environment, Error};
 use crate::clock::Clock;
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
+use crate::logs::Receiver;
 use crate::status::{Report, SOCKET_NAME, StatusServer, headline};
 
 /// How long the tasks of identity and credentials may take to end at a reload: they only wait, for a signal among others.
@@ -32,6 +34,8 @@ pub struct Daemon {
     /// Where the configuration is looked for at a reload.
     pub(super) config_path: Option<PathBuf>,
     pub(super) stop: CancellationToken,
+    pub(super) log_doors: LogDoors,
+    receivers: Supervisor,
     readers: Supervisor,
     base: Supervisor,
     doors: Supervisor,
@@ -57,13 +61,18 @@ impl Daemon {
         let lock = InstanceLock::take(&directories.state)?;
         let clock = Clock::system();
         let started = Started::now(&clock);
-        let ground = Ground { environment, clock, state_dir: directories.state.clone() };
+        let limit = configured.loaded.config.logs.spool_limit;
+        let receiver = Receiver::open(&directories.state, &directories.runtime, limit, clock.clone());
+        let receiver = receiver.map_err(|source| Error::Spool { path: directories.state.clone(), source })?;
+        let ground = Ground { environment, clock, state_dir: directories.state.clone(), receiver };
         let rooms = Rooms::furnish(configured.loaded.config.clone(), None, &ground)?;
         let mut standing = Standing::of(&configured, ground.clock.now());
         configured.keep(&ground.state_dir, &mut standing);
         let overview = Arc::new(Overview::new(started, ground.clock.clone(), rooms, standing));
-        let status = open_doors(directories, &overview, &ground.environment, inherited).await?;
+        let (status, log_doors) = open_doors(directories, &overview, &ground, inherited).await?;
         let mut daemon = Self {
+            log_doors,
+            receivers: Supervisor::new(overview.board.clone(), stop.child_token()),
             readers: Supervisor::new(overview.board.clone(), stop.child_token()),
             // Not children of `stop`: credentials stay fresh and the doors open until the readers have drained.
             base: Supervisor::new(overview.board.clone(), CancellationToken::new()),
@@ -75,6 +84,7 @@ impl Daemon {
             _lock: lock,
         };
         daemon.keep_doors(status);
+        daemon.keep_receivers();
         daemon.keep_base();
         daemon.keep_readers();
         daemon.ground.environment.notifier.ready();
@@ -106,9 +116,11 @@ impl Daemon {
         self.stop.cancelled().await;
         let begun = Instant::now();
         self.ground.environment.notifier.stopping();
-        let mut cut_off = self.readers.finish(begun + READERS_DEADLINE).await;
+        let mut cut_off = self.receivers.finish(begun + RECEIVERS_DEADLINE).await;
+        cut_off.extend(self.readers.finish(begun + READERS_DEADLINE).await);
         cut_off.extend(self.base.finish(begun + DEADLINE).await);
         cut_off.extend(self.doors.finish(begun + DEADLINE).await);
+        self.log_doors.close();
         if !cut_off.is_empty() {
             tracing::warn!(tasks = cut_off.join(","), "the deadline cut tasks off");
         }
@@ -130,6 +142,20 @@ impl Daemon {
                 let status = || headline(&overview.report());
                 notifier.run(stuck, || overview.revision(), status, stop, heartbeat).await;
             }
+        });
+    }
+
+    /// What receives outlives every configuration, too, and what writes down what was received outlives that.
+    fn keep_receivers(&mut self) {
+        let receiver = self.ground.receiver.clone();
+        self.doors.keep("spool", move |stop, heartbeat| {
+            let receiver = receiver.clone();
+            async move { receiver.write(stop, heartbeat).await }
+        });
+        let receiver = self.ground.receiver.clone();
+        self.receivers.keep("sockets", move |stop, heartbeat| {
+            let receiver = receiver.clone();
+            async move { receiver.run(stop, heartbeat).await }
         });
     }
 
@@ -187,21 +213,27 @@ impl Daemon {
     }
 }
 
-/// The status socket: the one that was handed over, or a new one, which is handed on.
+/// The status socket and those that logs come in by: what was handed over, or new ones, which are handed on.
 async fn open_doors(
     directories: &Directories,
     overview: &Arc<Overview>,
-    environment: &Environment,
+    ground: &Ground,
     mut inherited: Inherited,
-) -> Result<StatusServer, Error> {
+) -> Result<(StatusServer, LogDoors), Error> {
+    let (rooms, notifier) = (overview.rooms(), &ground.environment.notifier);
     let handed_over = inherited.take(&directories.runtime.join(SOCKET_NAME));
+    let mut log_doors = LogDoors::new(directories.runtime.clone(), notifier.clone());
+    let fresh = log_doors.prepare(&rooms.config.logs, &mut inherited).await?;
     inherited.close_the_rest();
     let report = overview.clone();
     let mut status = StatusServer::open(&directories.runtime, handed_over, Arc::new(move || report.report())).await?;
-    if status.is_inherited() || environment.notifier.store(status.socket(), SOCKET_NAME) {
+    let doors = log_doors.adopt(fresh, &rooms.config.logs);
+    ground.receiver.configure(&rooms.config.logs, rooms.identity.names());
+    ground.receiver.serve(doors);
+    if status.is_inherited() || notifier.store(status.socket(), SOCKET_NAME) {
         status.leave_behind();
     }
-    Ok(status)
+    Ok((status, log_doors))
 }
 
 /// The SDK configuration once there is one; `None` at the stop.

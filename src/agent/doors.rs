@@ -2,7 +2,7 @@
 //! protocol of `sd_listen_fds`(3). They are recognised by their own address, whatever they are called. Not what is
 //! served at them, and not how new ones are handed on: that is `notify`'s.
 
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 
 use listenfd::ListenFd;
@@ -15,6 +15,7 @@ const MOST: usize = 64;
 #[derive(Debug, Default)]
 pub struct Inherited {
     listeners: Vec<UnixListener>,
+    datagrams: Vec<UnixDatagram>,
     strangers: usize,
 }
 
@@ -34,6 +35,8 @@ impl Inherited {
                 Ok(Some(listener)) if socket_acceptconn(&listener).unwrap_or(false) => {
                     inherited.listeners.push(listener);
                 }
+                // A socket of another kind fails here, and is left to be taken as what it is.
+                _ if let Ok(Some(socket)) = handed_over.take_unix_datagram(index) => inherited.datagrams.push(socket),
                 _ => {
                     inherited.strangers += 1;
                     close(&mut handed_over, index);
@@ -52,9 +55,18 @@ impl Inherited {
         Some(self.listeners.swap_remove(index))
     }
 
+    /// The one that receives datagrams at `path`.
+    pub(super) fn take_datagram(&mut self, path: &Path) -> Option<UnixDatagram> {
+        let at_path = |socket: &UnixDatagram| {
+            socket.local_addr().is_ok_and(|address| address.as_pathname().is_some_and(|own| own == path))
+        };
+        let index = self.datagrams.iter().position(at_path)?;
+        Some(self.datagrams.swap_remove(index))
+    }
+
     /// Nobody here knows the others.
     pub(super) fn close_the_rest(self) {
-        let count = self.listeners.len() + self.strangers;
+        let count = self.listeners.len() + self.datagrams.len() + self.strangers;
         if count > 0 {
             tracing::warn!(count, "sockets were handed over that are none of ours; they are closed");
         }
@@ -77,7 +89,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         let listeners = ["a.sock", "b.sock"].map(|name| UnixListener::bind(path(name)).unwrap()).into();
-        let mut inherited = Inherited { listeners, strangers: 0 };
+        let mut inherited = Inherited { listeners, ..Inherited::default() };
         assert!(inherited.take(&path("c.sock")).is_none());
         let taken = inherited.take(&path("b.sock")).unwrap();
         assert_eq!(taken.local_addr().unwrap().as_pathname(), Some(path("b.sock").as_path()));

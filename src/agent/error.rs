@@ -1,9 +1,10 @@
 //! Why the daemon does not start. Not what goes wrong later: that is in the report.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 
 use super::{DirectoryError, EnvironmentError, LockError};
-use crate::{imds, status};
+use crate::{door, imds};
 
 /// Why the daemon does not start.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +21,17 @@ pub enum Error {
     /// The state belongs to another daemon.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The status socket can't be opened.
+    /// A socket can't be opened.
     #[error(transparent)]
-    Status(#[from] status::ServerError),
+    Door(#[from] door::Error),
+    /// The spool can't be used.
+    #[error("the spool in the state directory {path} can't be used; let this user read and write all of it")]
+    Spool {
+        /// The state directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
 }
 
 impl Error {
@@ -31,9 +40,9 @@ impl Error {
     pub fn is_denial(&self) -> bool {
         let source = match self {
             Self::Directory(error) => Some(&error.source),
-            Self::Lock(LockError::Io { source, .. }) | Self::Status(status::ServerError::Io { source, .. }) => {
-                Some(source)
-            }
+            Self::Lock(LockError::Io { source, .. })
+            | Self::Door(door::Error::Io { source, .. })
+            | Self::Spool { source, .. } => Some(source),
             _ => None,
         };
         source.is_some_and(|source| source.kind() == ErrorKind::PermissionDenied)

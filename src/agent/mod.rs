@@ -9,6 +9,7 @@ mod environment;
 mod error;
 mod identity;
 mod instance_lock;
+mod log_doors;
 mod notify;
 mod overview;
 mod reload;

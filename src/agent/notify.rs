@@ -96,6 +96,11 @@ impl Notifier {
         sent.is_ok()
     }
 
+    /// FDSTOREREMOVE=1: systemd need not keep the sockets of that name any more.
+    pub(super) fn forget(&self, name: &str) {
+        self.send_text(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+    }
+
     /// STOPPING=1: the shutdown has begun.
     pub fn stopping(&self) {
         self.send(&NotifyState::Stopping);

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::Daemon;
 use super::configured::{Configured, Refusal, Standing};
+use super::doors::Inherited;
 use super::rooms::Rooms;
 use crate::config;
 use crate::fault::chain;
@@ -53,6 +54,10 @@ impl Daemon {
             Ok(rooms) => rooms,
             Err(error) => return self.refuse(Refusal::because(chain(&error))),
         };
+        let fresh = match self.log_doors.prepare(&rooms.config.logs, &mut Inherited::default()).await {
+            Ok(fresh) => fresh,
+            Err(error) => return self.refuse(Refusal::because(chain(&error))),
+        };
         let standing = self.accept(configured).await;
         let (same_identity, same_shipper) = (rooms.shares_identity(&before), rooms.shares_shipper(&before));
         let files = rooms.config.logs.files.len();
@@ -60,6 +65,9 @@ impl Daemon {
             self.end_readers().await;
             rooms.shipper.succeed(&before.shipper);
         }
+        let doors = self.log_doors.adopt(fresh, &rooms.config.logs);
+        self.ground.receiver.configure(&rooms.config.logs, rooms.identity.names());
+        self.ground.receiver.serve(doors);
         let mut news = rooms.shipper.news();
         self.overview.move_to(rooms, standing);
         if self.stop.is_cancelled() {

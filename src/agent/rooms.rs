@@ -13,13 +13,15 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::credentials::CredentialCache;
 use crate::imds::ImdsClient;
-use crate::logs::{LogShipper, Place, sink};
+use crate::logs::{LogShipper, Place, Receiver, sink};
 
 /// What no configuration changes.
 pub(super) struct Ground {
     pub(super) environment: Environment,
     pub(super) clock: Clock,
     pub(super) state_dir: PathBuf,
+    /// What sockets receive, whatever the configuration.
+    pub(super) receiver: Receiver,
 }
 
 /// The rooms, and what they were furnished from.
@@ -38,7 +40,7 @@ impl Rooms {
     /// # Errors
     /// When IMDS can't be asked as configured.
     pub(super) fn furnish(config: Config, before: Option<&Self>, ground: &Ground) -> Result<Self, Error> {
-        let Ground { environment, clock, state_dir } = ground;
+        let Ground { environment, clock, state_dir, receiver } = ground;
         let same_imds = before.filter(|before| before.config.imds == config.imds);
         let (imds, credentials) = if let Some(same) = same_imds {
             (same.imds.clone(), same.credentials.clone())
@@ -72,6 +74,7 @@ impl Rooms {
                 let sink = sink::CloudWatch::new(identity.sdk(), clock.clone(), rejected);
                 let place = Place { state_dir: state_dir.clone() };
                 LogShipper::new(config.logs.clone(), place, Arc::new(sink), identity.names(), clock.clone())
+                    .with(receiver)
             }
         };
         Ok(Self { config, imds, credentials, identity, shipper })
@@ -109,7 +112,9 @@ mod tests {
 
     fn ground() -> Ground {
         let environment = Environment { aws: aws::Environment::default(), ..Environment::default() };
-        Ground { environment, clock: Clock::system(), state_dir: PathBuf::from("/nonexistent") }
+        let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::system());
+        let receiver = Receiver::open(directory.path(), directory.path(), 1 << 20, clock.clone()).unwrap();
+        Ground { environment, clock, state_dir: PathBuf::from("/nonexistent"), receiver }
     }
 
     /// A configuration that asks nobody.

@@ -11,6 +11,9 @@ pub const DEADLINE: Duration = Duration::from_secs(10);
 /// What the one bounded drain gets of it: long enough for a request and its retry.
 pub const DRAIN: Duration = Duration::from_secs(7);
 
+/// When what sockets have received by then must be in the spool: it is local, and there is nothing to wait for.
+pub const RECEIVERS_DEADLINE: Duration = Duration::from_secs(2);
+
 /// When reading, drain and checkpoint must be over; the last second is for the doors.
 pub const READERS_DEADLINE: Duration = Duration::from_secs(9);
 
@@ -65,7 +68,7 @@ mod tests {
 
     #[test]
     fn the_phases_fit_into_the_deadline() {
-        assert!(DRAIN < READERS_DEADLINE && READERS_DEADLINE < DEADLINE);
+        assert!(RECEIVERS_DEADLINE < READERS_DEADLINE && DRAIN < READERS_DEADLINE && READERS_DEADLINE < DEADLINE);
     }
 
     #[test]

@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::units::{Size, Span};
 use super::{Config, Loaded, Origins, credentials, imds, logs, root};
-use crate::logs::FileSettings;
+use crate::logs::{FileSettings, SocketSettings, Target};
 
-/// Keys of `[[logs.file]]` that are taken from `[logs]` when they are not set.
+/// Keys of the tables of sources that are taken from `[logs]` when they are not set.
 const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
-/// The dotted name of the tables of files.
-const FILES: &str = "logs.file";
+/// The dotted names of the tables of sources.
+const SOURCES: [&str; 2] = ["logs.file", "logs.socket"];
 
 /// A configuration, its files, and where each setting comes from.
 #[derive(Clone, Debug)]
@@ -65,24 +65,26 @@ impl Effective {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut whole = Map::new();
-        let mut files = Vec::new();
+        let mut sources = SOURCES.map(|_| Vec::new());
         for section in sections(&self.loaded.config) {
             let rows: Map<String, Value> = section.rows.into_iter().collect();
             if section.path.is_empty() {
                 whole.extend(rows);
-            } else if section.path.starts_with(FILES) {
-                files.push(Value::Object(rows));
+            } else if let Some(kind) = kind_of(&section.path) {
+                sources[kind].push(Value::Object(rows));
             } else {
                 whole.insert(section.path, Value::Object(rows));
             }
         }
-        whole["logs"]["file"] = Value::Array(files);
+        for (name, tables) in SOURCES.into_iter().zip(sources) {
+            whole["logs"][name.trim_start_matches("logs.")] = Value::Array(tables);
+        }
         Value::Object(whole)
     }
 
     fn origin(&self, path: &str, key: &str) -> &str {
         let dotted = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        let inherited = (path.starts_with(FILES) && INHERITED.contains(&key)).then(|| format!("logs.{key}"));
+        let inherited = (kind_of(path).is_some() && INHERITED.contains(&key)).then(|| format!("logs.{key}"));
         let mut names = std::iter::once(dotted).chain(inherited);
         names.find_map(|name| self.origins.get(&name)).map_or("default", String::as_str)
     }
@@ -109,11 +111,19 @@ fn sections(config: &Config) -> Vec<Section> {
                 ("flush_interval", json!(Span(config.logs.flush_interval).to_string())),
                 ("compression", word(&logs::COMPRESSIONS, &config.logs.compression)),
                 ("memory_limit", json!(Size(config.logs.memory_limit).to_string())),
+                ("spool_limit", json!(Size(config.logs.spool_limit).to_string())),
             ],
         ),
     ];
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
+    sections.extend(config.logs.sockets.iter().enumerate().map(|(index, socket)| socket_section(index, socket)));
     sections
+}
+
+/// Which of [`SOURCES`] has the table at `path`.
+fn kind_of(path: &str) -> Option<usize> {
+    let (name, _index) = path.split_once('[')?;
+    SOURCES.iter().position(|kind| *kind == name)
 }
 
 fn section(path: &str, rows: Vec<(&str, Value)>) -> Section {
@@ -123,20 +133,39 @@ fn section(path: &str, rows: Vec<(&str, Value)>) -> Section {
 }
 
 fn file_section(index: usize, file: &FileSettings) -> Section {
-    let group = &file.target.group;
-    let rows = vec![
-        ("include", json!(file.include)),
-        ("exclude", json!(file.exclude)),
-        ("log_group", json!(file.target.log_group.text())),
-        ("log_stream", json!(file.target.log_stream.text())),
+    let mut rows = vec![("include", json!(file.include)), ("exclude", json!(file.exclude))];
+    rows.extend(target_rows(&file.target));
+    rows.push(("start_at", word(&logs::START_AT, &file.start_at)));
+    rows.extend(logs::rows_of_lines(&file.framing));
+    source_section(SOURCES[0], index, rows)
+}
+
+fn socket_section(index: usize, socket: &SocketSettings) -> Section {
+    let mut rows = vec![
+        ("path", json!(socket.path)),
+        ("type", word(&logs::KINDS, &socket.kind)),
+        ("syntax", word(&logs::SYNTAXES, &socket.syntax)),
+        ("allow", json!(socket.allow)),
+    ];
+    rows.extend(target_rows(&socket.target));
+    rows.extend(logs::rows_of(&socket.framing));
+    source_section(SOURCES[1], index, rows)
+}
+
+fn source_section(name: &str, index: usize, rows: Vec<(&str, Value)>) -> Section {
+    Section { header: format!("[[{name}]]"), ..section(&format!("{name}[{index}]"), rows) }
+}
+
+fn target_rows(target: &Target) -> [(&'static str, Value); 6] {
+    let group = &target.group;
+    [
+        ("log_group", json!(target.log_group.text())),
+        ("log_stream", json!(target.log_stream.text())),
         ("retention_in_days", json!(group.retention_in_days)),
         ("log_class", group.log_class.map_or(Value::Null, |class| word(&logs::LOG_CLASSES, &class))),
         ("kms_key_id", json!(group.kms_key_id)),
         ("tags", if group.tags.is_empty() { Value::Null } else { json!(group.tags) }),
-        ("start_at", word(&logs::START_AT, &file.start_at)),
-    ];
-    let rows = rows.into_iter().chain(logs::rows_of_lines(&file.framing)).collect();
-    Section { header: format!("[[{FILES}]]"), ..section(&format!("{FILES}[{index}]"), rows) }
+    ]
 }
 
 /// The word for one of a key's choices.
@@ -144,16 +173,15 @@ fn word<T: PartialEq>(choices: &[(&str, T)], choice: &T) -> Value {
     choices.iter().find(|(_, known)| known == choice).map_or(Value::Null, |(name, _)| json!(name))
 }
 
-/// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped.
+/// JSON's strings, numbers, booleans and lists are TOML's, but for DEL, which TOML wants escaped; a table is written
+/// inline.
 fn toml_value(value: &Value) -> String {
-    if let Value::Object(map) = value {
-        let pairs: Vec<String> =
-            map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value))).collect();
-        return format!("{{ {} }}", pairs.join(", "));
+    match value {
+        Value::Array(values) => format!("[{}]", values.iter().map(toml_value).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => {
+            let pairs = map.iter().map(|(key, value)| format!("{} = {}", toml_value(&json!(key)), toml_value(value)));
+            format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+        }
+        value => value.to_string().replace('\u{7f}', "\\u007f"),
     }
-    if let Value::Array(values) = value {
-        let values: Vec<String> = values.iter().map(toml_value).collect();
-        return format!("[{}]", values.join(", "));
-    }
-    value.to_string().replace('\u{7f}', "\\u007f")
 }

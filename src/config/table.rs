@@ -188,7 +188,7 @@ impl<'r> Reader<'r> {
     /// The `[[key]]` tables.
     pub(super) fn tables(&mut self, key: &'static str) -> Vec<Reader<'r>> {
         let path = self.dotted(key);
-        let header = format!("[[{path}]]");
+        let header = format!("[[{}]]", without_indices(&path));
         let expected = format!("a list of tables, each headed `{header}`");
         let Some(node) = self.take(key) else {
             return Vec::new();
@@ -234,6 +234,11 @@ impl<'r> Reader<'r> {
         self.report.add(Problem::new(node.place, message));
         None
     }
+}
+
+/// As a person writes it: `logs.socket.allow` for `logs.socket[0].allow`.
+fn without_indices(path: &str) -> String {
+    path.split('[').map(|part| part.split_once(']').map_or(part, |(_, rest)| rest)).collect()
 }
 
 /// Adds what was probably meant by `word`.

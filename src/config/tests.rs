@@ -10,10 +10,11 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::caller::Rule;
 use crate::credentials::SourceKind;
 use crate::imds::EndpointMode;
 use crate::logs::framing::{Budget, Format, Level, Sample};
-use crate::logs::{Compression, LogClass, StartAt};
+use crate::logs::{Compression, LogClass, SocketKind, StartAt, Syntax};
 
 /// A directory that holds a main file and drop-ins, by their names.
 struct House(TempDir);
@@ -87,6 +88,7 @@ tags = { team = "web", "cost center" = "a=b" }
 compression = "gzip"
 flush_interval = "250ms"
 memory_limit = "64MiB"
+spool_limit = "1GiB"
 [[logs.file]]
 include = ["/var/log/app/*.log", "/srv/{a,b}/**/x.log"]
 exclude = ["*.debug.log"]
@@ -99,6 +101,12 @@ retention_in_days = 3653
 start_at = "end"
 log_class = "STANDARD"
 tags = { team = "ops" }
+[[logs.socket]]
+path = "app.sock"
+type = "datagram"
+syntax = "rfc5424"
+allow = [{ user = "app" }, { group = "web", unit = "web.service" }]
+log_stream = "events"
 "#;
 
 /// Everything that can be said about records.
@@ -186,6 +194,42 @@ fn every_key_reaches_its_setting() {
     assert_eq!((group.tags["team"].as_str(), group.tags["cost center"].as_str()), ("web", "a=b"));
     assert_eq!((second.target.group.log_class, second.target.group.tags.len()), (Some(LogClass::Standard), 1));
     assert_eq!((second.target.group.retention_in_days, second.start_at), (Some(3653), StartAt::End));
+    assert_eq!(config.logs.spool_limit, 1 << 30);
+    let [socket] = config.logs.sockets.as_slice() else { panic!("one socket") };
+    assert_eq!((socket.path.as_str(), socket.kind, socket.syntax), ("app.sock", SocketKind::Datagram, Syntax::Rfc5424));
+    let rule = |user: Option<&str>, group: Option<&str>, unit: Option<&str>| Rule {
+        user: user.map(str::to_owned),
+        group: group.map(str::to_owned),
+        unit: unit.map(str::to_owned),
+    };
+    let rules = [rule(Some("app"), None, None), rule(None, Some("web"), Some("web.service"))];
+    assert_eq!(socket.allow.0, rules);
+    assert_eq!((socket.target.log_stream.text(), socket.target.group.retention_in_days), ("events", Some(14)));
+}
+
+#[test]
+fn a_socket_that_can_not_be_is_cited() {
+    let socket = |rest: &str| format!("[logs]\nlog_group = \"g\"\n[[logs.socket]]\n{rest}\n");
+    let assert_fault = |rest: &str, place: &str, part: &str| assert_only_fault(&socket(rest), place, part);
+    assert_fault("syntax = \"line\"", "3:1", "[[logs.socket]] has no `path`");
+    for path in ["../x", "/run/x", "a/b", "", ".x", "a b"] {
+        assert_fault(&format!("path = \"{path}\""), "4:8", "it is a name in the runtime directory");
+    }
+    assert_fault("path = \"status.sock\"", "4:8", "the agent has that itself");
+    assert_fault(&format!("path = \"{}\"", "x".repeat(65)), "4:8", "at most 64 characters");
+    assert_fault("path = \"a\"\nsyntax = \"syslog\"", "5:10", "expected \"line\" or \"rfc3164\" or \"rfc5424\"");
+    assert_fault("path = \"a\"\ntype = \"tcp\"", "5:8", "expected \"stream\" or \"datagram\"");
+    assert_fault("path = \"a\"\nallow = []", "3:1", "`allow` names nobody");
+    assert_fault("path = \"a\"\nallow = [{}]", "5:10", "names nobody");
+    assert_fault(
+        "path = \"a\"\nallow = [{ usr = \"x\", user = \"y\" }]",
+        "5:12",
+        "in [[logs.socket.allow]]; expected user, group, unit",
+    );
+    assert_fault("path = \"a\"\nallow = [{ unit = \"web\" }]", "5:19", "expected a service");
+    assert_fault("path = \"a\"\nallow = [{ user = \"a:b\" }]", "5:19", "expected a name or a number");
+    assert_fault("path = \"a\"\n[[logs.socket]]\npath = \"a\"", "6:8", "is the `path` of two sockets");
+    assert_fault("path = \"a\"\nlog_stream = \"{file_name}\"", "5:14", "has no {file_name}");
 }
 
 #[test]
@@ -207,8 +251,9 @@ fn the_sample_is_right_with_every_setting_switched_on() {
     let config = parse(&on.join("\n")).unwrap();
     assert_eq!(config.imds, crate::imds::Settings { endpoint: config.imds.endpoint.clone(), ..Default::default() });
     assert_eq!(config.credentials, crate::credentials::Settings::default());
-    assert_eq!(config.logs, crate::logs::Settings { files: config.logs.files.clone(), ..Default::default() });
-    assert_eq!((config.region, config.logs.files.len(), config.variables.len()), (None, 1, 1));
+    let (files, sockets) = (config.logs.files.clone(), config.logs.sockets.clone());
+    assert_eq!((config.region, files.len(), sockets.len(), config.variables.len()), (None, 1, 1, 1));
+    assert_eq!(config.logs, crate::logs::Settings { files, sockets, ..Default::default() });
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) enum Reason {
     Filtered,
     /// The day's budget was used up, and it was not of the sample.
     Budget,
+    /// It could not be kept until it is delivered: there was no room, and its sender did not wait.
+    SpoolFull,
     /// Cut off in the source before it was read.
     Gap,
 }
@@ -40,6 +42,7 @@ impl Reason {
             Self::Empty => "empty",
             Self::Filtered => "filtered",
             Self::Budget => "budget",
+            Self::SpoolFull => "spool_full",
             Self::Gap => "gap",
         }
     }

@@ -50,9 +50,9 @@ pub enum SourceState {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSnapshot {
-    /// `file`, for now.
+    /// `file` or `socket`.
     pub kind: String,
-    /// The file's path.
+    /// Its path.
     pub name: String,
     /// How it is doing.
     pub state: SourceState,
@@ -132,6 +132,15 @@ pub struct DestinationSnapshot {
     pub last_error: Option<Fault>,
 }
 
+/// How full the spool is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolSnapshot {
+    /// What it holds, in bytes.
+    pub bytes: u64,
+    /// What it may hold, in bytes.
+    pub limit_bytes: u64,
+}
+
 /// What `status` shows of the logs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -141,6 +150,9 @@ pub struct Snapshot {
     pub sources: Vec<SourceSnapshot>,
     /// Each destination.
     pub destinations: Vec<DestinationSnapshot>,
+    /// What sockets received and CloudWatch did not take yet.
+    #[serde(default)]
+    pub spool: SpoolSnapshot,
     /// Bytes in buffers.
     #[serde(default, skip_serializing)]
     pub buffers_bytes: u64,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::framing::{self, Form, Framer};
+use crate::caller::Rules;
 use crate::template::Template;
 
 /// What `PutRetentionPolicy` accepts, in days (CloudWatch Logs API reference).
@@ -93,6 +94,8 @@ pub struct Settings {
     pub compression: Compression,
     /// The ceiling of all buffers, in bytes.
     pub memory_limit: u64,
+    /// The most that the spool holds, in bytes.
+    pub spool_limit: u64,
     /// The `[[logs.file]]` tables.
     pub files: Vec<FileSettings>,
     /// The `[[logs.journal]]` tables.
@@ -163,6 +166,7 @@ impl Default for Settings {
             flush_interval: Duration::from_secs(5),
             compression: Compression::None,
             memory_limit: 16 << 20,
+            spool_limit: 512 << 20,
             files: Vec::new(),
             journals: Vec::new(),
             sockets: Vec::new(),
@@ -232,9 +236,41 @@ pub struct JournalSettings {
     pub framing: framing::Settings,
 }
 
+/// What is written to a socket, and how the messages in it are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Syntax {
+    /// Each line is an event.
+    #[default]
+    Line,
+    /// Syslog of the older kind: `<34>Oct 11 22:14:15 host tag: text`.
+    Rfc3164,
+    /// Syslog of the newer kind: `<34>1 2003-10-11T22:14:15.003Z host app procid msgid - text`.
+    Rfc5424,
+}
+
+/// What kind of socket it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocketKind {
+    /// Who connects is made to wait while there is no room.
+    #[default]
+    Stream,
+    /// Each datagram is one message, as at /dev/log; dropped and counted while there is no room.
+    Datagram,
+}
+
 /// One `[[logs.socket]]` table, its defaults from `[logs]` filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketSettings {
+    /// Its name in the runtime directory.
+    pub path: String,
+    /// What kind of socket it is.
+    pub kind: SocketKind,
+    /// What is written to it.
+    pub syntax: Syntax,
+    /// Who may write to it.
+    pub allow: Rules,
     /// Where what is written to it goes.
     pub target: Target,
     /// What becomes of it.

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -20,7 +20,7 @@ use super::engine::{Action, Engine, Event, OpenFiles, Quarantine, Step};
 use super::sink::Sink;
 use super::source::read::Suspect;
 use super::source::watch::{EVENT_BUFFER, RawChange};
-use super::{Settings, Snapshot};
+use super::{Receiver, Settings, Snapshot, Spool};
 use crate::clock::{Clock, boot_time, cpu_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 use crate::template::Names;
@@ -57,6 +57,8 @@ struct Inner {
     /// What was shown last, and when.
     shown: watch::Sender<(Snapshot, Duration)>,
     panics: Mutex<HashMap<(FileId, u64), u32>>,
+    /// What sockets receive, and where they are.
+    received: OnceLock<(Spool, PathBuf)>,
     /// What the last run had open, for the shipper after this one.
     left: Mutex<OpenFiles>,
 }
@@ -80,8 +82,16 @@ impl LogShipper {
             clock,
             shown,
             panics: Mutex::default(),
+            received: OnceLock::new(),
             left: Mutex::default(),
         }))
+    }
+
+    /// Ships what `receiver` receives, too. To be called before it runs.
+    #[must_use]
+    pub fn with(self, receiver: &Receiver) -> Self {
+        self.0.received.get_or_init(|| (receiver.spool(), receiver.directory()));
+        self
     }
 
     /// Takes over from `before`, which has ended: shows what that showed last, until its own first look, knows the
@@ -119,6 +129,7 @@ impl LogShipper {
         let inner = &self.0;
         let suspect = Arc::new(Suspect::default());
         let Some((engine, inotify)) = self.open(&suspect, &stop, &heartbeat).await else { return };
+        let received = inner.received.get().map(|(spool, _)| spool.news());
         let changes = inotify.and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BUFFER]).ok());
         let mut names = inner.names.clone();
         names.mark_changed();
@@ -127,6 +138,7 @@ impl LogShipper {
             engine: Some(engine),
             suspect,
             changes,
+            received,
             names,
             tasks: JoinSet::new(),
             background: JoinSet::new(),
@@ -147,12 +159,16 @@ impl LogShipper {
         let inner = &self.0;
         loop {
             let (settings, place, quarantine) = (inner.settings.clone(), inner.place.clone(), inner.quarantine());
+            let received = inner.received.get().cloned();
             let (suspect, left) = (suspect.clone(), std::mem::take(&mut *lock(&inner.left)));
             let opening = tokio::task::spawn_blocking(move || {
                 let inotify = Inotify::init().ok();
                 let engine = Engine::open(settings, &place.state_dir, inotify.as_ref(), suspect, quarantine);
                 engine.map(|mut engine| {
                     engine.inherit(left);
+                    if let Some((spool, directory)) = received {
+                        engine.attach_spool(spool, &directory);
+                    }
                     (engine, inotify)
                 })
             });
@@ -215,6 +231,8 @@ struct Run {
     engine: Option<Engine>,
     suspect: Arc<Suspect>,
     changes: Option<EventStream<Vec<u8>>>,
+    /// Told when there is more in the spool.
+    received: Option<watch::Receiver<()>>,
     names: watch::Receiver<Names>,
     /// Requests whose answers the engine waits for.
     tasks: JoinSet<Event>,
@@ -308,6 +326,10 @@ impl Run {
                 events.extend(event);
                 self.paced_until = boot_time() + PACE;
             }
+            () = more_received(&mut self.received, until_listening) => {
+                events.push(Event::Spooled);
+                self.paced_until = boot_time() + PACE;
+            }
             () = sleep(until_wake) => {}
         }
         while let Some(event) = self.tasks.try_join_next() {
@@ -356,6 +378,17 @@ impl Run {
 /// What is locked here is whole between any two statements, so that a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Returns when there is more in the spool, after a pause; never without a spool.
+async fn more_received(received: &mut Option<watch::Receiver<()>>, pause: Duration) {
+    let Some(received) = received else { return std::future::pending().await };
+    if !pause.is_zero() {
+        sleep(pause).await;
+    }
+    if received.changed().await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// What the kernel told, after a pause; for ever without inotify.

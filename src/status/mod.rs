@@ -3,14 +3,12 @@
 
 mod client;
 mod headline;
-mod listener;
 mod render;
 mod report;
 mod server;
 
 pub use client::{Error as ClientError, fetch};
 pub use headline::{Condition, count, headline, word};
-pub use listener::Error as ServerError;
 pub use render::{Style, duration, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
 pub use server::{Reporter, StatusServer};

@@ -12,13 +12,16 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::listener::{self, Error};
-use super::{Report, SOCKET_NAME};
+use super::{GROUP, Report, SOCKET_NAME};
+use crate::door::{self, Access, Error};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 
 /// Connections served side by side; more wait in the kernel's queue. Enough for a person, a monitor and a script each
 /// twice over, and a bound on what snapshots in memory can amount to.
 const CONNECTIONS: usize = 8;
+
+/// Who may connect: the owner and the group.
+const ACCESS: Access = Access { mode: 0o660, group: Some(GROUP) };
 
 /// How long a peer may take to read its snapshot. A healthy one needs milliseconds.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);
@@ -52,7 +55,7 @@ impl StatusServer {
         report: Reporter,
     ) -> Result<Self, Error> {
         let path = runtime_dir.join(SOCKET_NAME);
-        let (listener, is_inherited) = listener::open(&path, inherited).await?;
+        let (listener, is_inherited) = door::open(&path, inherited, ACCESS).await?;
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
         Ok(Self { listener: Arc::new(listener), path, report, connections, is_inherited, is_left_behind: false })
     }

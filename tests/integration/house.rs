@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 7] = [
     &["logs"],
     &["credentials"],
     &["imds"],
-    &["aws", "backoff", "clock", "fault", "heartbeat", "template"],
+    &["aws", "backoff", "caller", "clock", "door", "fault", "heartbeat", "template"],
 ];
 
 /// Rooms that stand beside the floors: who may import them.

@@ -1,5 +1,6 @@
-//! The rows of the table, by what they measure.
+//! What is measured: a file for each kind of figure. Not how it is printed.
 
+pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod shipping;
 pub(crate) mod sigkill;

@@ -1,5 +1,6 @@
 //! How much CPU, memory and time shipping takes. Not what arrives: the tests hold that; here it is only counted.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::daemon::{Host, LINE};
@@ -11,26 +12,27 @@ use crate::table::Row;
 const LINES: usize = 200_000_000 / LINE;
 
 /// What shipping once took.
-struct Cost {
-    cpu: Duration,
-    wall: Duration,
-    peak_mib: f64,
+pub(super) struct Cost {
+    pub(super) cpu: Duration,
+    pub(super) wall: Duration,
+    pub(super) peak_mib: f64,
     twice: u64,
 }
 
-fn ship(host: &Host, lines: usize, delay: Duration) -> Cost {
+/// Ships what `host` has, and waits for so many lines.
+pub(super) fn ship(host: &Host, lines: usize, delay: Duration) -> Cost {
     let sink = Sink::start(delay);
     let mut daemon = host.start(&sink);
     let wall = daemon.wait_until_shipped(&sink, lines as u64);
     Cost { cpu: cpu(daemon.pid()), wall, peak_mib: memory_mib(daemon.pid(), "VmHWM"), twice: sink.tally().twice() }
 }
 
-fn ratio(cost: &Cost, yardstick: Duration) -> f64 {
+pub(super) fn ratio(cost: &Cost, yardstick: Duration) -> f64 {
     cost.cpu.as_secs_f64() / yardstick.as_secs_f64()
 }
 
-fn cpu_row(
-    what: &'static str,
+pub(super) fn cpu_row(
+    what: impl Into<Cow<'static, str>>,
     cost: &Cost,
     yardstick: Duration,
     goal: &'static str,
@@ -40,11 +42,17 @@ fn cpu_row(
     let ratio = ratio(cost, yardstick);
     let (cpu, sha) = (cost.cpu.as_secs_f64(), yardstick.as_secs_f64());
     let measured = format!("{ratio:.2} x sha256 ({cpu:.2} s / {sha:.3} s), {} twice", cost.twice);
-    Row { what, measured, goal, met: ratio <= most && cost.twice == 0, others }
+    Row { what: what.into(), measured, goal, met: ratio <= most && cost.twice == 0, others }
 }
 
-fn memory_row(what: &'static str, cost: &Cost, goal: &'static str, most: f64, others: &'static str) -> Row {
-    Row { what, measured: format!("{:.1} MiB", cost.peak_mib), goal, met: cost.peak_mib <= most, others }
+pub(super) fn memory_row(
+    what: impl Into<Cow<'static, str>>,
+    cost: &Cost,
+    goal: &'static str,
+    most: f64,
+    others: &'static str,
+) -> Row {
+    Row { what: what.into(), measured: format!("{:.1} MiB", cost.peak_mib), goal, met: cost.peak_mib <= most, others }
 }
 
 /// One file of 200 MB.
@@ -90,7 +98,7 @@ pub(crate) fn slow_puts() -> Vec<Row> {
     let slow = ship(&host, LINES, Duration::from_millis(30)).wall.as_secs_f64();
     let ratio = slow / fast;
     vec![Row {
-        what: "the same at 30 ms a put: wall",
+        what: "the same at 30 ms a put: wall".into(),
         measured: format!("{ratio:.2} x ({slow:.2} s / {fast:.2} s)"),
         goal: "<= 2 x at 0 ms",
         met: ratio <= 2.0,

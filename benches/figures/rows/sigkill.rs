@@ -44,7 +44,7 @@ pub(crate) fn sigkill() -> Vec<Row> {
     #[expect(clippy::cast_precision_loss, reason = "a share of some thousands, printed with one decimal")]
     let twice = tally.twice() as f64 * 100.0 / LINES as f64;
     vec![Row {
-        what: "10 SIGKILLs in 300,000 lines",
+        what: "10 SIGKILLs in 300,000 lines".into(),
         measured: format!("{lost} lost, {twice:.1} % twice"),
         goal: "0 lost, <= 10 % twice",
         met: lost == 0 && twice <= 10.0,

@@ -17,7 +17,7 @@ pub(crate) fn start() -> Vec<Row> {
     samples.sort_unstable();
     let (median, most) = (samples[SAMPLES / 2].as_secs_f64() * 1e3, samples[SAMPLES - 1].as_secs_f64() * 1e3);
     vec![Row {
-        what: "start to READY=1",
+        what: "start to READY=1".into(),
         measured: format!("{median:.1} ms median, {most:.1} ms at most"),
         goal: "<= 50 ms",
         met: median <= 50.0,
@@ -31,7 +31,7 @@ pub(crate) fn size() -> Vec<Row> {
     #[expect(clippy::cast_precision_loss, reason = "a size of some millions, printed with one decimal")]
     let mib = bytes as f64 / f64::from(1 << 20);
     vec![Row {
-        what: "release binary, stripped",
+        what: "release binary, stripped".into(),
         measured: format!("{mib:.1} MiB"),
         goal: "<= 12 MiB",
         met: mib <= 12.0,

@@ -18,7 +18,7 @@ use jiff::civil::Date;
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
-pub(crate) use record::{FileState, Record};
+pub(crate) use record::{FileState, Record, SegmentState};
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "checkpoint";
@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) instance: Option<String>,
     /// The files, by id.
     pub(crate) files: BTreeMap<FileId, FileState>,
+    /// The segments of the spool, by id.
+    pub(crate) segments: BTreeMap<FileId, SegmentState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
     /// What tables with a budget have spent on which day, by their keys.
@@ -50,11 +52,15 @@ impl State {
             Record::File(file) => {
                 self.files.insert(file.id, file);
             }
+            Record::Segment(segment) => {
+                self.segments.insert(segment.id, segment);
+            }
             Record::Source { name, account } => {
                 self.sources.insert(name, account);
             }
             Record::Forget(id) => {
                 self.files.remove(&id);
+                self.segments.remove(&id);
             }
             Record::Budget { table, day, spent } => {
                 self.budgets.insert(table, (day, spent));
@@ -65,12 +71,13 @@ impl State {
     fn records(&self) -> impl Iterator<Item = Record> {
         let instance = self.instance.clone().map(Record::Instance);
         let files = self.files.values().cloned().map(Record::File);
+        let segments = self.segments.values().cloned().map(Record::Segment);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
         let budgets = self.budgets.iter();
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
-        instance.into_iter().chain(files).chain(sources).chain(budgets)
+        instance.into_iter().chain(files).chain(segments).chain(sources).chain(budgets)
     }
 }
 

@@ -23,6 +23,17 @@ pub(crate) struct FileState {
     pub(crate) coverage: Coverage,
 }
 
+/// What is known of one segment of the spool. A later record of the same id replaces an earlier one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SegmentState {
+    /// Ours, for as long as the segment is there.
+    pub(crate) id: FileId,
+    /// Its number in the spool.
+    pub(crate) number: u64,
+    /// What of it is done.
+    pub(crate) coverage: Coverage,
+}
+
 /// One record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -31,6 +42,8 @@ pub(crate) enum Record {
     Instance(String),
     /// A file's state.
     File(FileState),
+    /// A segment's state.
+    Segment(SegmentState),
     /// A source's account.
     Source {
         /// The source's name.

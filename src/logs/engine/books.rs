@@ -11,9 +11,10 @@ use jiff::civil::Date;
 
 use super::budgets::Budgets;
 use super::feeds::Feeds;
+use super::spooled::Spooled;
 use super::survey::Files;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, Record, State};
+use crate::logs::checkpoint::{Checkpoint, FileState, Record, SegmentState, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -22,6 +23,8 @@ use crate::logs::ledger::Account;
 pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
+    /// The segments of the spool, by number.
+    pub(super) segments: BTreeMap<u64, SegmentState>,
     /// What tables with a budget had spent, and when, by their keys.
     pub(super) budgets: BTreeMap<String, (Date, u64)>,
     /// Whether nothing at all was known: a new instance, or the first start on this one.
@@ -33,7 +36,8 @@ pub(super) struct Known {
 impl Known {
     /// The highest id there is.
     pub(super) fn last_id(&self) -> Option<FileId> {
-        self.files.keys().max().copied()
+        let segments = self.segments.values().map(|segment| segment.id);
+        self.files.keys().copied().chain(segments).max()
     }
 }
 
@@ -54,7 +58,7 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, sources, budgets } = opened.state;
+        let State { instance, files, segments, sources, budgets } = opened.state;
         let is_new = files.is_empty() && sources.is_empty();
         let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
@@ -66,7 +70,8 @@ impl Books {
             torn: opened.torn,
             dirty: false,
         };
-        Ok((books, Known { files, budgets, is_new, written_at }))
+        let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
+        Ok((books, Known { files, segments, budgets, is_new, written_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -90,6 +95,12 @@ impl Books {
         }
         records.extend(self.budgets.take_changed());
         self.append(&records)
+    }
+
+    /// Writes down where an account stands.
+    pub(super) fn write_account(&mut self, source: &Arc<str>) -> io::Result<()> {
+        let account = self.accounts.get(source).cloned().unwrap_or_default();
+        self.append(&[Record::Source { name: source.to_string(), account }])
     }
 
     /// Writes down that a file is of no interest any more.
@@ -128,14 +139,15 @@ impl Books {
     }
 
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
-    pub(super) fn maintain(&mut self, files: &Files, feeds: &mut Feeds) -> io::Result<()> {
+    pub(super) fn maintain(&mut self, files: &Files, spooled: &Spooled, feeds: &mut Feeds) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let mut state = State { instance: self.instance.clone(), sources, ..State::default() };
         let known = files.known().cloned().map(Record::File);
-        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
+        let segments = spooled.known.values().cloned().map(Record::Segment);
+        known.chain(segments).chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

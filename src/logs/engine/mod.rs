@@ -11,6 +11,7 @@ mod held;
 mod reading;
 mod settling;
 mod showing;
+mod spooled;
 mod streams;
 mod survey;
 mod warning;
@@ -30,6 +31,8 @@ use self::feeds::Feeds;
 use self::framers::Framers;
 use self::groups::Groups;
 use self::held::Held;
+pub(crate) use self::reading::{group_name, stream_name};
+use self::spooled::Spooled;
 use self::streams::Streams;
 use self::survey::Files;
 pub(crate) use self::survey::OpenFiles;
@@ -84,6 +87,8 @@ pub(crate) enum Event {
         /// What differs and can't be changed, or why that is not known.
         result: Result<Option<String>, Failure>,
     },
+    /// There may be more in the spool.
+    Spooled,
     /// More names are known.
     Names(Names),
     /// Nothing is to be read any more; what was read is to be sent.
@@ -150,6 +155,7 @@ pub(crate) struct Engine {
     settings: Settings,
     names: Names,
     files: Files,
+    spooled: Spooled,
     feeds: Feeds,
     framers: Framers,
     held: Held,
@@ -164,6 +170,8 @@ pub(crate) struct Engine {
     groups: Groups,
     /// When a request that is never answered stops holding others up, if some wait for that.
     slots_free_at: Option<Duration>,
+    /// Groups whose full batches wait for a slot: more of theirs is not read before it could be sent.
+    starved: BTreeSet<Arc<str>>,
     warnings: BTreeMap<&'static str, Warning>,
     survey_at: Duration,
     tick_at: Duration,
@@ -187,12 +195,14 @@ impl Engine {
         let framers = Framers::new(&settings);
         books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
+        let spooled = Spooled::new(std::mem::take(&mut known.segments));
         let files = Files::new(&settings, inotify, known);
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
             settings,
             names: Names::default(),
             files,
+            spooled,
             feeds,
             framers,
             held: Held::default(),
@@ -205,6 +215,7 @@ impl Engine {
             unsettled: Vec::new(),
             groups: Groups::default(),
             slots_free_at: None,
+            starved: BTreeSet::new(),
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,
@@ -224,7 +235,7 @@ impl Engine {
     pub(crate) fn into_open_files(self) -> OpenFiles {
         let open = self.feeds.into_all().filter_map(|feed| {
             let id = feed.id;
-            let Origin::File(file) = feed.origin;
+            let Origin::File(file) = feed.origin else { return None };
             (!file.is_cut()).then_some((id, file.file))
         });
         open.collect()
@@ -244,6 +255,7 @@ impl Engine {
         }
         if !self.stopping {
             self.read_the_held(now);
+            self.look_at_spool(now);
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
@@ -262,6 +274,7 @@ impl Engine {
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.note_created(stream, result, now),
             Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
+            Event::Spooled => self.spooled.has_changed(),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.stopping = true;
@@ -298,7 +311,8 @@ impl Engine {
             self.pool.let_go();
         }
         self.forget_finished(now);
-        if let Err(error) = self.books.maintain(&self.files, &mut self.feeds) {
+        self.tick_spool(now);
+        if let Err(error) = self.books.maintain(&self.files, &self.spooled, &mut self.feeds) {
             self.warn_of_checkpoint(&error);
         } else {
             self.warnings.remove("checkpoint_unwritable");
@@ -320,6 +334,7 @@ impl Engine {
         !self.unsettled.is_empty()
             || self.pool.memory() > 0
             || self.books.is_dirty()
+            || self.spooled.needs_ticks()
             || self.feeds.all().any(|feed| !feed.is_active())
     }
 

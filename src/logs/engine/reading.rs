@@ -64,7 +64,8 @@ impl Engine {
         let Some(feed) = self.feeds.get(id) else { return };
         let Some(target) = self.settings.target(feed.table) else { return };
         let names = self.names_for(feed, day);
-        let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), target.log_stream.fill(&names)) else { return };
+        let stream = feed.named_stream().map_or_else(|| target.log_stream.fill(&names), |name| Ok(name.to_owned()));
+        let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), stream) else { return };
         let (group, stream) = (group_name(&group), stream_name(&stream));
         let day = target.follows_the_day().then_some(day);
         self.groups.want(&group.as_str().into(), &target.group);
@@ -124,6 +125,7 @@ impl Engine {
         self.feeds.clear();
         self.streams.begin_anew();
         self.unsettled.clear();
+        self.set_spool_aside(owner)?;
         self.survey(now);
         Ok(())
     }
@@ -140,7 +142,9 @@ impl Engine {
                 return budget == 0;
             }
             let Some(index) = self.streams.next_in_queue() else { break };
-            let Some(appetite) = self.streams.get(index).destination.appetite(now) else {
+            let destination = &self.streams.get(index).destination;
+            let starved = self.starved.contains(&destination.log_group);
+            let Some(appetite) = destination.appetite(now).filter(|_| !starved) else {
                 self.streams.queue_again(index);
                 continue;
             };
@@ -322,10 +326,14 @@ impl Engine {
         feed.reached_end();
         let patience = self.framers.of(feed.table).patience().filter(|_| held);
         self.held.note(feed, patience, now.boot);
+        self.segment_was_read(id, now);
     }
 
-    /// What stands there is no record, and nothing behind it can be told apart: it stays where it is.
+    /// What stands there is no record, and nothing behind it can be told apart.
     fn came_to_damage(&mut self, id: FileId, now: Moment) {
+        if self.cut_segment(id, now) {
+            return;
+        }
         let Some(feed) = self.feeds.get_mut(id) else { return };
         feed.reached_end();
         let at = feed.coverage.next().0.offset;
@@ -388,13 +396,13 @@ fn expected_body(unread: u64) -> usize {
 }
 
 /// CloudWatch's rule for group names, `[.\-_/#A-Za-z0-9]{1,512}`: what else a filled-in name holds becomes `_`.
-fn group_name(name: &str) -> String {
+pub(crate) fn group_name(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
     name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_GROUP_NAME).collect()
 }
 
 /// CloudWatch's rule for stream names: 1–512 characters without `:` and `*`.
-fn stream_name(name: &str) -> String {
+pub(crate) fn stream_name(name: &str) -> String {
     let allowed = |c: char| c != ':' && c != '*' && !c.is_control();
     name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_STREAM_NAME).collect()
 }

@@ -23,7 +23,8 @@ impl Engine {
     pub(super) fn send(&mut self, step: &mut Step, now: Moment) {
         let active = self.streams.active();
         let mut slots = self.count_slots(&active, now);
-        let mut starved = false;
+        let mut waiting = false;
+        self.starved.clear();
         let (short, packed) = (self.memory_is_short(), self.settings.compression == Compression::Gzip);
         for index in active {
             let stream = self.streams.get_mut(index);
@@ -34,7 +35,10 @@ impl Engine {
             loop {
                 let destination = &mut self.streams.get_mut(index).destination;
                 if !slots.may_send(&destination.log_group, destination.is_troubled()) {
-                    starved |= destination.is_waiting();
+                    waiting |= destination.is_waiting();
+                    if destination.is_waiting() && !destination.is_troubled() {
+                        self.starved.insert(destination.log_group.clone());
+                    }
                     break;
                 }
                 self.next_ticket += 1;
@@ -49,7 +53,7 @@ impl Engine {
                 self.give_back(index, now);
             }
         }
-        self.slots_free_at = slots.frees_at().filter(|_| starved);
+        self.slots_free_at = slots.frees_at().filter(|_| waiting);
     }
 
     fn count_slots(&self, active: &[usize], now: Moment) -> Slots {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::reading::missing_names;
+use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::{Destination, Moment};
 use crate::logs::ledger::Account;
@@ -24,6 +25,7 @@ impl Engine {
             ledger,
             sources: self.show_sources(now),
             destinations: self.streams.all().map(Destination::snapshot).collect(),
+            spool: self.spooled.snapshot(),
             buffers_bytes: self.buffers() as u64,
             warnings: self.warnings.values().cloned().collect(),
         }
@@ -70,7 +72,9 @@ impl Engine {
     fn show_source(&self, name: &str, account: &Account, feed: Option<&Feed>, now: Moment) -> SourceSnapshot {
         let route = feed.and_then(|feed| self.streams.route(feed.id));
         let fault = feed.and_then(|feed| feed.fault.clone());
+        let (kind, path) = kind_of(name);
         let state = match feed {
+            None if kind == "socket" && self.is_open(path) => SourceState::Running,
             None => SourceState::Finished,
             Some(_) if fault.is_some() => SourceState::Failed,
             Some(_) => SourceState::Running,
@@ -80,8 +84,8 @@ impl Engine {
         let mut ledger = Ledger::default();
         account.add_to(&mut ledger);
         SourceSnapshot {
-            kind: "file".to_owned(),
-            name: name.to_owned(),
+            kind: kind.to_owned(),
+            name: path.to_owned(),
             state,
             log_group: route.map(|stream| stream.log_group.to_string()),
             log_stream: route.map(|stream| stream.log_stream.to_string()),
@@ -94,6 +98,11 @@ impl Engine {
             last_error: fault,
         }
     }
+}
+
+/// The kind of a source, and its name without what tells that.
+fn kind_of(name: &str) -> (&'static str, &str) {
+    name.strip_prefix(SOCKET).map_or(("file", name), |path| ("socket", path))
 }
 
 fn waiting_fault(names: &[String], now: Moment) -> Fault {

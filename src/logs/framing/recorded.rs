@@ -42,6 +42,11 @@ pub(crate) struct Corrupt(&'static str);
 
 /// Appends a record of `text` to `out`.
 pub(crate) fn encode(out: &mut Vec<u8>, time: Option<Timestamp>, text: &[u8]) {
+    encode_part(out, time, text, false);
+}
+
+/// Appends a record of `text` to `out`; the next one goes on with it if `is_continued`.
+pub(crate) fn encode_part(out: &mut Vec<u8>, time: Option<Timestamp>, text: &[u8], is_continued: bool) {
     let time = time.map_or(TIME_OF_READING, Timestamp::as_millisecond);
     let mut rest = text;
     loop {
@@ -52,7 +57,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, time: Option<Timestamp>, text: &[u8]) {
         out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&time.to_le_bytes());
-        out.push(if rest.is_empty() { 0 } else { CONTINUED });
+        out.push(if rest.is_empty() && !is_continued { 0 } else { CONTINUED });
         out.extend_from_slice(part);
         let crc = crc32fast::hash(&out[start + 8..]);
         out[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());

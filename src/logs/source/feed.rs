@@ -7,10 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::segment::Segment;
 use super::tailed::{Look, Tailed};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{FileState, Record};
+use crate::logs::checkpoint::{FileState, Record, SegmentState};
 use crate::logs::coverage::Coverage;
 use crate::logs::settings::Table;
 
@@ -36,6 +37,8 @@ impl Content for File {
 pub(crate) enum Origin {
     /// A followed file.
     File(Tailed),
+    /// A segment of the spool.
+    Segment(Segment),
 }
 
 /// One sequence of bytes that is read.
@@ -54,7 +57,7 @@ pub(crate) struct Feed {
     /// How far it goes, as of the last look.
     pub(crate) size: u64,
     /// Up to where complete records were read: behind it stands at most a partial one.
-    pub(super) read_to_end_at: Option<u64>,
+    pub(crate) read_to_end_at: Option<u64>,
     /// Since when undelivered data stands there, by the boot-time clock.
     pub(crate) behind_since: Option<Duration>,
     /// Why it can't be read, if so.
@@ -66,6 +69,7 @@ impl Feed {
     pub(crate) fn file(&self) -> Option<&Tailed> {
         match &self.origin {
             Origin::File(file) => Some(file),
+            Origin::Segment(_) => None,
         }
     }
 
@@ -73,13 +77,36 @@ impl Feed {
     pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
         match &mut self.origin {
             Origin::File(file) => Some(file),
+            Origin::Segment(_) => None,
         }
+    }
+
+    /// The segment of the spool, if it is one.
+    pub(crate) fn segment(&self) -> Option<&Segment> {
+        match &self.origin {
+            Origin::Segment(segment) => Some(segment),
+            Origin::File(_) => None,
+        }
+    }
+
+    /// The segment of the spool, if it is one.
+    pub(crate) fn segment_mut(&mut self) -> Option<&mut Segment> {
+        match &mut self.origin {
+            Origin::Segment(segment) => Some(segment),
+            Origin::File(_) => None,
+        }
+    }
+
+    /// The stream that its sender named instead of the table's.
+    pub(crate) fn named_stream(&self) -> Option<&str> {
+        self.segment()?.key.named_stream.as_deref()
     }
 
     /// Its bytes.
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
             Origin::File(file) => &file.file,
+            Origin::Segment(segment) => segment,
         }
     }
 
@@ -87,6 +114,7 @@ impl Feed {
     pub(crate) fn name(&self) -> String {
         match &self.origin {
             Origin::File(file) => file.path.display().to_string(),
+            Origin::Segment(segment) => format!("{} (segment {} of the spool)", segment.key.source, segment.number),
         }
     }
 
@@ -97,6 +125,7 @@ impl Feed {
                 let name = self.source.rsplit('/').next().unwrap_or_default();
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
+            Origin::Segment(_) => Vec::new(),
         }
     }
 
@@ -105,8 +134,12 @@ impl Feed {
     /// # Errors
     /// When the system does not tell.
     pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
-        match &self.origin {
+        match &mut self.origin {
             Origin::File(_) => self.look_at_file(now),
+            Origin::Segment(segment) => {
+                self.size = segment.look(now);
+                Ok(if self.read_to_end_at == Some(self.size) { Look::AtEnd } else { Look::Unread })
+            }
         }
     }
 
@@ -124,6 +157,7 @@ impl Feed {
     pub(crate) fn is_complete(&self, now: Duration) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_complete(now),
+            Origin::Segment(segment) => segment.sealed,
         }
     }
 
@@ -131,6 +165,7 @@ impl Feed {
     pub(crate) fn can_be_read_again(&self) -> bool {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
+            Origin::Segment(_) => true,
         }
     }
 
@@ -138,6 +173,7 @@ impl Feed {
     pub(crate) fn is_active(&self) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_active(),
+            Origin::Segment(_) => true,
         }
     }
 
@@ -158,6 +194,9 @@ impl Feed {
                     fingerprint: file.fingerprint,
                     coverage: self.coverage.clone(),
                 })
+            }
+            Origin::Segment(segment) => {
+                Record::Segment(SegmentState { id: self.id, number: segment.number, coverage: self.coverage.clone() })
             }
         }
     }

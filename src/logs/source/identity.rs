@@ -50,6 +50,17 @@ impl Fingerprint {
         Ok(Self { tail: hash(file, tail_of(position))?, position, ..*self })
     }
 
+    /// The same file, now that more of its beginning stands there: one that was cut off and rewritten before anything of
+    /// it was settled is told by that.
+    pub(crate) fn grown(&self, file: &File, size: u64) -> io::Result<Self> {
+        let head_length = size.min(HEAD as u64);
+        if head_length <= u64::from(self.head_length) {
+            return Ok(*self);
+        }
+        let length = u32::try_from(head_length).unwrap_or(u32::MAX);
+        Ok(Self { head: hash(file, 0..head_length)?, head_length: length, ..*self })
+    }
+
     /// The inode, for finding candidates.
     pub(crate) fn inode(&self) -> u64 {
         self.inode

@@ -6,5 +6,7 @@ pub(crate) mod feed;
 pub(crate) mod identity;
 pub(crate) mod open;
 pub(crate) mod read;
+pub(crate) mod segment;
+pub(crate) mod socket;
 pub(crate) mod tailed;
 pub(crate) mod watch;

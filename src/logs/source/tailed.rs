@@ -125,7 +125,7 @@ impl Feed {
 
     /// Looks at the file through its descriptor.
     pub(super) fn look_at_file(&mut self, now: Duration) -> io::Result<Look> {
-        let Origin::File(file) = &mut self.origin;
+        let Origin::File(file) = &mut self.origin else { return Ok(Look::AtEnd) };
         let size = file.file.metadata()?.len();
         if size < self.coverage.next().0.offset.max(self.read_to_end_at.unwrap_or(0)) {
             return Ok(Look::CutOff);
@@ -134,6 +134,7 @@ impl Feed {
             if !file.fingerprint.content_stands(&file.file, size)? {
                 return Ok(Look::CutOff);
             }
+            file.fingerprint = file.fingerprint.grown(&file.file, size)?;
             if let Life::Leaving { quiet_since } = &mut file.life {
                 *quiet_since = now;
             }

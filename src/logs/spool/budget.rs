@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::statvfs;
 
 /// What stands in the spool are log lines: nobody else's.
-const MODE: u32 = 0o700;
+pub(super) const MODE: u32 = 0o700;
 
 /// This part of the filesystem is left free: a twentieth, what ext4 keeps back for root by default, and for the same
 /// reason: a disk that is quite full stops more than logs.
@@ -47,7 +47,7 @@ pub(crate) struct Budget(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     directory: PathBuf,
-    limit: u64,
+    limit: AtomicU64,
     used: AtomicU64,
 }
 
@@ -59,7 +59,7 @@ impl Budget {
     pub(crate) fn open(directory: &Path, limit: u64) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(MODE).create(directory)?;
         let used = AtomicU64::new(size_of(directory)?);
-        Ok(Self(Arc::new(Inner { directory: directory.to_owned(), limit, used })))
+        Ok(Self(Arc::new(Inner { directory: directory.to_owned(), limit: limit.into(), used })))
     }
 
     /// Takes `bytes`, before they are written.
@@ -68,7 +68,7 @@ impl Budget {
     /// When there is no room for them; nothing is taken then.
     pub(crate) fn try_take(&self, bytes: u64) -> Result<(), Full> {
         self.leaves_room_for_others(bytes)?;
-        let limit = self.0.limit;
+        let limit = self.limit();
         let take = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit);
         match self.0.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(()),
@@ -90,7 +90,12 @@ impl Budget {
 
     /// What may be used, in bytes.
     pub(crate) fn limit(&self) -> u64 {
-        self.0.limit
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
+    /// From now on that much may be used; what is above it stays until it is given back.
+    pub(super) fn set_limit(&self, limit: u64) {
+        self.0.limit.store(limit, Ordering::Relaxed);
     }
 
     /// A filesystem that does not say how full it is is not held against anybody: the write will tell.

@@ -1,0 +1,119 @@
+//! The syntax of the `[[logs.socket]]` tables.
+
+use super::framing;
+use super::target::{self, Inherited};
+use crate::caller::{Rule, Rules};
+use crate::config::report::Problem;
+use crate::config::table::{Located, Reader};
+use crate::logs::{SocketKind, SocketSettings, Syntax};
+
+/// What `syntax` can be.
+pub(in crate::config) const SYNTAXES: [(&str, Syntax); 3] =
+    [("line", Syntax::Line), ("rfc3164", Syntax::Rfc3164), ("rfc5424", Syntax::Rfc5424)];
+
+/// What `type` can be.
+pub(in crate::config) const KINDS: [(&str, SocketKind); 2] =
+    [("stream", SocketKind::Stream), ("datagram", SocketKind::Datagram)];
+
+/// Names in the runtime directory that are taken.
+const TAKEN: [&str; 4] = ["credentials.sock", "logs.sock", "status.sock", "tokens"];
+
+/// A socket's whole path has 107 bytes at most (unix(7)); the rest is for the runtime directory.
+const LONGEST_NAME: usize = 64;
+
+/// Those that are right.
+pub(super) fn read_all(tables: Vec<Reader<'_>>, inherited: &Inherited, variables: &[&str]) -> Vec<SocketSettings> {
+    let mut names: Vec<Located<String>> = Vec::new();
+    let read = |table| read(table, inherited, variables, &mut names);
+    tables.into_iter().filter_map(read).collect()
+}
+
+fn read(
+    mut table: Reader<'_>,
+    inherited: &Inherited,
+    variables: &[&str],
+    names: &mut Vec<Located<String>>,
+) -> Option<SocketSettings> {
+    if !table.has("path") {
+        table.missing("path", "the socket's name in the runtime directory, as in `path = \"app.sock\"`");
+    }
+    let path = table.string("path").and_then(|path| checked_path(&table, path, names));
+    let kind = table.choice("type", &KINDS).unwrap_or_default();
+    let syntax = table.choice("syntax", &SYNTAXES).unwrap_or_default();
+    let allow = allowed(&mut table);
+    let target = target::read_inheriting(&mut table, inherited, variables, &[]);
+    let framing = framing::read(&mut table);
+    table.finish();
+    Some(SocketSettings { path: path?, kind, syntax, allow, target: target?, framing })
+}
+
+fn checked_path(table: &Reader<'_>, path: Located<String>, names: &mut Vec<Located<String>>) -> Option<String> {
+    let name = path.value.as_str();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
+    let message = if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+        format!(
+            "`path` can't be \"{name}\"; it is a name in the runtime directory: letters, digits, `_`, `-`, `@` and `.`"
+        )
+    } else if name.len() > LONGEST_NAME {
+        format!("`path` has at most {LONGEST_NAME} characters, not {}", name.len())
+    } else if TAKEN.contains(&name) {
+        format!("`path` can't be \"{name}\": the agent has that itself")
+    } else {
+        let other = names.iter().find(|other| other.value == name).map(|other| other.place);
+        names.push(path.clone());
+        let Some(other) = other else { return Some(path.value) };
+        let message = format!("\"{name}\" is the `path` of two sockets");
+        table.report().add(Problem::new(path.place, message).also("the other", other));
+        return None;
+    };
+    table.report().add(Problem::new(path.place, message));
+    None
+}
+
+/// Root only, if nothing is said.
+fn allowed(table: &mut Reader<'_>) -> Rules {
+    let is_set = table.has("allow");
+    let entries = table.tables("allow");
+    if !is_set {
+        return Rules::default();
+    }
+    if entries.is_empty() {
+        let problem = Problem::new(table.place(), "`allow` names nobody, so nobody may write to this socket");
+        table.report().add(problem.hint("as in `allow = [{ user = \"app\" }]`; without `allow` it is root only"));
+    }
+    Rules(entries.into_iter().map(rule).collect())
+}
+
+fn rule(mut entry: Reader<'_>) -> Rule {
+    let names_nobody = !["user", "group", "unit"].into_iter().any(|key| entry.has(key));
+    let user = entry.string("user").and_then(|name| account(&entry, "user", name));
+    let group = entry.string("group").and_then(|name| account(&entry, "group", name));
+    let unit = entry.string("unit").and_then(|name| service(&entry, name));
+    if names_nobody {
+        let message = "an entry of `allow` names nobody; expected user, group or unit";
+        entry.report().add(Problem::new(entry.place(), message));
+    }
+    entry.finish();
+    Rule { user, group, unit }
+}
+
+/// A name as useradd(8) takes it, or a number. Whether there is such an account is known only when somebody calls.
+fn account(entry: &Reader<'_>, key: &str, name: Located<String>) -> Option<String> {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != ':' && c != '/';
+    if name.value.is_empty() || !name.value.chars().all(plain) {
+        let message = format!("`{key}` can't be \"{}\"; expected a name or a number", name.value.escape_debug());
+        entry.report().add(Problem::new(name.place, message));
+        return None;
+    }
+    Some(name.value)
+}
+
+fn service(entry: &Reader<'_>, name: Located<String>) -> Option<String> {
+    let stem = name.value.strip_suffix(".service").filter(|stem| !stem.is_empty() && !stem.contains('/'));
+    if stem.is_none() {
+        let message = format!("`unit` can't be \"{}\"; expected a service, as in \"app.service\"", name.value);
+        entry.report().add(Problem::new(name.place, message));
+        return None;
+    }
+    Some(name.value)
+}

@@ -1,0 +1,305 @@
+//! What sockets received, from the spool into the streams: its segments become feeds, one after the other for each sender,
+//! and are deleted when all of them is delivered or dropped. Not the receiving.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use super::framers::Framers;
+use crate::caller::Rules;
+use crate::logs::batch::FileId;
+use crate::logs::checkpoint::SegmentState;
+use crate::logs::coverage::Coverage;
+use crate::logs::delivery::destination::Moment;
+use crate::logs::framing;
+use crate::logs::ledger::{Count, Reason};
+use crate::logs::report::SpoolSnapshot;
+use crate::logs::settings::Table;
+use crate::logs::source::feed::{Feed, Origin};
+use crate::logs::source::segment::Segment;
+use crate::logs::spool::{Key, Listed, Spool};
+use crate::logs::{SocketKind, SocketSettings, Syntax, Target};
+use crate::template::Template;
+
+/// What the accounts of sockets begin with: a file of that path has another.
+pub(super) const SOURCE: &str = "socket:";
+
+/// A segment of which all is delivered and to which nothing was added for so long is completed, so that it can be deleted:
+/// short against what its room is worth, long against what a new one costs.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How long it is said that there was no room, after somebody last found none.
+const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
+
+/// The spool, as the engine sees it.
+#[derive(Debug, Default)]
+pub(super) struct Spooled {
+    spool: Option<Spool>,
+    /// What the checkpoint knew, by number.
+    pub(super) known: BTreeMap<u64, SegmentState>,
+    /// The feeds of segments, by number.
+    feeds: BTreeMap<u64, FileId>,
+    /// Whether there may be a segment to begin with.
+    changed: bool,
+    refused_at: Option<Duration>,
+    /// The sockets that the configuration has.
+    sockets: BTreeSet<PathBuf>,
+}
+
+impl Spooled {
+    pub(super) fn new(known: BTreeMap<u64, SegmentState>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
+    /// There may be more to read.
+    pub(super) fn has_changed(&mut self) {
+        self.changed = true;
+    }
+
+    /// Whether something is to be looked at from time to time.
+    pub(super) fn needs_ticks(&self) -> bool {
+        !self.feeds.is_empty() || self.refused_at.is_some()
+    }
+
+    /// How full it is.
+    pub(super) fn snapshot(&self) -> SpoolSnapshot {
+        let Some(spool) = &self.spool else { return SpoolSnapshot::default() };
+        SpoolSnapshot { bytes: spool.budget().used(), limit_bytes: spool.budget().limit() }
+    }
+}
+
+impl Engine {
+    /// Reads what is in `spool`, too; sockets are in `directory`. Before the first step.
+    pub(crate) fn attach_spool(&mut self, spool: Spool, directory: &Path) {
+        self.spooled.sockets = self.settings.sockets.iter().map(|socket| directory.join(&socket.path)).collect();
+        for source in &self.spooled.sockets {
+            self.books.account(&account_of(&source.to_string_lossy()));
+        }
+        for listed in spool.segments() {
+            if table_of(&self.settings.sockets, &listed.key).is_none() {
+                self.settings.sockets.extend(former_table(&listed.key));
+            }
+        }
+        self.framers = Framers::new(&self.settings);
+        let there: BTreeSet<u64> = spool.segments().iter().map(|listed| listed.number).collect();
+        let gone: Vec<u64> = self.spooled.known.keys().filter(|number| !there.contains(number)).copied().collect();
+        for number in gone {
+            let Some(state) = self.spooled.known.remove(&number) else { continue };
+            if let Err(error) = self.books.forget(state.id) {
+                self.warn_of_checkpoint(&error);
+            }
+        }
+        self.spooled.spool = Some(spool);
+        self.spooled.changed = true;
+    }
+
+    /// Another instance begins here: what stands in the spool since before is not its.
+    pub(super) fn set_spool_aside(&mut self, owner: &str) -> std::io::Result<()> {
+        self.spooled.known.clear();
+        self.spooled.feeds.clear();
+        let Some(spool) = &self.spooled.spool else { return Ok(()) };
+        self.spooled.changed = true;
+        spool.set_aside(owner)
+    }
+
+    /// Follows what is in the spool: of each sender the first segment that is not read to its end.
+    pub(super) fn look_at_spool(&mut self, now: Moment) {
+        let Some(spool) = self.spooled.spool.clone().filter(|_| std::mem::take(&mut self.spooled.changed)) else {
+            return;
+        };
+        let mut waiting: BTreeSet<Arc<Key>> = BTreeSet::new();
+        for listed in spool.segments() {
+            if waiting.contains(&listed.key) {
+                continue;
+            }
+            let key = listed.key.clone();
+            let id = match self.spooled.feeds.get(&listed.number) {
+                Some(id) => Some(*id),
+                None => self.follow_segment(&spool, listed, now),
+            };
+            if let Some(id) = id {
+                self.look(id, now);
+            }
+            if !id.is_some_and(|id| self.is_read_out(id)) {
+                waiting.insert(key);
+            }
+        }
+    }
+
+    fn follow_segment(&mut self, spool: &Spool, listed: Listed, now: Moment) -> Option<FileId> {
+        let table = table_of(&self.settings.sockets, &listed.key)?;
+        let (number, begin) = (listed.number, listed.begin);
+        let source = account_of(&listed.key.source);
+        let segment = match Segment::open(spool, listed, now.boot) {
+            Ok(segment) => segment,
+            Err(error) => {
+                let message = format!("segment {number} of the spool can't be read: {error}");
+                self.set_warning("spool_unreadable", Some(message), "look at the state directory's file system");
+                return None;
+            }
+        };
+        let known = self.spooled.known.remove(&number);
+        let (id, coverage) =
+            known.map_or_else(|| (self.feeds.next_id(), Coverage::from(begin)), |state| (state.id, state.coverage));
+        self.books.account(&source);
+        self.feeds.insert(Feed::of_segment(id, source, Table::Socket(table), segment, coverage));
+        self.spooled.feeds.insert(number, id);
+        Some(id)
+    }
+
+    /// Whether all of a segment was read, and nothing will follow.
+    fn is_read_out(&self, id: FileId) -> bool {
+        let segment = self.feeds.get(id).and_then(|feed| feed.segment().map(|segment| (feed, segment)));
+        segment.is_some_and(|(feed, segment)| segment.sealed && feed.unread_bytes() == 0)
+    }
+
+    /// A segment was read as far as it goes: the sender's next one may be read. What stands behind the last whole record of
+    /// one to which nothing is added is damage.
+    pub(super) fn segment_was_read(&mut self, id: FileId, now: Moment) {
+        let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else { return };
+        let damaged = segment.sealed && feed.unread_bytes() > 0;
+        self.spooled.changed |= segment.sealed;
+        if damaged {
+            self.cut_segment(id, now);
+        }
+    }
+
+    /// What stands where the next record should begin is none: it is put away with all behind it, and counted. `false` if
+    /// that is no segment of the spool's.
+    pub(super) fn cut_segment(&mut self, id: FileId, now: Moment) -> bool {
+        let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else {
+            return false;
+        };
+        let (number, from, source) = (segment.number, feed.coverage.next().0.offset, feed.source.clone());
+        let Some(spool) = &self.spooled.spool else { return false };
+        match spool.quarantine(number, from) {
+            Ok((bytes, kept)) => {
+                let message = format!("{bytes} bytes of the spool were damaged, and are kept in '{}'", kept.display());
+                let hint = "all else is delivered; a power failure does that, or a failing disk: see dmesg";
+                self.set_warning("spool_damaged", Some(message), hint);
+                self.books.account(&source).lose(Reason::Gap, Count { events: 0, bytes });
+            }
+            Err(error) => {
+                let message = format!("a damaged segment of the spool can't be put away: {error}");
+                self.set_warning("spool_unwritable", Some(message), "make room in the state directory");
+                if let Some(feed) = self.feeds.get_mut(id) {
+                    feed.reached_end();
+                }
+                return true;
+            }
+        }
+        self.look(id, now);
+        self.spooled.changed = true;
+        true
+    }
+
+    /// Completes what is delivered and quiet, deletes what is delivered and complete, and says what went wrong.
+    pub(super) fn tick_spool(&mut self, now: Moment) {
+        let Some(spool) = self.spooled.spool.clone() else { return };
+        for (number, id) in self.spooled.feeds.clone() {
+            let Some(feed) = self.feeds.get_mut(id) else { continue };
+            let is_done = feed.coverage.is_settled() && feed.coverage.low().offset >= feed.size;
+            let (size, Some(segment)) = (feed.size, feed.segment_mut()) else { continue };
+            if is_done && !segment.sealed && now.boot.saturating_sub(segment.quiet_since) >= QUIET {
+                segment.sealed = spool.seal_at(number, size);
+            }
+            if is_done && segment.sealed {
+                self.finish_segment(&spool, number, id);
+            }
+        }
+        self.tell_of_spool(&spool, now);
+    }
+
+    /// First the file, then the checkpoint: the other way round a kill between them would have it delivered again.
+    fn finish_segment(&mut self, spool: &Spool, number: u64, id: FileId) {
+        // The end may have moved since it was looked at.
+        if spool.segment(number).zip(self.feeds.get(id)).is_some_and(|(listed, feed)| listed.length > feed.size) {
+            self.spooled.changed = true;
+            return;
+        }
+        if let Err(error) = spool.remove(number) {
+            let message = format!("a delivered segment of the spool can't be deleted: {error}");
+            return self.set_warning(
+                "spool_unwritable",
+                Some(message),
+                "let the service's user write the state directory",
+            );
+        }
+        self.spooled.feeds.remove(&number);
+        self.feeds.remove(id);
+        self.streams.lose_interest(id);
+        if let Err(error) = self.books.forget(id) {
+            self.warn_of_checkpoint(&error);
+        }
+    }
+
+    fn tell_of_spool(&mut self, spool: &Spool, now: Moment) {
+        let trouble = spool.take_trouble();
+        for (key, count) in &trouble.lost {
+            let source = account_of(&key.source);
+            tracing::error!(
+                source = key.source,
+                uid = key.uid,
+                events = count.events,
+                "the spool is full, what senders could not wait with is lost"
+            );
+            self.books.account(&source).lose(Reason::SpoolFull, *count);
+            if let Err(error) = self.books.write_account(&source) {
+                self.warn_of_checkpoint(&error);
+            }
+        }
+        if let Some(refusal) = trouble.refusal {
+            self.spooled.refused_at = Some(now.boot);
+            let hint = "see the destinations' errors in this report, or raise `spool_limit` under [logs]";
+            self.set_warning("spool_full", Some(refusal), hint);
+        } else if self.spooled.refused_at.is_some_and(|at| now.boot.saturating_sub(at) >= REFUSAL_SHOWN) {
+            self.spooled.refused_at = None;
+            self.set_warning("spool_full", None, "");
+        }
+    }
+}
+
+impl Engine {
+    /// Whether the configuration has the socket at `path`.
+    pub(super) fn is_open(&self, path: &str) -> bool {
+        self.spooled.sockets.contains(Path::new(path))
+    }
+}
+
+/// What the account of the socket at `path` is called.
+pub(super) fn account_of(path: &str) -> Arc<str> {
+    format!("{SOURCE}{path}").into()
+}
+
+/// The index of the table of the socket that records came in by.
+fn table_of(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
+    let name = Path::new(&key.source).file_name()?;
+    sockets.iter().position(|socket| name == socket.path.as_str())
+}
+
+/// The table of a socket that is not in the configuration any more, as far as it is known: where to.
+fn former_table(key: &Key) -> Option<SocketSettings> {
+    let name = Path::new(&key.source).file_name()?.to_str()?;
+    let template = |text: &str| {
+        // The names in braces were checked when they were written; a variable that is gone is one that is not known.
+        let names: Vec<&str> = text.split(['{', '}', '|']).collect();
+        Template::parse(text, &names).ok()
+    };
+    Some(SocketSettings {
+        path: name.to_owned(),
+        kind: SocketKind::default(),
+        syntax: Syntax::default(),
+        allow: Rules::default(),
+        target: Target::new(template(&key.log_group)?, template(&key.log_stream)?),
+        framing: framing::Settings::default(),
+    })
+}
+
+impl Feed {
+    fn of_segment(id: FileId, source: Arc<str>, table: Table, segment: Segment, coverage: Coverage) -> Self {
+        let origin = Origin::Segment(segment);
+        Self { id, source, table, origin, coverage, size: 0, read_to_end_at: None, behind_since: None, fault: None }
+    }
+}
