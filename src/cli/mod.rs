@@ -7,6 +7,7 @@ mod demo;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exit;
+mod logs;
 mod man;
 mod run;
 mod status;
@@ -31,6 +32,8 @@ enum Command {
     Status(status::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
+    /// Send lines to CloudWatch Logs through the daemon
+    Logs(logs::Args),
     /// Print the shell's completions for this command
     Completions(completions::Args),
     /// Print the manual page imds-agent(1), in roff
@@ -50,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Logs(args) => logs::run(args),
         Command::Completions(args) => completions::run(&args, Arguments::command()),
         Command::Man => man::run(Arguments::command()),
         #[cfg(feature = "emulator")]

@@ -26,5 +26,5 @@ pub use settings::{
     RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt, Syntax, Target,
 };
 pub use shipper::{LogShipper, Place};
-pub use source::socket::{Destination, Door, DoorSocket, Purpose, Receiver, SEND_SOCKET};
+pub use source::socket::{Destination, Door, DoorSocket, Purpose, Receiver, SEND_SOCKET, SendError, send};
 pub use spool::Spool;

@@ -1,5 +1,6 @@
 //! Unix sockets as a source: who may write, what is received, and how it gets into the spool. Not what is read from there.
 
+mod client;
 mod datagram;
 mod inbox;
 mod intake;
@@ -11,6 +12,7 @@ mod stream;
 mod syslog;
 mod tables;
 
+pub use client::{SendError, send};
 pub use protocol::{Destination, SEND_SOCKET};
 pub use receiver::{Door, DoorSocket, Purpose, Receiver};
 
