@@ -1,3 +1,5 @@
+//! Batches against what AWS counts by, and a model for everything else. Not the reading that fills them.
+
 use proptest::prelude::*;
 use serde_json::Value;
 
