@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use super::reading::missing_names;
+use super::routing::missing_names;
 use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::{Destination, Moment};

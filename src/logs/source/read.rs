@@ -320,7 +320,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::logs::batch::Pool;
+    use crate::logs::batch::{Pool, Sealed, Segment};
     use crate::logs::framing::{Form, recorded};
 
     struct Case {
@@ -437,7 +437,7 @@ mod tests {
             sealed.push(batch.seal("g", "s"));
         }
         assert_eq!(sealed[0].event(0), br#"{"timestamp":5000,"message":"two\nlines"}"#);
-        let counts: Vec<_> = sealed.iter().flat_map(|batch| batch.segments()).map(|segment| segment.count()).collect();
+        let counts: Vec<_> = sealed.iter().flat_map(Sealed::segments).map(Segment::count).collect();
         let (events, bytes) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.events, sum.1 + count.bytes));
         assert_eq!((events, bytes), (2, 9 + 2 * framing::LONGEST_MESSAGE as u64));
     }
