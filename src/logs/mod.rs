@@ -5,11 +5,12 @@ mod batch;
 mod checkpoint;
 mod coverage;
 mod creation;
-mod dead_letters;
+pub mod dead_letters;
 mod delivery;
 mod disk;
 mod engine;
 pub mod framing;
+mod gaps;
 mod ledger;
 mod report;
 mod settings;
@@ -19,11 +20,12 @@ mod source;
 mod spool;
 
 pub use report::{
-    DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, SpoolSnapshot, Tally,
+    DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState,
+    SpoolSnapshot, Tally,
 };
 pub use settings::{
-    Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, LogClass,
-    RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt, Syntax, Target,
+    BACKFILL_LIMIT, Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME,
+    LogClass, RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt, Syntax, Target,
 };
 pub use shipper::{LogShipper, Place};
 pub use source::socket::{Destination, Door, DoorSocket, Purpose, Receiver, SEND_SOCKET, SendError, send};

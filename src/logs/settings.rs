@@ -16,6 +16,10 @@ pub const RETENTION_DAYS: [u16; 22] =
 /// The longest log group name, in characters.
 pub const LONGEST_GROUP_NAME: usize = 512;
 
+/// What of an old file is read when nothing else is said, in bytes. To take in a gigabyte costs half a dollar: more than
+/// that, of one file, is asked for.
+pub const BACKFILL_LIMIT: u64 = 1 << 30;
+
 /// The longest log stream name, in characters.
 pub const LONGEST_STREAM_NAME: usize = 512;
 
@@ -111,6 +115,7 @@ impl Settings {
             Table::File(index) => self.files.get(index).map(|table| &table.target),
             Table::Journal(index) => self.journals.get(index).map(|table| &table.target),
             Table::Socket(index) => self.sockets.get(index).map(|table| &table.target),
+            Table::Letters => None,
         }
     }
 
@@ -120,6 +125,7 @@ impl Settings {
             Table::File(index) => (&self.files.get(index)?.framing, Form::Lines),
             Table::Journal(index) => (&self.journals.get(index)?.framing, Form::Recorded),
             Table::Socket(index) => (&self.sockets.get(index)?.framing, Form::Recorded),
+            Table::Letters => return None,
         };
         Some(Framer::new(framing.clone(), form))
     }
@@ -131,6 +137,7 @@ impl Settings {
             Table::File(index) => ("file", self.files.get(index)?.include.join(" ")),
             Table::Journal(_) => ("journal", String::new()),
             Table::Socket(index) => ("socket", self.sockets.get(index)?.path.clone()),
+            Table::Letters => return None,
         };
         Some(format!("{kind} {} {} {files}", target.log_group.text(), target.log_stream.text()))
     }
@@ -158,6 +165,8 @@ pub(crate) enum Table {
     Journal(usize),
     /// A `[[logs.socket]]`, by its index.
     Socket(usize),
+    /// None: dead letters that are to be sent again say themselves where they go.
+    Letters,
 }
 
 impl Default for Settings {
@@ -209,6 +218,8 @@ pub struct FileSettings {
     pub target: Target,
     /// Where to begin in a file seen for the first time.
     pub start_at: StartAt,
+    /// Of a file that was there before us, and is larger, only so many bytes are read.
+    pub backfill_limit: u64,
     /// What its records are.
     pub framing: framing::Settings,
 }
@@ -222,6 +233,7 @@ impl FileSettings {
             exclude: Vec::new(),
             target,
             start_at: StartAt::default(),
+            backfill_limit: BACKFILL_LIMIT,
             framing: framing::Settings::default(),
         }
     }

@@ -13,5 +13,6 @@ mod names;
 mod reload;
 mod secrets;
 mod shipping;
+mod sockets;
 mod start;
 mod torture;

@@ -18,7 +18,7 @@ use jiff::civil::Date;
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
-pub(crate) use record::{FileState, Record, SegmentState};
+pub(crate) use record::{FileState, LettersState, Record, SegmentState};
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "checkpoint";
@@ -36,10 +36,14 @@ pub(crate) struct State {
     pub(crate) instance: Option<String>,
     /// The files, by id.
     pub(crate) files: BTreeMap<FileId, FileState>,
+    /// The files of dead letters that are sent again, by id.
+    pub(crate) letters: BTreeMap<FileId, LettersState>,
     /// The segments of the spool, by id.
     pub(crate) segments: BTreeMap<FileId, SegmentState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
+    /// When files were last looked for, in nanoseconds since the epoch.
+    pub(crate) looked_at: Option<u64>,
     /// What tables with a budget have spent on which day, by their keys.
     pub(crate) budgets: BTreeMap<String, (Date, u64)>,
 }
@@ -58,10 +62,15 @@ impl State {
             Record::Source { name, account } => {
                 self.sources.insert(name, account);
             }
+            Record::Letters(letters) => {
+                self.letters.insert(letters.id, letters);
+            }
             Record::Forget(id) => {
+                self.letters.remove(&id);
                 self.files.remove(&id);
                 self.segments.remove(&id);
             }
+            Record::Looked(at) => self.looked_at = Some(at),
             Record::Budget { table, day, spent } => {
                 self.budgets.insert(table, (day, spent));
             }
@@ -71,13 +80,16 @@ impl State {
     fn records(&self) -> impl Iterator<Item = Record> {
         let instance = self.instance.clone().map(Record::Instance);
         let files = self.files.values().cloned().map(Record::File);
+        let letters = self.letters.values().cloned().map(Record::Letters);
         let segments = self.segments.values().cloned().map(Record::Segment);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
         let budgets = self.budgets.iter();
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
-        instance.into_iter().chain(files).chain(segments).chain(sources).chain(budgets)
+        let looked_at = self.looked_at.map(Record::Looked);
+        let kept = instance.into_iter().chain(files).chain(letters).chain(segments).chain(sources);
+        kept.chain(budgets).chain(looked_at)
     }
 }
 
@@ -234,6 +246,9 @@ mod tests {
             source: format!("/var/log/{id}"),
             fingerprint: Fingerprint::default(),
             coverage: Coverage::from(offset),
+            size: offset,
+            spilled: false,
+            finished: false,
         })
     }
 

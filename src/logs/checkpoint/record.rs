@@ -1,5 +1,7 @@
 //! One line of the checkpoint file: a CRC and the records of one write as JSON. Readable by a person, and told from a torn write.
 
+use std::path::PathBuf;
+
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,31 @@ pub(crate) struct FileState {
     pub(crate) source: String,
     /// How it is recognised.
     pub(crate) fingerprint: Fingerprint,
+    /// What of it is done.
+    pub(crate) coverage: Coverage,
+    /// Its size when it was last looked at: what is lost if it can't be found again.
+    #[serde(default)]
+    pub(crate) size: u64,
+    /// Whether what is unsent of it was copied into the spool: it has no name any more.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) spilled: bool,
+    /// Whether it is done for good, and only kept to recognise copies of it.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) finished: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_not(flag: &bool) -> bool {
+    !flag
+}
+
+/// What is known of a file of dead letters that are sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LettersState {
+    /// Ours, for as long as the file is there.
+    pub(crate) id: FileId,
+    /// Where it is; by that it is recognised.
+    pub(crate) path: PathBuf,
     /// What of it is done.
     pub(crate) coverage: Coverage,
 }
@@ -42,6 +69,8 @@ pub(crate) enum Record {
     Instance(String),
     /// A file's state.
     File(FileState),
+    /// The state of a file of dead letters.
+    Letters(LettersState),
     /// A segment's state.
     Segment(SegmentState),
     /// A source's account.
@@ -53,6 +82,8 @@ pub(crate) enum Record {
     },
     /// A file that is no longer of interest.
     Forget(FileId),
+    /// When files were last looked for, in nanoseconds since the epoch: what is born later was never seen.
+    Looked(u64),
     /// What a table with a budget has spent.
     Budget {
         /// Its key.

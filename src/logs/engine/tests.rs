@@ -10,20 +10,21 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::logs::dead_letters;
 use crate::logs::sink::Kind;
 use crate::logs::{FileSettings, SourceState, StartAt, Tally, Target};
 use crate::template::Template;
 
 /// An engine over a directory of logs, a clock that a test moves, and a CloudWatch that accepts what it is told to.
-struct Bench {
-    logs: TempDir,
-    state: TempDir,
-    engine: Engine,
-    settings: Settings,
-    now: Moment,
-    puts: VecDeque<(usize, Ticket, Vec<String>)>,
-    created: Vec<usize>,
-    delivered: Vec<String>,
+pub(super) struct Bench {
+    pub(super) logs: TempDir,
+    pub(super) state: TempDir,
+    pub(super) engine: Engine,
+    pub(super) settings: Settings,
+    pub(super) now: Moment,
+    pub(super) puts: VecDeque<(usize, Ticket, Vec<String>)>,
+    pub(super) created: Vec<usize>,
+    pub(super) delivered: Vec<String>,
 }
 
 pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
@@ -32,16 +33,16 @@ pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
     Settings { files: vec![table], ..Settings::default() }
 }
 
-fn open(settings: &Settings, state: &Path, quarantine: Quarantine) -> Engine {
+pub(super) fn open(settings: &Settings, state: &Path, quarantine: Quarantine) -> Engine {
     Engine::open(settings.clone(), state, None, Arc::default(), quarantine).expect("opens")
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_stream("{file_name}")
     }
 
-    fn with_stream(log_stream: &str) -> Self {
+    pub(super) fn with_stream(log_stream: &str) -> Self {
         let logs = tempfile::tempdir().expect("a directory");
         let state = tempfile::tempdir().expect("a directory");
         let settings = settings(logs.path(), log_stream);
@@ -51,19 +52,19 @@ impl Bench {
         Self { logs, state, engine, settings, now, puts, created, delivered }
     }
 
-    fn append(&self, name: &str, text: &str) {
+    pub(super) fn append(&self, name: &str, text: &str) {
         let path = self.logs.path().join(name);
         let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opens");
         file.write_all(text.as_bytes()).expect("writes");
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now.boot += time;
         self.now.wall += SignedDuration::try_from(time).expect("short");
     }
 
     /// Lets time pass and the engine look and act; what it puts waits for an answer.
-    fn go(&mut self, time: Duration) {
+    pub(super) fn go(&mut self, time: Duration) {
         self.pass(time);
         let mut events = Vec::new();
         loop {
@@ -87,13 +88,13 @@ impl Bench {
     }
 
     /// Reads what is there, and puts it once it has lingered.
-    fn put(&mut self) {
+    pub(super) fn put(&mut self) {
         self.go(Duration::from_secs(1));
         self.go(Duration::from_secs(1));
     }
 
     /// Answers the oldest put.
-    fn answer(&mut self, result: Result<Accepted, Failure>) {
+    pub(super) fn answer(&mut self, result: Result<Accepted, Failure>) {
         let (stream, ticket, events) = self.puts.pop_front().expect("a put");
         if result.is_ok() {
             self.delivered.extend(events);
@@ -116,7 +117,7 @@ impl Bench {
     }
 
     /// Surveys, and accepts everything until nothing comes any more.
-    fn deliver_all(&mut self) {
+    pub(super) fn deliver_all(&mut self) {
         for _ in 0..4 {
             self.go(SURVEY_INTERVAL);
             while !self.puts.is_empty() {
@@ -128,27 +129,27 @@ impl Bench {
     }
 
     /// What SIGKILL leaves: the files.
-    fn kill_and_restart(&mut self) {
+    pub(super) fn kill_and_restart(&mut self) {
         self.puts.clear();
         self.engine = open(&self.settings, self.state.path(), Quarantine::new());
     }
 
     /// Makes every file older than the checkpoint's last write, as after a long run.
-    fn outdate_everything(&self) {
+    pub(super) fn outdate_everything(&self) {
         let checkpoint = OpenOptions::new().append(true).open(self.state.path().join("checkpoint")).expect("opens");
         let later = std::time::SystemTime::now() + Duration::from_hours(1);
         checkpoint.set_modified(later).expect("a file of ours");
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         self.engine.snapshot(self.now)
     }
 
-    fn dropped(&self, reason: &str) -> u64 {
+    pub(super) fn dropped(&self, reason: &str) -> u64 {
         self.snapshot().ledger.events.dropped.get(reason).copied().unwrap_or_default()
     }
 
-    fn assert_balanced(&self) {
+    pub(super) fn assert_balanced(&self) {
         let snapshot = self.snapshot();
         let balanced =
             |tally: &Tally| tally.read == tally.delivered + tally.pending + tally.dropped.values().sum::<u64>();
@@ -158,7 +159,7 @@ impl Bench {
         }
     }
 
-    fn dead_letters(&self) -> Vec<Value> {
+    pub(super) fn dead_letters(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.state.path().join("dead-letters.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
@@ -428,7 +429,8 @@ fn a_quarantined_record_is_passed_over_and_its_neighbours_are_delivered() {
     bench.append("a.log", "one\nevil\ntwo\n");
     bench.engine = open(&bench.settings, bench.state.path(), Quarantine::from([(1, 4)]));
     bench.deliver_all();
-    assert_eq!(bench.delivered, ["one", "two"]);
+    assert_eq!(bench.delivered[..2], ["one", "two"]);
+    assert!(bench.delivered[2].contains("1 event, 5 bytes of /"), "the stream says it: {:?}", bench.delivered);
     assert_eq!(bench.dead_letters()[0]["event"]["message"], "evil");
 }
 
@@ -507,6 +509,123 @@ fn stopping_sends_what_was_read_and_reads_no_more() {
     let answer = Event::Answer { stream, ticket, result: Ok(Accepted::default()) };
     assert!(bench.engine.step(vec![answer], bench.now).drained);
     assert_eq!(bench.snapshot().ledger.events.delivered, 1);
+}
+
+#[test]
+fn what_was_dropped_is_said_in_the_stream_once() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "old\nold too\ngood\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_old_end: Some(2), ..Accepted::default() }));
+    bench.delivered.clear();
+    bench.deliver_all();
+    let [said] = &bench.delivered[..] else { panic!("one event: {:?}", bench.delivered) };
+    assert!(said.starts_with("[imds-agent: gap: 2 events, 12 bytes of /"), "{said}");
+    assert!(said.contains("a.log dropped (too_old), "), "{said}");
+    let events = bench.snapshot().ledger.events;
+    assert_eq!((events.read, events.delivered, bench.dropped("too_old")), (3, 1, 2), "it is nobody's record");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 1);
+}
+
+#[test]
+fn a_gap_is_said_again_after_a_kill_that_came_before_the_answer() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.go(Duration::from_secs(1));
+    bench.append("a.log", "partial");
+    bench.deliver_all();
+    File::create(bench.logs.path().join("a.log")).expect("truncates");
+    bench.go(SURVEY_INTERVAL);
+    bench.go(Duration::from_secs(5));
+    assert_eq!(bench.puts.len(), 1, "it is on its way");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 2);
+    assert!(bench.delivered[1].starts_with("[imds-agent: gap: 7 bytes of /"), "{:?}", bench.delivered);
+}
+
+#[test]
+fn a_gap_that_cloudwatch_refuses_is_not_said_again_and_is_no_dead_letter() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "old\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
+    bench.go(Duration::from_secs(5));
+    bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
+    bench.go(Duration::from_mins(1));
+    assert_eq!((bench.puts.len(), bench.dead_letters().len()), (0, 1));
+}
+
+#[test]
+fn a_destination_shows_its_ledger_and_how_far_behind_it_is() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n\ntwo\n");
+    bench.put();
+    bench.pass(Duration::from_secs(3));
+    let place = &bench.snapshot().destinations[0];
+    assert_eq!((place.ledger.events.read, place.ledger.events.pending), (3, 3));
+    assert!(place.lag_seconds >= 3.0, "{}", place.lag_seconds);
+    bench.answer(Ok(Accepted::default()));
+    let place = &bench.snapshot().destinations[0];
+    assert_eq!((place.ledger.events.delivered, place.ledger.events.dropped["empty"]), (2, 1));
+    assert_eq!((place.ledger.bytes.read, place.ledger.bytes.pending), (9, 0));
+    assert!(place.lag_seconds.abs() < f64::EPSILON);
+}
+
+/// Two letters of different times in the dead letters, moved to be sent again.
+fn with_letters_to_send_again() -> Bench {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\ntwo\nthree\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_new_start: Some(1), ..Accepted::default() }));
+    let moved = dead_letters::resend(bench.state.path(), &dead_letters::Selection::default(), bench.now.wall);
+    assert_eq!(moved.expect("moves").events, 2);
+    bench
+}
+
+#[test]
+fn letters_that_are_sent_again_are_a_source_of_their_own_and_gone_when_they_arrived() {
+    let mut bench = with_letters_to_send_again();
+    bench.deliver_all();
+    bench.delivered.retain(|message| !message.starts_with("[imds-agent: gap"));
+    assert_eq!(bench.delivered, ["one", "two", "three", "two", "three"]);
+    let snapshot = bench.snapshot();
+    let source = snapshot.sources.iter().find(|source| source.name == "dead_letters").expect("shown");
+    assert_eq!(
+        (source.kind.as_str(), source.ledger.events.delivered, source.ledger.events.read),
+        ("dead_letters", 2, 2)
+    );
+    assert_eq!((snapshot.dead_letters.events, bench.dropped("too_new")), (0, 2));
+    assert_eq!(fs::read_dir(bench.state.path().join("resend")).expect("there").count(), 0, "all is sent");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 5);
+}
+
+#[test]
+fn letters_that_were_on_their_way_at_a_kill_are_sent_again_and_no_others() {
+    let mut bench = with_letters_to_send_again();
+    bench.go(SURVEY_INTERVAL);
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.iter().filter(|message| **message == "three").count(), 2, "{:?}", bench.delivered);
+    let account = bench.snapshot().sources.into_iter().find(|source| source.name == "dead_letters").expect("shown");
+    assert_eq!(account.ledger.events.delivered, 2);
+}
+
+#[test]
+fn a_letter_that_is_refused_again_is_a_dead_letter_again() {
+    let mut bench = with_letters_to_send_again();
+    bench.go(SURVEY_INTERVAL);
+    while let Some((_, _, messages)) = bench.puts.front() {
+        let all = Accepted { too_new_start: Some(0), ..Accepted::default() };
+        let again = messages.contains(&"two".to_owned());
+        bench.answer(Ok(if again { all } else { Accepted::default() }));
+    }
+    assert_eq!((bench.dead_letters().len(), bench.snapshot().dead_letters.events), (2, 2));
+    assert_eq!(bench.dead_letters()[0]["source"], "dead_letters");
 }
 
 #[path = "framing_tests.rs"]

@@ -1,0 +1,275 @@
+//! What is written to sockets, and by `logs send`, arrives: whoever is killed meanwhile, and whatever does not take it.
+//! Who may not write is told so. Not the spool's own logic: that has unit tests.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::harness::{
+    Agent, Denial, Effect, Emulator, Fates, Fault, Host, SOON, fates, look_until, numbered, set_mode,
+};
+
+/// A user that no rule of these tests names.
+const STRANGER: u32 = 65_534;
+
+/// A delivered segment is completed after 5 s of quiet.
+const EMPTIED: Duration = Duration::from_secs(30);
+
+/// A host whose agent has these sockets, all of them for who runs the tests.
+fn host(more: &str) -> (Host, Emulator) {
+    let emulator = Emulator::start();
+    let host = Host::new(&emulator.url());
+    host.configure(&sockets(more));
+    (host, emulator)
+}
+
+fn sockets(more: &str) -> String {
+    let uid = rustix::process::geteuid().as_raw();
+    let table = |keys: &str| format!("[[logs.socket]]\nallow = [{{ user = \"{uid}\" }}]\n{keys}\n");
+    [
+        "[logs]\nlog_group = \"/test/app\"\nflush_interval = \"250ms\"\n".to_owned() + more,
+        table("path = \"app.sock\"\nlog_stream = \"app\""),
+        table("path = \"sys.sock\"\nsyntax = \"rfc3164\"\nlog_stream = \"sys\""),
+        table("path = \"dev.sock\"\ntype = \"datagram\"\nsyntax = \"rfc5424\"\nlog_stream = \"dev\""),
+    ]
+    .join("\n")
+}
+
+fn connect(host: &Host, name: &str) -> UnixStream {
+    UnixStream::connect(host.path("run").join(name)).expect("the agent listens")
+}
+
+/// `logs send` of these lines.
+fn send(host: &Host, arguments: &[&str], lines: &[String]) -> Child {
+    let mut command = host.command(&["logs", "send"]);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    feed(&mut command, lines)
+}
+
+fn feed(command: &mut Command, lines: &[String]) -> Child {
+    let mut child = command.spawn().expect("the binary can be started");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    let text = lines.iter().flat_map(|line| [line, "\n"]).collect::<String>();
+    // It ends with the command, which may not want all of it.
+    std::thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
+    child
+}
+
+fn end_of(child: Child) -> (Option<i32>, String) {
+    let Output { status, stderr, .. } = child.wait_with_output().expect("a pipe can be read");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+fn arrived(emulator: &Emulator, stream: &str, count: usize) -> Vec<String> {
+    let all = || Some(emulator.lines("/test/app", stream)).filter(|lines| lines.len() >= count);
+    look_until(SOON, all).unwrap_or_else(|_| panic!("{} of {count} arrived", emulator.lines("/test/app", stream).len()))
+}
+
+/// CloudWatch takes nothing.
+fn denied() -> Fault {
+    Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default()))
+}
+
+fn wait_for_empty_spool(agent: &Agent) {
+    let report = agent.wait_within(EMPTIED, "the spool is empty", |report| report.at("/logs/spool/bytes") == 0);
+    report.assert_ledger_adds_up();
+}
+
+#[test]
+fn lines_and_syslog_of_all_kinds_arrive_and_the_spool_is_empty_afterwards() {
+    let (host, emulator) = host("");
+    let agent = host.start();
+    let mut app = connect(&host, "app.sock");
+    app.write_all(b"one\ntwo\r\n\nhalf a line").expect("the agent reads");
+    drop(app);
+    let mut sys = connect(&host, "sys.sock");
+    sys.write_all(b"<13>Nov  2 03:04:05 h app: by its end\n36 <13>Nov  2 03:04:05 h app: by\nits length")
+        .expect("it reads");
+    drop(sys);
+    let dev = UnixDatagram::unbound().expect("a socket");
+    let text = "<13>1 2026-11-22T08:00:00.250Z h app - - - datagram";
+    dev.send_to(text.as_bytes(), host.path("run/dev.sock")).expect("the agent receives");
+    assert_eq!(arrived(&emulator, "app", 3), ["one", "two", "half a line"]);
+    let expected = ["<13>Nov  2 03:04:05 h app: by its end", "<13>Nov  2 03:04:05 h app: by\nits leng", "th"];
+    assert_eq!(arrived(&emulator, "sys", 3), expected);
+    assert_eq!(arrived(&emulator, "dev", 1), [text]);
+    let report = agent.wait_until_delivered(7);
+    let source = report.source("app.sock").expect("the socket is a source");
+    assert_eq!((&source["kind"], &source["ledger"]["events"]["dropped"]["empty"]), (&"socket".into(), &1.into()));
+    assert_eq!(report.events().read, 8);
+    wait_for_empty_spool(&agent);
+}
+
+#[test]
+fn syslogs_own_time_is_the_events() {
+    let (host, emulator) = host("");
+    let _agent = host.start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let at = i64::try_from(now.as_millis()).expect("a time") / 1000 * 1000 - 3_600_000;
+    let time = jiff::Timestamp::from_millisecond(at).expect("a time");
+    let dev = UnixDatagram::unbound().expect("a socket");
+    dev.send_to(format!("<13>1 {time} h app - - - x").as_bytes(), host.path("run/dev.sock")).expect("it receives");
+    arrived(&emulator, "dev", 1);
+    assert_eq!(emulator.events("/test/app", "dev")[0].0, at);
+}
+
+#[test]
+fn logs_send_loses_nothing_when_the_agent_is_killed_meanwhile() {
+    let (host, emulator) = host("");
+    emulator.set_put_latency(Duration::from_millis(20));
+    let lines = numbered(0, 40_000, 100);
+    let mut agent = host.start();
+    let sending = send(&host, &["--log-group", "/test/app", "--log-stream", "sent"], &lines);
+    for _ in 0..3 {
+        agent.wait_until("something was received", |report| report.at("/logs/spool/bytes").as_u64() > Some(0));
+        agent.kill();
+        agent = host.start();
+    }
+    let (code, said) = end_of(sending);
+    assert_eq!(code, Some(0), "{said}");
+    arrived(&emulator, "sent", lines.len());
+    wait_for_empty_spool(&agent);
+    let fates = fates(&emulator.lines("/test/app", "sent"), &lines);
+    assert_eq!((fates.lost, fates.strange), (0, 0), "{fates:?}");
+    // What was durable and not yet acknowledged, and what was on its way to CloudWatch.
+    let most = 3 * 8 * emulator.largest_put("/test/app", "sent") + 3 * (4 << 20) / 100;
+    assert!(fates.again <= most, "{} arrived again, {most} may", fates.again);
+}
+
+#[test]
+fn logs_send_ends_only_when_all_is_durable_and_it_survives_a_kill_then() {
+    let (host, emulator) = host("");
+    emulator.set_fault(denied());
+    let lines = numbered(0, 1_000, 100);
+    let agent = host.start();
+    let (code, said) = end_of(send(&host, &["--log-group", "/test/app"], &lines));
+    agent.kill();
+    assert_eq!(code, Some(0), "{said}");
+    emulator.clear_faults();
+    let _agent = host.start();
+    assert_eq!(fates(&arrived(&emulator, "app", lines.len()), &lines), Fates::default());
+}
+
+#[test]
+fn who_may_not_is_told_why_and_what_cures_it() {
+    let (host, _emulator) = host("");
+    let line = ["x".to_owned()];
+    let (code, said) = end_of(send(&host, &["--log-group", "/test/app"], &line));
+    assert_eq!(code, Some(69), "{said}");
+    let _agent = host.start();
+    let (code, said) = end_of(send(&host, &["--log-group", "/other"], &line));
+    assert!(code == Some(77) && said.contains("declares the log group '/other'") && said.contains("→ add"), "{said}");
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let mut command = stranger(&host, &["logs", "send", "--log-group", "/test/app"]);
+    let (code, said) = end_of(feed(command.stderr(Stdio::piped()), &line));
+    assert!(code == Some(77) && said.contains("user 65534 may not send"), "{said}");
+}
+
+/// The binary, from a copy that a stranger can reach, as a stranger.
+fn stranger(host: &Host, arguments: &[&str]) -> Command {
+    let copy = host.path("copy");
+    if !copy.exists() {
+        std::fs::copy(env!("CARGO_BIN_EXE_imds-agent"), &copy).expect("the binary can be copied");
+        set_mode(&host.path(""), 0o755);
+    }
+    let known = host.command(arguments);
+    let mut command = Command::new(copy);
+    command.args(arguments).env_clear();
+    command.envs(known.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.uid(STRANGER).gid(STRANGER).stdin(Stdio::piped());
+    command
+}
+
+#[test]
+fn a_full_spool_holds_senders_up_and_loses_nothing_of_streams() {
+    let (host, emulator) = host("spool_limit = \"16MiB\"\n");
+    emulator.set_fault(denied());
+    let lines = numbered(0, 12_000, 1_000);
+    let agent = host.start();
+    let sending = send(&host, &["--log-group", "/test/app"], &lines);
+    agent.wait_until("the share is used up", |report| {
+        report.list("/warnings").iter().any(|warning| warning["code"] == "spool_full")
+    });
+    let report = agent.report();
+    let (used, limit) = (report.at("/logs/spool/bytes").as_u64(), report.at("/logs/spool/limit_bytes").as_u64());
+    assert!(used <= limit.map(|limit| limit / 2), "one user holds half at most: {used:?} of {limit:?}");
+    let dev = UnixDatagram::unbound().expect("a socket");
+    dev.send_to(b"<13>no room", host.path("run/dev.sock")).expect("the agent receives");
+    agent.wait_until("the datagram is counted", |report| report.dropped("spool_full") == 1);
+    emulator.clear_faults();
+    let (code, said) = end_of(sending);
+    assert!(code == Some(0) && said.contains("holds its share of the spool"), "{said}");
+    assert_eq!(fates(&arrived(&emulator, "app", lines.len()), &lines).lost, 0);
+    wait_for_empty_spool(&agent);
+}
+
+#[test]
+fn what_is_damaged_is_put_away_and_everything_else_arrives() {
+    let (host, emulator) = host("");
+    emulator.set_fault(denied());
+    let agent = host.start();
+    let lines = numbered(0, 100, 100);
+    for (stream, lines) in [("first", &lines[..50]), ("second", &lines[50..])] {
+        let (code, said) = end_of(send(&host, &["--log-group", "/test/app", "--log-stream", stream], lines));
+        assert_eq!(code, Some(0), "{said}");
+    }
+    agent.kill();
+    let mut segments: Vec<_> = std::fs::read_dir(host.path("state/spool"))
+        .expect("the spool")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "segment"))
+        .collect();
+    segments.sort();
+    let content = std::fs::read(&segments[0]).expect("a segment");
+    std::fs::write(&segments[0], &content[..content.len() - 30]).expect("it can be cut");
+    emulator.clear_faults();
+    let agent = host.start();
+    assert_eq!(arrived(&emulator, "first", 49), lines[..49]);
+    assert_eq!(arrived(&emulator, "second", 50), lines[50..]);
+    let report = agent.wait_until("it is said", |report| {
+        report.list("/warnings").iter().any(|warning| warning["code"] == "spool_damaged")
+    });
+    assert!(
+        report.source("app.sock").is_some_and(|source| source["ledger"]["bytes"]["dropped"]["gap"].as_u64() > Some(0))
+    );
+    assert_eq!(std::fs::read_dir(host.path("state/spool/quarantine")).expect("kept").count(), 1);
+    wait_for_quarantine_only(&agent);
+}
+
+/// What was put away takes room, too.
+fn wait_for_quarantine_only(agent: &Agent) {
+    agent.wait_within(EMPTIED, "the rest is deleted", |report| report.at("/logs/spool/bytes").as_u64() < Some(200));
+}
+
+#[test]
+fn a_reload_breaks_no_connection_and_opens_and_closes_sockets() {
+    let (host, emulator) = host("");
+    let agent = host.start();
+    let mut app = connect(&host, "app.sock");
+    app.write_all(b"before\n").expect("the agent reads");
+    arrived(&emulator, "app", 1);
+    let uid = rustix::process::geteuid().as_raw();
+    let allow = format!("allow = [{{ user = \"{uid}\" }}]");
+    host.configure(&format!(
+        "[logs]\nlog_group = \"/test/app\"\nlog_stream = \"other\"\nflush_interval = \"250ms\"\n\
+         [[logs.socket]]\npath = \"app.sock\"\n{allow}\n[[logs.socket]]\npath = \"new.sock\"\n{allow}\n"
+    ));
+    agent.signal(Signal::HUP);
+    look_until(SOON, || host.path("run/new.sock").exists().then_some(())).expect("the new socket is opened");
+    app.write_all(b"after\n").expect("the connection lives");
+    connect(&host, "new.sock").write_all(b"new\n").expect("the agent reads");
+    assert_eq!(arrived(&emulator, "other", 2).len(), 2);
+    assert!(!host.path("run/sys.sock").exists(), "what is not named any more is closed");
+    // Who is not allowed any more is let go.
+    host.configure("[logs]\nlog_group = \"/test/app\"\n[[logs.socket]]\npath = \"app.sock\"\nallow = [{ user = \"4000000000\" }]\n");
+    agent.signal(Signal::HUP);
+    look_until(SOON, || (!host.path("run/new.sock").exists()).then_some(())).expect("the reload is over");
+    let _ = app.write_all(b"no more\n");
+    assert_eq!(app.read(&mut [0; 1]).expect("the agent closes it"), 0);
+}
