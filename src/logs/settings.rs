@@ -137,7 +137,7 @@ impl Settings {
         let (kind, files) = match table {
             Table::File(index) => ("file", self.files.get(index)?.include.join(" ")),
             Table::Journal(_) => ("journal", String::new()),
-            Table::Socket(_) => ("socket", String::new()),
+            Table::Socket(index) => ("socket", self.sockets.get(index)?.path.clone()),
             Table::Letters => return None,
         };
         Some(format!("{kind} {} {} {files}", target.log_group.text(), target.log_stream.text()))

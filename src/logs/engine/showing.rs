@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::journal::SOURCE as JOURNAL;
-use super::reading::missing_names;
+use super::routing::missing_names;
 use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::Moment;

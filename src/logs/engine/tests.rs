@@ -631,3 +631,6 @@ fn a_letter_that_is_refused_again_is_a_dead_letter_again() {
     assert_eq!((bench.dead_letters().len(), bench.snapshot().dead_letters.events), (2, 2));
     assert_eq!(bench.dead_letters()[0]["source"], "dead_letters");
 }
+
+#[path = "framing_tests.rs"]
+mod framing_tests;
