@@ -97,7 +97,12 @@ impl Overview {
             instance,
             imds: rooms.imds.snapshot(),
             credentials: vec![credentials],
-            logs: Logs { ledger: logs.ledger, sources: logs.sources, destinations: logs.destinations },
+            logs: Logs {
+                ledger: logs.ledger,
+                sources: logs.sources,
+                destinations: logs.destinations,
+                spool: logs.spool,
+            },
             memory,
             warnings,
         }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Warning;
-use crate::logs::{DestinationSnapshot, Ledger, SourceSnapshot};
+use crate::logs::{DestinationSnapshot, Ledger, SourceSnapshot, SpoolSnapshot};
 use crate::{credentials, imds};
 
 /// The version of the shape. Keys may be added within it, never renamed or removed.
@@ -77,6 +77,9 @@ pub struct Logs {
     pub sources: Vec<SourceSnapshot>,
     /// Each destination.
     pub destinations: Vec<DestinationSnapshot>,
+    /// What sockets received and CloudWatch did not take yet.
+    #[serde(default)]
+    pub spool: SpoolSnapshot,
 }
 
 /// Memory, in bytes.
@@ -207,6 +210,7 @@ pub(super) mod tests {
                     retries: 4,
                     last_error: Some(denied),
                 }],
+                spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20 },
             },
             memory: Memory { rss_bytes: 10_276_045, buffers_bytes: 1_258_291, limit_bytes: 16 << 20 },
             warnings: vec![Warning {

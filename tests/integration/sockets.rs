@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Denial, Effect, Emulator, Fates, Fault, Host, SOON, fates, look_until, numbered, set_mode};
+use crate::harness::{Agent, Effect, Emulator, Fates, Fault, Host, SOON, fates, look_until, numbered, set_mode};
 
 /// A user that no rule of these tests names.
 const STRANGER: u32 = 65_534;
@@ -68,8 +68,9 @@ fn arrived(emulator: &Emulator, stream: &str, count: usize) -> Vec<String> {
 }
 
 /// CloudWatch takes nothing.
-fn denied() -> Fault {
-    Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default()))
+fn unavailable() -> Fault {
+    let (code, message) = ("ServiceUnavailableException".to_owned(), String::new());
+    Fault::on("logs:PutLogEvents", Effect::Error { status: 503, code, message })
 }
 
 fn wait_for_empty_spool(agent: &Agent) {
@@ -85,13 +86,13 @@ fn lines_and_syslog_of_all_kinds_arrive_and_the_spool_is_empty_afterwards() {
     app.write_all(b"one\ntwo\r\n\nhalf a line").expect("the agent reads");
     drop(app);
     let mut sys = connect(&host, "sys.sock");
-    sys.write_all(b"<13>Nov  2 03:04:05 h app: by its end\n36 <13>Nov  2 03:04:05 h app: by\nits length").expect("it reads");
+    sys.write_all(b"<13>app: by its end\n22 <13>app: by\nits length<13>app: next").expect("it reads");
     drop(sys);
     let dev = UnixDatagram::unbound().expect("a socket");
-    let text = "<13>1 2026-11-22T08:00:00.250Z h app - - - datagram";
+    let text = "<13>1 - h app - - - datagram";
     dev.send_to(text.as_bytes(), host.path("run/dev.sock")).expect("the agent receives");
     assert_eq!(arrived(&emulator, "app", 3), ["one", "two", "half a line"]);
-    let expected = ["<13>Nov  2 03:04:05 h app: by its end", "<13>Nov  2 03:04:05 h app: by\nits leng", "th"];
+    let expected = ["<13>app: by its end", "<13>app: by\nits length", "<13>app: next"];
     assert_eq!(arrived(&emulator, "sys", 3), expected);
     assert_eq!(arrived(&emulator, "dev", 1), [text]);
     let report = agent.wait_until_delivered(7);
@@ -140,7 +141,7 @@ fn logs_send_loses_nothing_when_the_agent_is_killed_meanwhile() {
 #[test]
 fn logs_send_ends_only_when_all_is_durable_and_it_survives_a_kill_then() {
     let (host, emulator) = host("");
-    emulator.set_fault(denied());
+    emulator.set_fault(unavailable());
     let lines = numbered(0, 1_000, 100);
     let agent = host.start();
     let (code, said) = end_of(send(&host, &["--log-group", "/test/app"], &lines));
@@ -157,14 +158,22 @@ fn who_may_not_is_told_why_and_what_cures_it() {
     let line = ["x".to_owned()];
     let (code, said) = end_of(send(&host, &["--log-group", "/test/app"], &line));
     assert_eq!(code, Some(69), "{said}");
-    let _agent = host.start();
+    let agent = host.start();
     let (code, said) = end_of(send(&host, &["--log-group", "/other"], &line));
     assert!(code == Some(77) && said.contains("declares the log group '/other'") && said.contains("→ add"), "{said}");
-    if !rustix::process::geteuid().is_root() {
-        return;
+    if rustix::process::geteuid().is_root() {
+        stranger_is_refused(&host, &line);
     }
-    let mut command = stranger(&host, &["logs", "send", "--log-group", "/test/app"]);
-    let (code, said) = end_of(feed(command.stderr(Stdio::piped()), &line));
+    host.configure("");
+    agent.signal(Signal::HUP);
+    look_until(SOON, || (!host.path("run/logs.sock").exists()).then_some(())).expect("nothing is declared any more");
+    let (code, said) = end_of(send(&host, &["--log-group", "/test/app"], &line));
+    assert!(code == Some(77) && said.contains("has no [[logs.socket]]"), "{said}");
+}
+
+fn stranger_is_refused(host: &Host, line: &[String]) {
+    let mut command = stranger(host, &["logs", "send", "--log-group", "/test/app"]);
+    let (code, said) = end_of(feed(command.stderr(Stdio::piped()), line));
     assert!(code == Some(77) && said.contains("user 65534 may not send"), "{said}");
 }
 
@@ -186,7 +195,7 @@ fn stranger(host: &Host, arguments: &[&str]) -> Command {
 #[test]
 fn a_full_spool_holds_senders_up_and_loses_nothing_of_streams() {
     let (host, emulator) = host("spool_limit = \"16MiB\"\n");
-    emulator.set_fault(denied());
+    emulator.set_fault(unavailable());
     let lines = numbered(0, 12_000, 1_000);
     let agent = host.start();
     let sending = send(&host, &["--log-group", "/test/app"], &lines);
@@ -209,7 +218,7 @@ fn a_full_spool_holds_senders_up_and_loses_nothing_of_streams() {
 #[test]
 fn what_is_damaged_is_put_away_and_everything_else_arrives() {
     let (host, emulator) = host("");
-    emulator.set_fault(denied());
+    emulator.set_fault(unavailable());
     let agent = host.start();
     let lines = numbered(0, 100, 100);
     for (stream, lines) in [("first", &lines[..50]), ("second", &lines[50..])] {
@@ -232,7 +241,9 @@ fn what_is_damaged_is_put_away_and_everything_else_arrives() {
     let report = agent.wait_until("it is said", |report| {
         report.list("/warnings").iter().any(|warning| warning["code"] == "spool_damaged")
     });
-    assert!(report.source("app.sock").is_some_and(|source| source["ledger"]["bytes"]["dropped"]["gap"].as_u64() > Some(0)));
+    assert!(
+        report.source("app.sock").is_some_and(|source| source["ledger"]["bytes"]["dropped"]["gap"].as_u64() > Some(0))
+    );
     assert_eq!(std::fs::read_dir(host.path("state/spool/quarantine")).expect("kept").count(), 1);
     wait_for_quarantine_only(&agent);
 }
