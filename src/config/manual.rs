@@ -113,6 +113,7 @@ fn the_manual_shows_the_defaults() {
     assert_eq!(config.logs, crate::logs::Settings { files, sockets, ..logs });
     assert_eq!(config.logs.sockets[0].allow, crate::caller::Rules::default());
     assert_eq!(config.logs.files[0].start_at, crate::logs::StartAt::default());
+    assert_eq!(config.logs.files[0].backfill_limit, crate::logs::BACKFILL_LIMIT);
     assert_eq!(config.region, None);
 }
 

@@ -136,6 +136,7 @@ fn file_section(index: usize, file: &FileSettings) -> Section {
     let mut rows = vec![("include", json!(file.include)), ("exclude", json!(file.exclude))];
     rows.extend(target_rows(&file.target));
     rows.push(("start_at", word(&logs::START_AT, &file.start_at)));
+    rows.push(("backfill_limit", json!(Size(file.backfill_limit).to_string())));
     rows.extend(logs::rows_of_lines(&file.framing));
     source_section(SOURCES[0], index, rows)
 }

@@ -93,6 +93,7 @@ include = ["/var/log/app/*.log", "/srv/{a,b}/**/x.log"]
 exclude = ["*.debug.log"]
 log_stream = "{instance_id}/{file_name}"
 start_at = "beginning"
+backfill_limit = "64MiB"
 [[logs.file]]
 include = ["/var/log/syslog"]
 log_group = "{tag:Name|none}"
@@ -126,6 +127,7 @@ fn every_key_reaches_its_setting() {
     assert_eq!(first.target.log_group.text(), "/aws/ec2/{environment}");
     assert_eq!(first.target.log_stream.text(), "{instance_id}/{file_name}");
     assert_eq!((first.target.group.retention_in_days, first.start_at), (Some(14), StartAt::Beginning));
+    assert_eq!((first.backfill_limit, second.backfill_limit), (64 << 20, crate::logs::BACKFILL_LIMIT));
     assert_eq!(second.target.log_group.text(), "{tag:Name|none}");
     assert_eq!(second.target.log_stream.text(), "{instance_id}");
     let group = &first.target.group;

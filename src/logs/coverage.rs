@@ -86,6 +86,27 @@ impl Coverage {
         }
     }
 
+    /// How many of the bytes before `size` are not done: they are unread, or were on their way.
+    pub(crate) fn missing(&self, size: u64) -> u64 {
+        let done: u64 = self.done.iter().map(|run| run.end.offset.min(size).saturating_sub(run.start)).sum();
+        size.saturating_sub(self.low.offset).saturating_sub(done)
+    }
+
+    /// What was not read yet before `size` is given up, since it can't be read any more; returns how many bytes.
+    pub(crate) fn give_up_unread(&mut self, size: u64) -> u64 {
+        let mut given_up = 0;
+        loop {
+            let (place, limit) = self.next();
+            let end = limit.unwrap_or(size).min(size);
+            if place.offset >= end {
+                return given_up;
+            }
+            given_up += end - place.offset;
+            self.take(place.offset, Place { offset: end, parts: 0 });
+            self.finish(place.offset);
+        }
+    }
+
     /// Whether the byte at `offset` is done or on its way.
     #[cfg(test)]
     pub(crate) fn holds(&self, offset: u64) -> bool {
@@ -141,6 +162,19 @@ mod tests {
         coverage.take(0, Place { offset: 100, parts: 2 });
         coverage.finish(0);
         assert_eq!(coverage.next(), (Place { offset: 100, parts: 2 }, None));
+    }
+
+    #[test]
+    fn what_is_missing_is_neither_below_the_low_mark_nor_in_a_done_run() {
+        let mut coverage = Coverage::from(5);
+        coverage.take(5, line(10));
+        coverage.take(10, line(20));
+        coverage.finish(10);
+        assert_eq!((coverage.missing(30), coverage.missing(12), coverage.missing(3)), (15, 5, 0));
+        assert_eq!(coverage.give_up_unread(30), 10);
+        assert_eq!(coverage.missing(30), 5);
+        coverage.finish(5);
+        assert_eq!((coverage.low(), coverage.missing(30)), (line(30), 0));
     }
 
     proptest! {

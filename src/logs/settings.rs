@@ -16,6 +16,10 @@ pub const RETENTION_DAYS: [u16; 22] =
 /// The longest log group name, in characters.
 pub const LONGEST_GROUP_NAME: usize = 512;
 
+/// What of an old file is read when nothing else is said, in bytes. To take in a gigabyte costs half a dollar: more than
+/// that, of one file, is asked for.
+pub const BACKFILL_LIMIT: u64 = 1 << 30;
+
 /// The longest log stream name, in characters.
 pub const LONGEST_STREAM_NAME: usize = 512;
 
@@ -209,6 +213,8 @@ pub struct FileSettings {
     pub target: Target,
     /// Where to begin in a file seen for the first time.
     pub start_at: StartAt,
+    /// Of a file that was there before us, and is larger, only so many bytes are read.
+    pub backfill_limit: u64,
     /// What its records are.
     pub framing: framing::Settings,
 }
@@ -222,6 +228,7 @@ impl FileSettings {
             exclude: Vec::new(),
             target,
             start_at: StartAt::default(),
+            backfill_limit: BACKFILL_LIMIT,
             framing: framing::Settings::default(),
         }
     }

@@ -19,7 +19,7 @@ use super::delivery::destination::Moment;
 use super::engine::{Action, Engine, Event, OpenFiles, Quarantine, Step};
 use super::sink::Sink;
 use super::source::read::Suspect;
-use super::source::watch::{EVENT_BUFFER, RawChange};
+use super::source::watch::{EVENT_BUFFER, Kind, RawChange};
 use super::{Receiver, Settings, Snapshot, Spool};
 use crate::clock::{Clock, boot_time, cpu_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
@@ -404,9 +404,9 @@ async fn listen(changes: &mut Option<EventStream<Vec<u8>>>, pause: Duration) -> 
         if event.mask.contains(EventMask::Q_OVERFLOW) {
             return Some(Event::Overflow);
         }
-        let grew = event.mask.contains(EventMask::MODIFY);
+        let kind = Kind::of(event.mask);
         if !event.mask.contains(EventMask::IGNORED) {
-            told.push(RawChange { watch: event.wd, name: event.name, grew });
+            told.push(RawChange { watch: event.wd, name: event.name, kind });
         }
         next = futures_util::FutureExt::now_or_never(changes.next()).flatten();
     }

@@ -5,11 +5,15 @@ use super::target::{self, Inherited};
 use crate::config::globs;
 use crate::config::report::Problem;
 use crate::config::table::Reader;
-use crate::logs::{FileSettings, StartAt};
+use crate::config::units::Size;
+use crate::logs::{BACKFILL_LIMIT, FileSettings, StartAt};
 
 /// What `start_at` can be.
 pub(in crate::config) const START_AT: [(&str, StartAt); 3] =
     [("auto", StartAt::Auto), ("beginning", StartAt::Beginning), ("end", StartAt::End)];
+
+/// From nothing but what is new, to what no file is.
+const LIMIT: (Size, Size) = (Size(0), Size(1 << 60));
 
 pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&str]) -> Option<FileSettings> {
     let include = included(&mut table);
@@ -17,9 +21,11 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
     let exclude = globs::excludes(&table, exclude);
     let target = target::read_inheriting(&mut table, inherited, variables, &["file_name", "file_path"]);
     let start_at = table.choice("start_at", &START_AT).unwrap_or_default();
+    let backfill = table.quantity("backfill_limit", "1GiB", Size::parse, LIMIT);
+    let backfill_limit = backfill.map_or(BACKFILL_LIMIT, |size| size.0);
     let framing = framing::read_lines(&mut table);
     table.finish();
-    Some(FileSettings { include, exclude, target: target?, start_at, framing })
+    Some(FileSettings { include, exclude, target: target?, start_at, backfill_limit, framing })
 }
 
 fn included(table: &mut Reader<'_>) -> Vec<String> {

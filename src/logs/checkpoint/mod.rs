@@ -40,6 +40,8 @@ pub(crate) struct State {
     pub(crate) segments: BTreeMap<FileId, SegmentState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
+    /// When files were last looked for, in nanoseconds since the epoch.
+    pub(crate) looked_at: Option<u64>,
     /// What tables with a budget have spent on which day, by their keys.
     pub(crate) budgets: BTreeMap<String, (Date, u64)>,
 }
@@ -62,6 +64,7 @@ impl State {
                 self.files.remove(&id);
                 self.segments.remove(&id);
             }
+            Record::Looked(at) => self.looked_at = Some(at),
             Record::Budget { table, day, spent } => {
                 self.budgets.insert(table, (day, spent));
             }
@@ -77,7 +80,8 @@ impl State {
         let budgets = self.budgets.iter();
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
-        instance.into_iter().chain(files).chain(segments).chain(sources).chain(budgets)
+        let looked_at = self.looked_at.map(Record::Looked);
+        instance.into_iter().chain(files).chain(segments).chain(sources).chain(budgets).chain(looked_at)
     }
 }
 
@@ -234,6 +238,9 @@ mod tests {
             source: format!("/var/log/{id}"),
             fingerprint: Fingerprint::default(),
             coverage: Coverage::from(offset),
+            size: offset,
+            spilled: false,
+            finished: false,
         })
     }
 

@@ -21,6 +21,20 @@ pub(crate) struct FileState {
     pub(crate) fingerprint: Fingerprint,
     /// What of it is done.
     pub(crate) coverage: Coverage,
+    /// Its size when it was last looked at: what is lost if it can't be found again.
+    #[serde(default)]
+    pub(crate) size: u64,
+    /// Whether what is unsent of it was copied into the spool: it has no name any more.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) spilled: bool,
+    /// Whether it is done for good, and only kept to recognise copies of it.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) finished: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 /// What is known of one segment of the spool. A later record of the same id replaces an earlier one.
@@ -53,6 +67,8 @@ pub(crate) enum Record {
     },
     /// A file that is no longer of interest.
     Forget(FileId),
+    /// When files were last looked for, in nanoseconds since the epoch: what is born later was never seen.
+    Looked(u64),
     /// What a table with a budget has spent.
     Budget {
         /// Its key.

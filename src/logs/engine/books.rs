@@ -11,8 +11,8 @@ use jiff::civil::Date;
 
 use super::budgets::Budgets;
 use super::feeds::Feeds;
+use super::files::Files;
 use super::spooled::Spooled;
-use super::survey::Files;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::{Checkpoint, FileState, Record, SegmentState, State};
 use crate::logs::dead_letters::DeadLetters;
@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub(super) is_new: bool,
     /// When the checkpoint was written last: files born since then appeared later.
     pub(super) written_at: Option<SystemTime>,
+    /// When files were last looked for, in nanoseconds since the epoch.
+    pub(super) looked_at: Option<u64>,
 }
 
 impl Known {
@@ -51,6 +53,9 @@ pub(super) struct Books {
     pub(super) dead_letters: DeadLetters,
     /// Lines of the checkpoint that could not be read.
     pub(super) torn: usize,
+    /// When files were last looked for, in nanoseconds since the epoch, and whether the checkpoint says so.
+    looked_at: Option<u64>,
+    looked_is_written: bool,
     dirty: bool,
 }
 
@@ -58,7 +63,7 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, segments, sources, budgets } = opened.state;
+        let State { instance, files, segments, sources, looked_at, budgets } = opened.state;
         let is_new = files.is_empty() && sources.is_empty();
         let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
@@ -68,10 +73,12 @@ impl Books {
             instance,
             dead_letters: DeadLetters::in_directory(state_dir),
             torn: opened.torn,
+            looked_at,
+            looked_is_written: true,
             dirty: false,
         };
         let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
-        Ok((books, Known { files, segments, budgets, is_new, written_at }))
+        Ok((books, Known { files, segments, budgets, is_new, written_at, looked_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -93,8 +100,18 @@ impl Books {
             }
             records.push(feed);
         }
+        if !std::mem::replace(&mut self.looked_is_written, true) {
+            records.extend(self.looked_at.map(Record::Looked));
+        }
         records.extend(self.budgets.take_changed());
         self.append(&records)
+    }
+
+    /// Files were looked for at `at`: written with what is written next.
+    pub(super) fn looked(&mut self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).ok();
+        self.looked_at = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
+        self.looked_is_written = false;
     }
 
     /// Writes down where an account stands.
@@ -144,8 +161,9 @@ impl Books {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
-        let mut state = State { instance: self.instance.clone(), sources, ..State::default() };
-        let known = files.known().cloned().map(Record::File);
+        let (instance, looked_at) = (self.instance.clone(), self.looked_at);
+        let mut state = State { instance, sources, looked_at, ..State::default() };
+        let known = files.states().map(Record::File);
         let segments = spooled.known.values().cloned().map(Record::Segment);
         known.chain(segments).chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)

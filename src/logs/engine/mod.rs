@@ -2,12 +2,17 @@
 //! what happened and a time, reads what is due, and returns what is to be sent. It touches disks, never the network,
 //! and runs where blocking is allowed.
 
+mod adopting;
+mod archives;
 mod books;
 mod budgets;
+mod ending;
 mod feeds;
+mod files;
 mod framers;
 mod groups;
 mod held;
+mod keeping;
 mod reading;
 mod settling;
 mod showing;
@@ -28,14 +33,15 @@ use inotify::Inotify;
 use self::books::Books;
 use self::budgets::Budgets;
 use self::feeds::Feeds;
+use self::files::Files;
+pub(crate) use self::files::OpenFiles;
 use self::framers::Framers;
 use self::groups::Groups;
 use self::held::Held;
+use self::keeping::NOTED_A_TICK;
 pub(crate) use self::reading::{group_name, stream_name};
 use self::spooled::Spooled;
 use self::streams::Streams;
-use self::survey::Files;
-pub(crate) use self::survey::OpenFiles;
 use super::batch::{FileId, Pool};
 use super::creation::Created;
 use super::delivery::destination::{Moment, Ticket};
@@ -43,7 +49,9 @@ use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
 use super::source::feed::Origin;
 use super::source::read::{Buffer, Suspect};
+use super::source::spill::SpillDirectory;
 use super::source::watch::{Change, RawChange};
+use super::spool::Budget;
 use super::{GroupSettings, Settings, Snapshot};
 use crate::fault::Warning;
 use crate::template::Names;
@@ -167,6 +175,7 @@ pub(crate) struct Engine {
     quarantine: Quarantine,
     /// Shipments that could not be settled yet: their dead letters could not be written.
     unsettled: Vec<(usize, Shipment)>,
+    budget: Budget,
     groups: Groups,
     /// When a request that is never answered stops holding others up, if some wait for that.
     slots_free_at: Option<Duration>,
@@ -196,7 +205,8 @@ impl Engine {
         books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
         let spooled = Spooled::new(std::mem::take(&mut known.segments));
-        let files = Files::new(&settings, inotify, known);
+        let files = Files::new(&settings, inotify, known, SpillDirectory::below(state_dir));
+        let budget = Budget::open(&state_dir.join("spool"), settings.spool_limit)?;
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
             settings,
@@ -213,6 +223,7 @@ impl Engine {
             suspect,
             quarantine,
             unsettled: Vec::new(),
+            budget,
             groups: Groups::default(),
             slots_free_at: None,
             starved: BTreeSet::new(),
@@ -236,9 +247,10 @@ impl Engine {
         let open = self.feeds.into_all().filter_map(|feed| {
             let id = feed.id;
             let Origin::File(file) = feed.origin else { return None };
-            (!file.is_cut()).then_some((id, file.file))
+            file.into_file().map(|file| (id, file))
         });
-        open.collect()
+        // What it was left itself and has not come to take over.
+        open.chain(self.files.inherited).collect()
     }
 
     /// Takes in what happened, does what is due, says what is to be done.
@@ -247,8 +259,9 @@ impl Engine {
         for event in events {
             self.take_in(event, &mut step, now);
         }
-        if !self.stopping && now.boot >= self.survey_at {
-            self.survey(now);
+        let mut more = false;
+        if !self.stopping && (self.files.walk.is_some() || now.boot >= self.survey_at) {
+            more |= self.survey(now);
         }
         if now.boot >= self.tick_at {
             self.tick(&mut step, now);
@@ -259,7 +272,8 @@ impl Engine {
         }
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
-        let more = !self.stopping && self.read(now);
+        more |= !self.stopping && self.unpack(now);
+        more |= !self.stopping && self.read(now);
         self.send(&mut step, now);
         step.actions.extend(self.checks_due(now));
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
@@ -270,7 +284,7 @@ impl Engine {
     fn take_in(&mut self, event: Event, step: &mut Step, now: Moment) {
         match event {
             Event::Changed(changes) => self.note_changes(&changes, now),
-            Event::Overflow => self.survey_at = now.boot,
+            Event::Overflow => self.survey_soon(Duration::ZERO, now),
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.note_created(stream, result, now),
             Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
@@ -278,6 +292,7 @@ impl Engine {
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
                 self.stopping = true;
+                self.note_grown(usize::MAX);
                 self.streams.seal_all(now);
             }
         }
@@ -290,13 +305,15 @@ impl Engine {
                 Some(Change::Grew(path)) => {
                     grown.insert(path);
                 }
-                Some(Change::Tree) => self.survey_at = self.survey_at.min(now.boot + SURVEY_SOON),
+                Some(Change::Tree) => self.survey_soon(SURVEY_SOON, now),
+                Some(Change::Rights(path)) if self.files.is_hidden(&path) => self.survey_soon(SURVEY_SOON, now),
+                Some(Change::Rights(_)) => {}
                 None => {}
             }
         }
         for path in grown {
             if let Some(id) = self.files.at(&path) {
-                self.look(id, now);
+                self.look_at(id, now);
             }
         }
     }
@@ -306,11 +323,14 @@ impl Engine {
         for id in self.leaving() {
             self.look(id, now);
         }
+        self.poll(now);
         self.retry_unsettled(now);
         if self.streams.is_quiet() {
             self.pool.let_go();
         }
+        self.note_grown(NOTED_A_TICK);
         self.forget_finished(now);
+        self.spill_nameless(now);
         self.tick_spool(now);
         if let Err(error) = self.books.maintain(&self.files, &self.spooled, &mut self.feeds) {
             self.warn_of_checkpoint(&error);
@@ -331,7 +351,9 @@ impl Engine {
     }
 
     fn needs_ticks(&self) -> bool {
-        !self.unsettled.is_empty()
+        self.polls()
+            || !self.files.grown.is_empty()
+            || !self.unsettled.is_empty()
             || self.pool.memory() > 0
             || self.books.is_dirty()
             || self.spooled.needs_ticks()
@@ -347,5 +369,8 @@ impl Engine {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod rotation_tests;
 #[cfg(test)]
 mod torture;

@@ -197,6 +197,10 @@ impl Engine {
     fn read_stream(&mut self, index: usize, limit: usize, now: Moment) -> (u64, bool) {
         let (mut total, mut moved) = (0, false);
         while let Some(id) = self.streams.get(index).next_file() {
+            if !self.ensure_open(id, now) {
+                self.streams.get_mut(index).file_is_read();
+                continue;
+            }
             let (read, turn) = self.read_file(index, id, limit, now);
             total += read;
             let stream = self.streams.get_mut(index);
@@ -356,7 +360,7 @@ impl Engine {
         }
     }
 
-    fn note_read_error(&mut self, id: FileId, error: &io::Error, now: Moment) {
+    pub(super) fn note_read_error(&mut self, id: FileId, error: &io::Error, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id) else { return };
         let message = format!("'{}' can't be read: {error}", feed.name());
         if feed.fault.as_ref().is_none_or(|before| before.message != message) {

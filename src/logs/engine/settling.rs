@@ -156,7 +156,7 @@ impl Engine {
     }
 
     /// Moves the checkpoint of these feeds.
-    fn write_down(&mut self, ids: impl Iterator<Item = FileId>, now: Moment) {
+    pub(super) fn write_down(&mut self, ids: impl Iterator<Item = FileId>, now: Moment) {
         let mut states = Vec::new();
         for id in ids {
             let Some(feed) = self.feeds.get_mut(id) else { continue };

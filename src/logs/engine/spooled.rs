@@ -91,6 +91,8 @@ impl Engine {
                 self.warn_of_checkpoint(&error);
             }
         }
+        self.budget = spool.budget().clone();
+        self.budget.give_back(std::mem::take(&mut self.files.swept));
         self.spooled.spool = Some(spool);
         self.spooled.changed = true;
     }

@@ -1,160 +1,89 @@
-//! Which files there are: found by pattern, recognised from the checkpoint, followed through renames. Not what is read
-//! of them.
+//! Looking around: which files there are now, which are new, which left. A slice at a time, so that a directory of a
+//! million files delays nobody. Not what becomes of a new one (`adopting`), nor of what was read.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, Metadata};
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use inotify::Inotify;
+use rustix::time::{ClockId, clock_gettime};
 
-use super::books::Known;
-use super::{Engine, SURVEY_INTERVAL};
+use super::adopting::Stranger;
+use super::{Engine, SURVEY_INTERVAL, SURVEY_SOON};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::FileState;
-use crate::logs::coverage::Coverage;
 use crate::logs::delivery::destination::Moment;
-use crate::logs::ledger::{Count, Reason};
 use crate::logs::settings::Table;
-use crate::logs::source::discover::{Finder, Found, siblings};
-use crate::logs::source::feed::Feed;
-use crate::logs::source::open::open_regular;
-use crate::logs::source::tailed::{Life, Look, Tailed};
-use crate::logs::source::watch::{Change, RawChange, Watcher};
-use crate::logs::{Settings, StartAt};
+use crate::logs::source::discover::{Found, Walk};
+use crate::logs::source::tailed::{Life, Look};
+use crate::logs::source::watch::Watcher;
 
-/// A file that is older than this when the checkpoint is written is in it, or was not of interest: surveys are more
-/// frequent by far, even of a slow disk.
-const LONGEST_UNSEEN: Duration = Duration::from_mins(1);
+/// How many directory entries one step looks at: a few milliseconds.
+const ENTRIES_A_STEP: u64 = 4096;
 
-/// Open files, by id.
-pub(crate) type OpenFiles = BTreeMap<FileId, fs::File>;
+/// How many files are polled each second: some milliseconds where each look asks a server near by.
+const POLLED_A_TICK: usize = 1000;
 
-/// Which files are followed, and where.
-#[derive(Debug)]
-pub(super) struct Files {
-    finders: Vec<Finder>,
-    watcher: Option<Watcher>,
-    by_path: HashMap<PathBuf, FileId>,
-    /// What the checkpoint knows and was not found yet.
-    known: BTreeMap<FileId, FileState>,
-    is_new: bool,
-    written_at: Option<SystemTime>,
-    surveyed: bool,
-    /// Descriptors that an engine before this one left: by them files are read to their end that have no name any more.
-    inherited: OpenFiles,
-    /// What a pattern names and can't be followed.
-    pub(super) unreadable: BTreeMap<PathBuf, Fault>,
-}
-
-impl Files {
-    pub(super) fn new(settings: &Settings, inotify: Option<&Inotify>, known: Known) -> Self {
-        // `config` has checked the patterns; one that still is no glob finds nothing.
-        let finders = settings.files.iter().filter_map(|table| Finder::new(table).ok()).collect();
-        Self {
-            finders,
-            watcher: inotify.map(Watcher::new),
-            by_path: HashMap::new(),
-            known: known.files,
-            is_new: known.is_new,
-            written_at: known.written_at,
-            surveyed: false,
-            inherited: OpenFiles::new(),
-            unreadable: BTreeMap::new(),
-        }
-    }
-
-    /// Forgets everything: another instance begins here.
-    pub(super) fn begin_anew(&mut self) {
-        self.by_path.clear();
-        self.known.clear();
-        self.is_new = true;
-        self.surveyed = false;
-    }
-
-    pub(super) fn inherit(&mut self, files: OpenFiles) {
-        self.inherited = files;
-    }
-
-    pub(super) fn resolve(&mut self, change: &RawChange) -> Option<Change> {
-        self.watcher.as_mut()?.resolve(change)
-    }
-
-    pub(super) fn at(&self, path: &Path) -> Option<FileId> {
-        self.by_path.get(path).copied()
-    }
-
-    /// What the checkpoint knows and was not found yet.
-    pub(super) fn known(&self) -> impl Iterator<Item = &FileState> {
-        self.known.values()
-    }
-
-    /// Why directories are only looked at from time to time, if some are.
-    pub(super) fn watch_problem(&self) -> Option<String> {
-        match &self.watcher {
-            Some(watcher) => watcher.problem(),
-            None => Some("inotify is not to be had".to_owned()),
-        }
-    }
-
-    /// What the checkpoint knows of this file.
-    fn recognise(&self, file: &fs::File, metadata: &Metadata) -> io::Result<Option<FileState>> {
-        for state in self.known.values().filter(|state| state.fingerprint.inode() == metadata.ino()) {
-            if state.fingerprint.recognises(file, metadata)? {
-                return Ok(Some(state.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Where to begin in a file that nobody knows.
-    fn beginning(&self, start_at: StartAt, metadata: &Metadata) -> u64 {
-        let born = metadata.created().ok();
-        let unseen = self.written_at.and_then(|written| written.checked_sub(LONGEST_UNSEEN));
-        let appeared_later =
-            self.surveyed || (!self.is_new && born.zip(unseen).is_some_and(|(born, unseen)| born >= unseen));
-        let at_end = match start_at {
-            StartAt::Beginning => false,
-            StartAt::Auto => !self.is_new && !appeared_later,
-            StartAt::End => !appeared_later,
-        };
-        if at_end { metadata.len() } else { 0 }
-    }
-}
+/// How long nobody looks again, per entry that the last look saw: twenty times what it costs, so that looking takes a
+/// twentieth of the time at most.
+const PAUSE_PER_ENTRY: Duration = Duration::from_micros(20);
 
 impl Engine {
-    /// Looks around: follows what is new, notices what left.
-    pub(super) fn survey(&mut self, now: Moment) {
-        self.survey_at = now.boot + SURVEY_INTERVAL;
-        let mut found = Found::default();
-        for (table, finder) in self.files.finders.iter().enumerate() {
-            finder.look(table, &mut found);
+    /// Files came or went: looks around soon.
+    pub(super) fn survey_soon(&mut self, wait: Duration, now: Moment) {
+        let at = (now.boot + wait).max(self.files.look_not_before);
+        self.survey_at = self.survey_at.min(at);
+    }
+
+    /// Looks around, or goes on doing so: follows what is new, notices what left. Returns whether it is not over.
+    pub(super) fn survey(&mut self, now: Moment) -> bool {
+        if self.files.walk.is_none() {
+            self.files.walk = Some(Walk::new(&self.files.finders));
+            self.files.look_began = (file_time(), now.boot);
         }
+        let wanted = self.files.wanted();
+        let Some(walk) = &mut self.files.walk else { return false };
+        let Some(found) = walk.advance(&self.files.finders, &wanted, ENTRIES_A_STEP) else { return true };
+        self.files.walk = None;
+        let pause = PAUSE_PER_ENTRY * u32::try_from(found.entries).unwrap_or(u32::MAX);
+        self.files.look_not_before = now.boot + pause;
+        self.survey_at = now.boot + SURVEY_INTERVAL.max(pause);
+        self.conclude(&found, now);
+        false
+    }
+
+    fn conclude(&mut self, found: &Found, now: Moment) {
         if let Some(watcher) = &mut self.files.watcher {
             watcher.watch(&found.directories);
         }
         self.files.unreadable.retain(|path, _| found.files.contains_key(path));
+        self.files.hidden = found.unreadable.iter().map(|(directory, _)| directory.clone()).collect();
+        self.files.passed_over.clear();
         let mut adopted = BTreeSet::new();
-        self.let_go_of_the_vanished(&found, now);
+        self.let_go_of_the_vanished(found, now);
+        let mut strangers = Vec::new();
         for (path, table) in &found.files {
-            self.visit(path, *table, &mut adopted, now);
+            strangers.extend(self.visit(path, *table, &mut adopted, now));
         }
-        if !self.files.surveyed {
-            self.find_rotated(&mut adopted, now);
-            self.files.surveyed = true;
+        for (path, rotated) in &found.rotated {
+            strangers.extend(self.visit_rotated(path, rotated, &mut adopted, now));
         }
-        self.warn_of_survey(&found);
+        self.find_nameless(&mut adopted, now);
+        self.settle_strangers(strangers, &mut adopted, now);
+        self.files.surveyed = true;
+        self.files.looked_at = Some(self.files.look_began.0);
+        self.books.looked(self.files.look_began.0);
+        self.warn_of_survey(found);
         self.enlist(&adopted, now);
+        self.give_up_the_missing(found, now);
     }
 
     /// Writes down the files that were just adopted, before anything is read of them, and looks at them.
-    fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
-        let feeds = self.feeds.all_mut().filter(|feed| adopted.contains(&feed.id));
-        let states: Vec<_> = feeds.map(|feed| (feed.source.clone(), feed.state())).collect();
+    pub(super) fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
+        let mut states = Vec::with_capacity(adopted.len());
+        for &id in adopted {
+            states.extend(self.feeds.get_mut(id).map(|feed| (feed.source.clone(), feed.state())));
+        }
         if !states.is_empty()
             && let Err(error) = self.books.write(states)
         {
@@ -180,116 +109,84 @@ impl Engine {
         }
     }
 
+    /// Whether there are files whose changes the kernel does not tell.
+    pub(super) fn polls(&self) -> bool {
+        self.files.watcher.as_ref().is_none_or(Watcher::polls_some)
+    }
+
+    /// Looks at files whose changes the kernel does not tell; at many of them in turn.
+    pub(super) fn poll(&mut self, now: Moment) {
+        if self.stopping || !self.polls() {
+            return;
+        }
+        let watcher = self.files.watcher.as_ref();
+        let polled =
+            |path: &Path| watcher.is_none_or(|all| path.parent().is_some_and(|directory| all.polls(directory)));
+        let from = self.files.poll_from;
+        let files = self.feeds.files().filter(|(feed, file)| feed.id > from && file.is_active() && polled(&file.path));
+        let files: Vec<(FileId, PathBuf)> =
+            files.take(POLLED_A_TICK).map(|(feed, file)| (feed.id, file.path.clone())).collect();
+        self.files.poll_from = if files.len() < POLLED_A_TICK { 0 } else { files.last().map_or(0, |(id, _)| *id) };
+        for (id, path) in files {
+            let Some(feed) = self.feeds.get(id) else { continue };
+            match fs::metadata(&path) {
+                Ok(metadata) if feed.file().is_some_and(|file| file.is(&metadata)) => {
+                    if !feed.is_unchanged(&metadata) {
+                        self.look_at(id, now);
+                    }
+                }
+                _ => self.survey_soon(SURVEY_SOON, now),
+            }
+        }
+    }
+
     /// A path that a pattern names: still the file we follow, or another one.
-    fn visit(&mut self, path: &Path, table: usize, adopted: &mut BTreeSet<FileId>, now: Moment) {
+    fn visit(&mut self, path: &Path, table: usize, adopted: &mut BTreeSet<FileId>, now: Moment) -> Option<Stranger> {
         if let Some(id) = self.files.at(path) {
-            let same =
-                fs::metadata(path).is_ok_and(|metadata| self.feeds.file(id).is_some_and(|file| file.is(&metadata)));
-            if same {
-                return self.look(id, now);
+            let feed = self.feeds.get(id);
+            if let (Some(feed), Ok(metadata)) = (feed, fs::metadata(path))
+                && feed.file().is_some_and(|file| file.is(&metadata))
+            {
+                if !feed.is_unchanged(&metadata) {
+                    self.look_at(id, now);
+                }
+                return None;
             }
             self.let_go(path, now);
         }
-        self.adopt(path, table, Life::Active, adopted, now);
+        let bases = self.bases_of(path, table);
+        let metadata = fs::symlink_metadata(path).ok()?;
+        let settings = self.settings.files.get(table)?;
+        let fresh = self
+            .files
+            .unsettled
+            .get(path)
+            .map_or_else(|| self.files.beginning(settings, &metadata).0 == 0, |waiting| waiting.fresh);
+        self.adopt(Stranger { path: path.to_owned(), table, bases, matched: true, fresh }, adopted, now)
     }
 
-    /// Follows the file at `path` from where it is known to be done, or from its beginning or end.
-    fn adopt(&mut self, path: &Path, table: usize, life: Life, adopted: &mut BTreeSet<FileId>, now: Moment) {
-        let file = match open_regular(path) {
-            Ok(file) => file,
-            Err(error) if error.is_absent() => return,
-            Err(error) => return self.note_unreadable(path, &error, error.hint(path), now),
-        };
-        match self.admit(path, table, life, file) {
-            Ok(Some(id)) => {
-                self.files.unreadable.remove(path);
-                adopted.insert(id);
-            }
-            Ok(None) => {}
-            Err(error) => self.note_unreadable(path, &error, None, now),
-        }
+    /// The sources, followed already, of which the file at `path` may be a rotated one by its name.
+    fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
+        let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
+        let names = bases.iter().map(|base| base.to_string_lossy().into_owned());
+        names.filter(|name| self.books.accounts().contains_key(name.as_str())).collect()
     }
 
-    /// Takes an opened file in; `None` when it was followed already.
-    fn admit(&mut self, path: &Path, table: usize, life: Life, file: fs::File) -> io::Result<Option<FileId>> {
-        let metadata = file.metadata()?;
-        if let Some(id) = self.same_as(&metadata) {
-            self.move_to(id, path, life);
-            return Ok(None);
+    /// Looks at one feed, and opens it if it was closed.
+    pub(super) fn look_at(&mut self, id: FileId, now: Moment) {
+        if self.ensure_open(id, now) {
+            self.look(id, now);
         }
-        let known = self.files.recognise(&file, &metadata)?;
-        let (id, source, coverage): (_, Arc<str>, _) = if let Some(state) = known {
-            (state.id, state.source.into(), state.coverage)
-        } else {
-            let source: Arc<str> = path.to_string_lossy().into();
-            // What stands at the place of a file that was followed, and is not that file any more, appeared later.
-            let followed = self.books.accounts().contains_key(&source);
-            let start = self.settings.files[table].start_at;
-            let offset = if followed { 0 } else { self.files.beginning(start, &metadata) };
-            (self.feeds.next_id(), source, Coverage::from(offset))
-        };
-        let mut feed = Feed::of_file(id, path.to_owned(), source.clone(), Table::File(table), file, coverage)?;
-        if let Some(file) = feed.file_mut() {
-            file.life = life;
-        }
-        self.books.account(&source);
-        self.files.known.remove(&id);
-        self.feeds.insert(feed);
-        if life == Life::Active {
-            self.files.by_path.insert(path.to_owned(), id);
-        }
-        Ok(Some(id))
-    }
-
-    /// The followed file that `metadata` is of, if it can still be read.
-    fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
-        let same = |file: &Tailed| !file.is_cut() && file.is(metadata);
-        self.feeds.files().find(|(_, file)| same(file)).map(|(feed, _)| feed.id)
-    }
-
-    /// A followed file was renamed to a path that a pattern names, too.
-    fn move_to(&mut self, id: FileId, path: &Path, life: Life) {
-        let Some(file) = self.feeds.file_mut(id) else { return };
-        if life == Life::Active && !file.is_active() {
-            path.clone_into(&mut file.path);
-            file.life = Life::Active;
-            self.files.by_path.insert(path.to_owned(), id);
-        }
-    }
-
-    /// Files that were renamed while nobody looked, to a name that no pattern matches, or deleted: read to their end,
-    /// then left.
-    fn find_rotated(&mut self, adopted: &mut BTreeSet<FileId>, now: Moment) {
-        let mut inherited = std::mem::take(&mut self.files.inherited);
-        let missing: Vec<FileState> = self.files.known.values().cloned().collect();
-        for state in missing {
-            let Some(table) = self.table_of(&state.source) else { continue };
-            let life = Life::Leaving { quiet_since: now.boot };
-            if let Some(file) = inherited.remove(&state.id)
-                && let Ok(Some(id)) = self.admit(Path::new(&state.path), table, life, file)
-            {
-                adopted.insert(id);
-                continue;
-            }
-            for path in siblings(Path::new(&state.source)) {
-                let same = fs::metadata(&path).is_ok_and(|metadata| metadata.ino() == state.fingerprint.inode());
-                if same {
-                    self.adopt(&path, table, life, adopted, now);
-                }
-            }
-        }
-    }
-
-    /// The table whose patterns name a source.
-    fn table_of(&self, source: &str) -> Option<usize> {
-        self.files.finders.iter().position(|finder| finder.matches(Path::new(source)))
     }
 
     /// Looks at one feed: is there more to read, or was it cut off?
     pub(super) fn look(&mut self, id: FileId, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id).filter(|feed| feed.can_be_read_again()) else { return };
         match feed.look(now.boot) {
-            Ok(Look::Unread) => self.want(id, now),
+            Ok(Look::Unread) => {
+                self.files.grown.insert(id);
+                self.want(id, now);
+            }
             Ok(Look::AtEnd) if feed.is_complete(now.boot) && feed.unread_bytes() > 0 => {
                 feed.unread();
                 self.want(id, now);
@@ -302,58 +199,34 @@ impl Engine {
         }
     }
 
-    /// A file was truncated, or rewritten: what was not read of it is a gap, and what stands there now is a new file.
+    /// A file was truncated, or rewritten: what stands there now is a new file. What was not read of it is looked for
+    /// in a copy, and is a gap if there is none.
     fn cut_off(&mut self, id: FileId, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id) else { return };
-        let gap = Count { events: 0, bytes: feed.unread_bytes() };
-        let (source, table) = (feed.source.clone(), feed.table);
+        let unread = feed.unread_bytes();
+        let table = feed.table;
         let (Some(file), Table::File(table)) = (feed.file_mut(), table) else { return };
         let (path, was_active) = (file.path.clone(), file.is_active());
-        file.life = Life::Cut;
-        tracing::info!(path = %path.display(), unread_bytes = gap.bytes, "file was truncated, reading it from its beginning");
-        if gap.bytes > 0 {
-            self.books.account(&source).lose(Reason::Gap, gap);
+        file.life = Life::Cut { at: now.boot };
+        tracing::info!(path = %path.display(), unread_bytes = unread, "file was truncated, reading it from its beginning");
+        if self.files.by_path.get(&path) == Some(&id) {
+            self.files.by_path.remove(&path);
         }
-        self.files.by_path.remove(&path);
+        self.survey_soon(SURVEY_SOON, now);
         if was_active {
             let mut adopted = BTreeSet::new();
-            self.adopt(&path, table, Life::Active, &mut adopted, now);
+            let stranger = Stranger { path, table, bases: Vec::new(), matched: true, fresh: true };
+            if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
+                self.settle_strangers(vec![stranger], &mut adopted, now);
+            }
             self.enlist(&adopted, now);
         }
     }
+}
 
-    fn note_unreadable(&mut self, path: &Path, error: &dyn std::error::Error, hint: Option<String>, now: Moment) {
-        let message = format!("'{}' can't be followed: {error}", path.display());
-        let fault = Fault { at: now.wall, message, hint };
-        if self.files.unreadable.get(path).is_none_or(|before| before.message != fault.message) {
-            tracing::warn!(error = fault.message, "passing over a file");
-        }
-        self.files.unreadable.insert(path.to_owned(), fault);
-    }
-
-    /// What is no longer at its place, or was cut, and is not done with yet.
-    pub(super) fn leaving(&self) -> Vec<FileId> {
-        self.feeds.all().filter(|feed| !feed.is_active()).map(|feed| feed.id).collect()
-    }
-
-    /// Files that left, were read to their end and are settled are no longer of interest.
-    pub(super) fn forget_finished(&mut self, now: Moment) {
-        for id in self.leaving() {
-            if !self.is_finished(id, now) {
-                continue;
-            }
-            self.feeds.remove(id);
-            self.streams.lose_interest(id);
-            if let Err(error) = self.books.forget(id) {
-                self.warn_of_checkpoint(&error);
-            }
-        }
-    }
-
-    fn is_finished(&self, id: FileId, now: Moment) -> bool {
-        self.feeds.get(id).is_some_and(|feed| {
-            let read = !feed.can_be_read_again() || feed.unread_bytes() == 0;
-            read && feed.is_complete(now.boot) && feed.coverage.is_settled()
-        })
-    }
+/// The time as the kernel would note it for a file that is born now: it has the grain of its ticks.
+pub(super) fn file_time() -> SystemTime {
+    let now = clock_gettime(ClockId::RealtimeCoarse);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
 }

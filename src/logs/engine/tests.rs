@@ -15,15 +15,15 @@ use crate::logs::{FileSettings, SourceState, StartAt, Tally, Target};
 use crate::template::Template;
 
 /// An engine over a directory of logs, a clock that a test moves, and a CloudWatch that accepts what it is told to.
-struct Bench {
-    logs: TempDir,
-    state: TempDir,
-    engine: Engine,
-    settings: Settings,
-    now: Moment,
-    puts: VecDeque<(usize, Ticket, Vec<String>)>,
-    created: Vec<usize>,
-    delivered: Vec<String>,
+pub(super) struct Bench {
+    pub(super) logs: TempDir,
+    pub(super) state: TempDir,
+    pub(super) engine: Engine,
+    pub(super) settings: Settings,
+    pub(super) now: Moment,
+    pub(super) puts: VecDeque<(usize, Ticket, Vec<String>)>,
+    pub(super) created: Vec<usize>,
+    pub(super) delivered: Vec<String>,
 }
 
 pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
@@ -32,16 +32,16 @@ pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
     Settings { files: vec![table], ..Settings::default() }
 }
 
-fn open(settings: &Settings, state: &Path, quarantine: Quarantine) -> Engine {
+pub(super) fn open(settings: &Settings, state: &Path, quarantine: Quarantine) -> Engine {
     Engine::open(settings.clone(), state, None, Arc::default(), quarantine).expect("opens")
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_stream("{file_name}")
     }
 
-    fn with_stream(log_stream: &str) -> Self {
+    pub(super) fn with_stream(log_stream: &str) -> Self {
         let logs = tempfile::tempdir().expect("a directory");
         let state = tempfile::tempdir().expect("a directory");
         let settings = settings(logs.path(), log_stream);
@@ -51,19 +51,19 @@ impl Bench {
         Self { logs, state, engine, settings, now, puts, created, delivered }
     }
 
-    fn append(&self, name: &str, text: &str) {
+    pub(super) fn append(&self, name: &str, text: &str) {
         let path = self.logs.path().join(name);
         let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opens");
         file.write_all(text.as_bytes()).expect("writes");
     }
 
-    fn pass(&mut self, time: Duration) {
+    pub(super) fn pass(&mut self, time: Duration) {
         self.now.boot += time;
         self.now.wall += SignedDuration::try_from(time).expect("short");
     }
 
     /// Lets time pass and the engine look and act; what it puts waits for an answer.
-    fn go(&mut self, time: Duration) {
+    pub(super) fn go(&mut self, time: Duration) {
         self.pass(time);
         let mut events = Vec::new();
         loop {
@@ -87,13 +87,13 @@ impl Bench {
     }
 
     /// Reads what is there, and puts it once it has lingered.
-    fn put(&mut self) {
+    pub(super) fn put(&mut self) {
         self.go(Duration::from_secs(1));
         self.go(Duration::from_secs(1));
     }
 
     /// Answers the oldest put.
-    fn answer(&mut self, result: Result<Accepted, Failure>) {
+    pub(super) fn answer(&mut self, result: Result<Accepted, Failure>) {
         let (stream, ticket, events) = self.puts.pop_front().expect("a put");
         if result.is_ok() {
             self.delivered.extend(events);
@@ -116,7 +116,7 @@ impl Bench {
     }
 
     /// Surveys, and accepts everything until nothing comes any more.
-    fn deliver_all(&mut self) {
+    pub(super) fn deliver_all(&mut self) {
         for _ in 0..4 {
             self.go(SURVEY_INTERVAL);
             while !self.puts.is_empty() {
@@ -128,27 +128,27 @@ impl Bench {
     }
 
     /// What SIGKILL leaves: the files.
-    fn kill_and_restart(&mut self) {
+    pub(super) fn kill_and_restart(&mut self) {
         self.puts.clear();
         self.engine = open(&self.settings, self.state.path(), Quarantine::new());
     }
 
     /// Makes every file older than the checkpoint's last write, as after a long run.
-    fn outdate_everything(&self) {
+    pub(super) fn outdate_everything(&self) {
         let checkpoint = OpenOptions::new().append(true).open(self.state.path().join("checkpoint")).expect("opens");
         let later = std::time::SystemTime::now() + Duration::from_hours(1);
         checkpoint.set_modified(later).expect("a file of ours");
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         self.engine.snapshot(self.now)
     }
 
-    fn dropped(&self, reason: &str) -> u64 {
+    pub(super) fn dropped(&self, reason: &str) -> u64 {
         self.snapshot().ledger.events.dropped.get(reason).copied().unwrap_or_default()
     }
 
-    fn assert_balanced(&self) {
+    pub(super) fn assert_balanced(&self) {
         let snapshot = self.snapshot();
         let balanced =
             |tally: &Tally| tally.read == tally.delivered + tally.pending + tally.dropped.values().sum::<u64>();
@@ -158,7 +158,7 @@ impl Bench {
         }
     }
 
-    fn dead_letters(&self) -> Vec<Value> {
+    pub(super) fn dead_letters(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.state.path().join("dead-letters.jsonl")).unwrap_or_default();
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }

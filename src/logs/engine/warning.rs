@@ -3,15 +3,32 @@
 
 use super::Engine;
 use crate::fault::Warning;
-use crate::logs::source::discover::{Found, MOST_FILES};
+use crate::logs::source::discover::{CROWDED, Found, MOST_FILES};
 
 impl Engine {
     /// What the survey could not see.
     pub(super) fn warn_of_survey(&mut self, found: &Found) {
         let too_many = found.too_many.then(|| format!("more than {MOST_FILES} files match; the rest is not followed"));
         self.set_warning("too_many_files", too_many, "make `include` narrower, or use `exclude`");
+        let crowded = found.crowded.as_ref();
+        let crowded = crowded
+            .map(|path| format!("'{}' has more than {CROWDED} entries: new files are noticed late", path.display()));
+        self.set_warning(
+            "crowded_directory",
+            crowded,
+            "clean it up, or name a directory with fewer files in `include`",
+        );
+        let passed_over = self.files.passed_over.first_key_value().map(|(path, reason)| {
+            let others = match self.files.passed_over.len() {
+                1 => String::new(),
+                count => format!(", nor are {} others", count - 1),
+            };
+            format!("'{}' matches and is not followed: {reason}{others}", path.display())
+        });
+        let hint = "name it in `exclude`; or, if it is to be followed, name it, or a link's target, in `include`";
+        self.set_warning("files_passed_over", passed_over, hint);
         let unwatched = self.files.watch_problem();
-        let hint = "raise fs.inotify.max_user_watches; until then such directories are looked at every 10 s";
+        let hint = "raise fs.inotify.max_user_watches; until then files there are looked at each second, and for new ones every 10 s";
         self.set_warning("unwatched_directory", unwatched, hint);
         let unreadable = found.unreadable.iter().find(|(path, _)| path.exists());
         let unreadable =

@@ -105,7 +105,7 @@ impl Feed {
     /// Its bytes.
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
-            Origin::File(file) => &file.file,
+            Origin::File(file) => file,
             Origin::Segment(segment) => segment,
         }
     }
@@ -193,6 +193,9 @@ impl Feed {
                     source: self.source.to_string(),
                     fingerprint: file.fingerprint,
                     coverage: self.coverage.clone(),
+                    size: self.size,
+                    spilled: file.spill.is_some(),
+                    finished: false,
                 })
             }
             Origin::Segment(segment) => {

@@ -9,10 +9,10 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 /// How much of the beginning is hashed: enough to tell two logs apart, one read of a page.
-const HEAD: usize = 1024;
+pub(crate) const HEAD: usize = 1024;
 
 /// How much before the position is hashed: a line or two, with their times.
-const TAIL: usize = 256;
+pub(crate) const TAIL: usize = 256;
 
 /// What a file looked like when its position was noted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +70,47 @@ impl Fingerprint {
     pub(crate) fn recognises(&self, file: &File, metadata: &Metadata) -> io::Result<bool> {
         let same_birth = self.born == 0 || born(metadata) == 0 || self.born == born(metadata);
         Ok(self.inode == metadata.ino() && same_birth && self.content_stands(file, metadata.len())?)
+    }
+
+    /// Whether a file without its inode can be told for this one: there must be content to compare.
+    pub(crate) fn has_content(&self) -> bool {
+        self.head_length > 0
+    }
+
+    /// Whether `file`, of which `size` bytes are there, may become a copy of this one: as far as it goes it begins alike.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn may_become(&self, file: &File, size: u64) -> io::Result<bool> {
+        let head = u64::from(self.head_length);
+        Ok(self.has_content() && (size < head || hash(file, 0..head)? == self.head))
+    }
+
+    /// Whether its head is long enough that no other file begins so.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.head_length as usize == HEAD
+    }
+
+    /// Up to where it was done.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Whether content that begins with `head` (all of it, or the first [`HEAD`] bytes) may be this file's.
+    pub(crate) fn begins_like(&self, head: &[u8]) -> bool {
+        self.has_content()
+            && head.get(..self.head_length as usize).is_some_and(|head| crc32fast::hash(head) == self.head)
+    }
+
+    /// Whether content is this file's that begins with `head` and has `tail` before `position`: asked when that is
+    /// this one's position, or both lie in the head.
+    pub(crate) fn is_of(&self, head: &[u8], position: u64, tail: &[u8]) -> bool {
+        let range = tail_of(self.position);
+        let before = match (usize::try_from(range.start), usize::try_from(range.end)) {
+            (Ok(start), Ok(end)) if end <= head.len() => head.get(start..end),
+            _ => (position == self.position).then_some(tail),
+        };
+        self.begins_like(head) && before.is_some_and(|before| crc32fast::hash(before) == self.tail)
     }
 
     /// Whether the bytes that were hashed are still what they were: not so after a truncation, however it grew since.

@@ -28,6 +28,9 @@ pub(crate) enum OpenError {
         /// The component.
         link: String,
     },
+    /// A name that somebody else than the file's owner may have given it.
+    #[error("it has several names, and others than its owner may make names here")]
+    ForeignName,
     /// A device, a FIFO, a socket or a directory.
     #[error("not a regular file")]
     NotRegular,
@@ -50,6 +53,9 @@ impl OpenError {
             Self::System(_) => None,
             Self::ForeignLink { .. } => Some(format!(
                 "name the link's target in `include`, or make root the owner of each link: `namei -o {path}` shows them"
+            )),
+            Self::ForeignName => Some(format!(
+                "let only the file's owner or root write its directory, or remove its other names: `find / -xdev -samefile {path}` shows them"
             )),
             Self::NotRegular => Some("name it in `exclude`; only regular files are followed".to_owned()),
         }
@@ -114,9 +120,18 @@ fn open_for_reading(directory: &OwnedFd, name: &OsStr) -> Result<File, OpenError
     let file = openat(directory, name, flags, Mode::empty()).map_err(OpenError::System)?;
     let stat = fstat(&file).map_err(OpenError::System)?;
     match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile if stat.st_nlink > 1 && !vouches(directory, stat.st_uid)? => Err(OpenError::ForeignName),
         FileType::RegularFile => Ok(File::from(file)),
         _ => Err(OpenError::NotRegular),
     }
+}
+
+/// Whether only root and `owner` can have made a name in `directory`. Where the kernel does not protect hard links
+/// (`fs.protected_hardlinks`), who may write a directory may put any file of its file system there, /etc/shadow say.
+fn vouches(directory: &OwnedFd, owner: u32) -> Result<bool, OpenError> {
+    let stat = fstat(directory).map_err(OpenError::System)?;
+    let others_write = stat.st_mode & (Mode::WGRP | Mode::WOTH).bits() != 0;
+    Ok(!others_write && (stat.st_uid == 0 || stat.st_uid == owner))
 }
 
 fn components(path: &Path) -> VecDeque<OsString> {
@@ -192,6 +207,30 @@ mod tests {
             }
             assert!(matches!(read(&path), Err(OpenError::ForeignLink { .. })), "{}", path.display());
         }
+    }
+
+    #[test]
+    fn a_file_with_a_second_name_is_opened_only_where_none_but_its_owner_can_have_made_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().expect("a directory");
+        let (log, other) = (directory.path().join("log"), directory.path().join("other"));
+        std::fs::write(&log, "hello").expect("writable");
+        std::fs::hard_link(&log, &other).expect("links");
+        let allow = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(directory.path(), permissions).expect("ours");
+        };
+        allow(0o755);
+        assert_eq!(read(&log), Ok("hello".to_owned()));
+        allow(0o777);
+        assert_eq!(read(&log), Err(OpenError::ForeignName));
+        if we_are_root() {
+            allow(0o755);
+            std::os::unix::fs::chown(directory.path(), Some(65534), None).expect("gives away");
+            assert_eq!(read(&log), Err(OpenError::ForeignName));
+        }
+        std::fs::remove_file(&other).expect("removes");
+        assert_eq!(read(&log), Ok("hello".to_owned()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One followed file: its descriptor, how it is recognised, and what a look at it means. The descriptor stays open over
-//! renames and deletion, so nothing that was written before is lost. Not what of it is done: that is the feed's.
+//! renames and deletion while there is something to read, so nothing that was written before is lost; that of an idle
+//! file may be closed. Not what of it is done: that is the feed's.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -8,8 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::feed::{Feed, Origin};
+use super::archive::Archive;
+use super::feed::{Content, Feed, Origin};
 use super::identity::Fingerprint;
+use super::spill::{Spill, SpillDirectory};
 use crate::logs::batch::FileId;
 use crate::logs::coverage::Coverage;
 use crate::logs::settings::Table;
@@ -29,7 +32,10 @@ pub(crate) enum Life {
         quiet_since: Duration,
     },
     /// Its content was cut off: what was read of it can't be read again, and nothing more is to be had.
-    Cut,
+    Cut {
+        /// When that was seen, by the boot-time clock.
+        at: Duration,
+    },
 }
 
 /// What a look at a feed found.
@@ -48,20 +54,105 @@ pub(crate) enum Look {
 pub(crate) struct Tailed {
     /// Where it is, or was.
     pub(crate) path: PathBuf,
-    /// Its descriptor.
-    pub(crate) file: File,
+    /// Its descriptor; none while it is closed, to save descriptors.
+    file: Option<File>,
     device: u64,
     inode: u64,
+    /// When its content changed last, as of the last look: seconds and nanoseconds.
+    modified: (i64, i64),
     /// How it is recognised.
     pub(crate) fingerprint: Fingerprint,
     /// Where it stands in its life.
     pub(crate) life: Life,
+    /// What it is unpacked from, if it is; the descriptor is that of the stretch that is unpacked now.
+    pub(crate) archive: Option<Box<Archive>>,
+    /// The copy of what is unsent of it, once it has no name any more.
+    pub(crate) spill: Option<Spill>,
+}
+
+impl Content for Tailed {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match &self.file {
+            Some(file) => file.read_at(buffer, offset),
+            None => Err(io::Error::other("it is closed for now")),
+        }
+    }
 }
 
 impl Tailed {
-    /// Whether `metadata` is of the file behind our descriptor.
+    /// Its descriptor, if it is open.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// Ends with its descriptor, if that still shows what was followed.
+    pub(crate) fn into_file(self) -> Option<File> {
+        self.file.filter(|_| !matches!(self.life, Life::Cut { .. }) && self.archive.is_none())
+    }
+
+    /// Gives up the descriptor: the file is idle, and will be found at its path.
+    pub(crate) fn close(&mut self) {
+        self.file = None;
+    }
+
+    /// Goes on by `file`, if that is this file still: the same inode with the same content before the position.
+    ///
+    /// # Errors
+    /// When it can't be examined.
+    pub(crate) fn reopen(&mut self, file: File) -> io::Result<bool> {
+        let metadata = file.metadata()?;
+        let same = self.is(&metadata) && self.fingerprint.content_stands(&file, metadata.len())?;
+        if same {
+            self.file = Some(file);
+        }
+        Ok(same)
+    }
+
+    /// Goes on in `file`, another one with the same bytes.
+    ///
+    /// # Errors
+    /// When it can't be examined.
+    pub(crate) fn continue_in(&mut self, file: File, position: u64) -> io::Result<()> {
+        let metadata = file.metadata()?;
+        self.fingerprint = Fingerprint::of(&file, &metadata, position)?;
+        (self.device, self.inode) = (metadata.dev(), metadata.ino());
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Whether its descriptor is all that is left of it: it was deleted.
+    pub(crate) fn is_nameless(&self) -> bool {
+        let deleted = |file: &File| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0);
+        self.archive.is_none() && !self.is_cut() && self.file.as_ref().is_some_and(deleted)
+    }
+
+    /// Copies up to `most` bytes more of it, the first time from `position` on; returns how many.
+    ///
+    /// # Errors
+    /// When the copy can't be made or written.
+    pub(crate) fn spill_on(
+        &mut self,
+        id: FileId,
+        position: u64,
+        most: u64,
+        spills: &SpillDirectory,
+    ) -> io::Result<u64> {
+        let Some(original) = &self.file else { return Ok(0) };
+        let spill = match &mut self.spill {
+            Some(spill) => spill,
+            none => none.insert(spills.begin(id, original, position)?),
+        };
+        spill.copy_on(original, most)
+    }
+
+    /// The device and inode that it was seen with last.
+    pub(crate) fn number(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// Whether `metadata` is of this file.
     pub(crate) fn is(&self, metadata: &Metadata) -> bool {
-        (self.device, self.inode) == (metadata.dev(), metadata.ino())
+        self.number() == (metadata.dev(), metadata.ino())
     }
 
     /// Whether it is at its place.
@@ -71,7 +162,7 @@ impl Tailed {
 
     /// Whether its content was cut off.
     pub(crate) fn is_cut(&self) -> bool {
-        self.life == Life::Cut
+        matches!(self.life, Life::Cut { .. })
     }
 
     /// It is no longer at its place.
@@ -83,24 +174,32 @@ impl Tailed {
 
     /// Whether it left, and has been quiet for long enough that nobody writes to it any more.
     pub(super) fn is_complete(&self, now: Duration) -> bool {
+        if let Some(archive) = &self.archive {
+            return archive.is_over();
+        }
         match self.life {
             Life::Active => false,
             Life::Leaving { quiet_since } => now.saturating_sub(quiet_since) >= QUIET_BEFORE_LEAVING,
-            Life::Cut => true,
+            Life::Cut { .. } => true,
         }
     }
 
-    /// Brings the fingerprint up to `position`.
-    pub(super) fn update_fingerprint(&mut self, position: u64) {
+    /// Brings the fingerprint up to `position`. That of a closed file is: it was when it was closed.
+    pub(crate) fn update_fingerprint(&mut self, position: u64) {
         if !self.is_cut()
-            && let Ok(metadata) = self.file.metadata()
+            && let Some(file) = &self.file
+            && let Ok(metadata) = file.metadata()
             // Hashing what somebody has just cut and rewritten would hide that from the next look.
-            && self.fingerprint.content_stands(&self.file, metadata.len()).unwrap_or(false)
-            && let Ok(fingerprint) = self.fingerprint.moved_to(&self.file, &metadata, position)
+            && self.fingerprint.content_stands(file, metadata.len()).unwrap_or(false)
+            && let Ok(fingerprint) = self.fingerprint.moved_to(file, &metadata, position)
         {
             self.fingerprint = fingerprint;
         }
     }
+}
+
+fn modified(metadata: &Metadata) -> (i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec())
 }
 
 impl Feed {
@@ -118,28 +217,61 @@ impl Feed {
     ) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let fingerprint = Fingerprint::of(&file, &metadata, coverage.low().offset)?;
-        let (device, inode, size) = (metadata.dev(), metadata.ino(), metadata.len());
-        let origin = Origin::File(Tailed { path, file, device, inode, fingerprint, life: Life::Active });
+        let origin = Origin::File(Tailed {
+            path,
+            file: Some(file),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            modified: modified(&metadata),
+            fingerprint,
+            life: Life::Active,
+            archive: None,
+            spill: None,
+        });
+        let size = metadata.len();
         Ok(Self { id, source, table, origin, coverage, size, read_to_end_at: None, behind_since: None, fault: None })
     }
 
-    /// Looks at the file through its descriptor.
+    /// Whether the file is as it was at the last look, when all of it was read; `metadata` is its own.
+    pub(crate) fn is_unchanged(&self, metadata: &Metadata) -> bool {
+        self.looks_the_same(metadata) && self.read_to_end_at == Some(self.size)
+    }
+
+    /// Whether the file has the size and time of change that it had at the last look; `metadata` is its own.
+    pub(crate) fn looks_the_same(&self, metadata: &Metadata) -> bool {
+        self.size == metadata.len() && self.file().is_some_and(|file| file.modified == modified(metadata))
+    }
+
+    /// Whether all that there was at the last look was read.
+    pub(crate) fn read_to_its_end(&self) -> bool {
+        self.read_to_end_at == Some(self.size)
+    }
+
+    /// Whether nothing is to be done with it but to wait: all was read, all is settled, it is at its place.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_active() && self.read_to_end_at == Some(self.size) && self.coverage.is_settled()
+    }
+
+    /// Looks at the file through its descriptor. A closed one is as it was, until somebody opens it.
     pub(super) fn look_at_file(&mut self, now: Duration) -> io::Result<Look> {
         let Origin::File(file) = &mut self.origin else { return Ok(Look::AtEnd) };
-        let size = file.file.metadata()?.len();
+        let Some(descriptor) = &file.file else { return Ok(Look::AtEnd) };
+        let metadata = descriptor.metadata()?;
+        let (size, changed_at) = (metadata.len(), modified(&metadata));
         if size < self.coverage.next().0.offset.max(self.read_to_end_at.unwrap_or(0)) {
             return Ok(Look::CutOff);
         }
-        if size != self.size || self.read_to_end_at.is_none() {
-            if !file.fingerprint.content_stands(&file.file, size)? {
+        if (size, changed_at) != (self.size, file.modified) || self.read_to_end_at.is_none() {
+            if !file.fingerprint.content_stands(descriptor, size)? {
                 return Ok(Look::CutOff);
             }
-            file.fingerprint = file.fingerprint.grown(&file.file, size)?;
+            file.fingerprint = file.fingerprint.grown(descriptor, size)?;
             if let Life::Leaving { quiet_since } = &mut file.life {
                 *quiet_since = now;
             }
         }
         self.size = size;
+        file.modified = changed_at;
         Ok(if self.read_to_end_at == Some(size) { Look::AtEnd } else { Look::Unread })
     }
 }

@@ -1,19 +1,26 @@
 //! What the kernel tells of changes (inotify): one watch a directory, never one a file. Only a hint to look: a rescan
 //! finds what it misses (a queue that overflowed, a file system that does not tell).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use inotify::{Inotify, WatchDescriptor, WatchMask, Watches};
+use inotify::{EventMask, Inotify, WatchDescriptor, WatchMask, Watches};
+
+use super::filesystem::is_silent;
 
 /// Room for the events of one read: about 60 of them, with names.
 pub(crate) const EVENT_BUFFER: usize = 4096;
 
 /// What changes which files there are.
 fn tree_changes() -> WatchMask {
-    WatchMask::CREATE | WatchMask::MOVED_TO | WatchMask::MOVED_FROM | WatchMask::DELETE | WatchMask::DELETE_SELF
+    WatchMask::CREATE
+        | WatchMask::ATTRIB
+        | WatchMask::MOVED_TO
+        | WatchMask::MOVED_FROM
+        | WatchMask::DELETE
+        | WatchMask::DELETE_SELF
 }
 
 /// A change, as far as it matters.
@@ -23,6 +30,30 @@ pub(crate) enum Change {
     Grew(PathBuf),
     /// Files came or went: look around.
     Tree,
+    /// This file, or directory, may be somebody else's now, or have other rights.
+    Rights(PathBuf),
+}
+
+/// What the kernel says of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Content.
+    Content,
+    /// Rights, owner, times or the number of names.
+    Attributes,
+    /// Which files there are.
+    Tree,
+}
+
+impl Kind {
+    /// What a mask says.
+    pub(crate) fn of(mask: EventMask) -> Self {
+        match mask {
+            mask if mask.contains(EventMask::MODIFY) => Self::Content,
+            mask if mask.contains(EventMask::ATTRIB) => Self::Attributes,
+            _ => Self::Tree,
+        }
+    }
 }
 
 /// An event before its directory is known.
@@ -32,8 +63,8 @@ pub(crate) struct RawChange {
     pub(crate) watch: WatchDescriptor,
     /// Which file in it.
     pub(crate) name: Option<OsString>,
-    /// Whether only content changed.
-    pub(crate) grew: bool,
+    /// What changed.
+    pub(crate) kind: Kind,
 }
 
 /// The watched directories.
@@ -42,6 +73,8 @@ pub(crate) struct Watcher {
     watches: Watches,
     by_descriptor: HashMap<WatchDescriptor, PathBuf>,
     by_path: BTreeMap<PathBuf, (WatchDescriptor, bool)>,
+    /// Directories whose file system tells of nothing, or that can't be watched.
+    polled: BTreeSet<PathBuf>,
     /// The first directory that could not be watched, and why: those are only looked at from time to time.
     problem: Option<(PathBuf, io::ErrorKind, String)>,
 }
@@ -49,7 +82,13 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// A watcher on `inotify`, whose events somebody else reads.
     pub(crate) fn new(inotify: &Inotify) -> Self {
-        Self { watches: inotify.watches(), by_descriptor: HashMap::new(), by_path: BTreeMap::new(), problem: None }
+        Self {
+            watches: inotify.watches(),
+            by_descriptor: HashMap::new(),
+            by_path: BTreeMap::new(),
+            polled: BTreeSet::new(),
+            problem: None,
+        }
     }
 
     /// Watches exactly `directories`; those marked `true` for growing files, too.
@@ -62,6 +101,7 @@ impl Watcher {
                 let _ = self.watches.remove(descriptor);
             }
         }
+        self.polled.retain(|path| directories.contains_key(path));
         for (path, files) in directories {
             if self.by_path.get(path).is_none_or(|(_, watched)| watched != files) {
                 self.add(path, *files);
@@ -69,7 +109,20 @@ impl Watcher {
         }
     }
 
+    /// Whether files in `directory` have to be looked at from time to time.
+    pub(crate) fn polls(&self, directory: &Path) -> bool {
+        self.polled.contains(directory)
+    }
+
+    /// Whether there are such directories.
+    pub(crate) fn polls_some(&self) -> bool {
+        !self.polled.is_empty()
+    }
+
     fn add(&mut self, path: &Path, files: bool) {
+        if is_silent(path) {
+            self.polled.insert(path.to_owned());
+        }
         let mask = if files { tree_changes() | WatchMask::MODIFY } else { tree_changes() };
         match self.watches.add(path, mask | WatchMask::ONLYDIR) {
             Ok(descriptor) => {
@@ -77,6 +130,7 @@ impl Watcher {
                 self.by_path.insert(path.to_owned(), (descriptor, files));
             }
             Err(error) => {
+                self.polled.insert(path.to_owned());
                 self.problem.get_or_insert_with(|| (path.to_owned(), error.kind(), error.to_string()));
             }
         }
@@ -86,8 +140,12 @@ impl Watcher {
     pub(crate) fn resolve(&mut self, raw: &RawChange) -> Option<Change> {
         let directory = self.by_descriptor.get(&raw.watch)?;
         match &raw.name {
-            Some(name) if raw.grew => Some(Change::Grew(directory.join(name))),
-            Some(_) => Some(Change::Tree),
+            Some(name) => Some(match raw.kind {
+                Kind::Content => Change::Grew(directory.join(name)),
+                Kind::Attributes => Change::Rights(directory.join(name)),
+                Kind::Tree => Change::Tree,
+            }),
+            None if raw.kind == Kind::Attributes => Some(Change::Rights(directory.clone())),
             // The directory itself is gone: forget the watch, so that one of the same name is watched anew.
             None => {
                 self.by_path.remove(&directory.clone());

@@ -2,9 +2,9 @@
 //! more. Who writes below the spool's directory takes first what it will write, and gives back what it deleted. Not whose
 //! bytes they are: a caller's share is the store's.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,13 +107,18 @@ impl Budget {
     }
 }
 
+/// What a file takes of the disk, at most: one may begin with a hole as long as what it is the rest of.
+fn length_of(metadata: &Metadata) -> u64 {
+    metadata.len().min(metadata.blocks() * 512)
+}
+
 /// The bytes of all files below `directory`.
 fn size_of(directory: &Path) -> io::Result<u64> {
     let mut total = 0;
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let metadata = entry.metadata()?;
-        total += if metadata.is_dir() { size_of(&entry.path())? } else { metadata.len() };
+        total += if metadata.is_dir() { size_of(&entry.path())? } else { length_of(&metadata) };
     }
     Ok(total)
 }

@@ -22,6 +22,7 @@ use super::*;
 use crate::logs::creation::Created;
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
+use crate::logs::source::watch::Kind as ChangeKind;
 
 /// Enough for every kind of trouble to have met every other one; some seconds.
 const SEEDS: u64 = 250;
@@ -305,7 +306,7 @@ impl<'a> Torture<'a> {
         let mut buffer = [0; crate::logs::source::watch::EVENT_BUFFER];
         let Ok(events) = inotify.read_events(&mut buffer) else { return };
         let raw = events.filter(|event| !event.mask.contains(inotify::EventMask::IGNORED)).map(|event| RawChange {
-            grew: event.mask.contains(inotify::EventMask::MODIFY),
+            kind: ChangeKind::of(event.mask),
             watch: event.wd,
             name: event.name.map(std::ffi::OsStr::to_owned),
         });

@@ -1,0 +1,433 @@
+//! What becomes of a file that was just found: one that we follow under another name, one that the checkpoint knows, a
+//! copy of one of those, or a new one. Not how it was found.
+
+use std::collections::BTreeSet;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use super::files::Unsettled;
+use crate::fault::Fault;
+use crate::logs::batch::FileId;
+use crate::logs::coverage::Coverage;
+use crate::logs::delivery::destination::Moment;
+use crate::logs::ledger::{Count, Reason};
+use crate::logs::settings::Table;
+use crate::logs::source::backfill::next_line;
+use crate::logs::source::discover::Rotated;
+use crate::logs::source::feed::Feed;
+use crate::logs::source::gzip::is_packed;
+use crate::logs::source::identity::Fingerprint;
+use crate::logs::source::open::{OpenError, open_regular};
+use crate::logs::source::tailed::Life;
+
+/// A file beside a followed one that may be a copy of it, still being made, is looked at again so soon: it is decided
+/// about when it did not grow meanwhile.
+const COPY_PAUSE: Duration = Duration::from_secs(1);
+
+/// No gzip file is shorter: its header is. What has the name of one and is shorter is being written.
+const SHORTEST_PACKED: u64 = 10;
+
+/// What looks like a copy in the making and has not changed for so long was left so: nobody waits for it any more.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// A file that was found and is not known by its inode.
+#[derive(Clone, Debug)]
+pub(super) struct Stranger {
+    pub(super) path: PathBuf,
+    /// The table that means it, or its base.
+    pub(super) table: usize,
+    /// Sources of whose names its own is an extension: it may be a rotated file of theirs, or a copy of one.
+    pub(super) bases: Vec<String>,
+    /// Whether a pattern names it; else only its base.
+    pub(super) matched: bool,
+    /// Whether it was never there when files were looked for: it is read from its beginning, if nobody knows it.
+    pub(super) fresh: bool,
+}
+
+/// A file that a stranger may be, or be a copy of.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kin {
+    pub(super) id: FileId,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) size: u64,
+    /// Whether its rest is looked for; else it is read already, or by a descriptor.
+    pub(super) sought: bool,
+}
+
+impl Engine {
+    /// A file that no pattern names, but whose name says that it is a rotated one.
+    pub(super) fn visit_rotated(
+        &mut self,
+        path: &Path,
+        rotated: &Rotated,
+        adopted: &mut BTreeSet<FileId>,
+        now: Moment,
+    ) -> Option<Stranger> {
+        let metadata = fs::symlink_metadata(path).ok().filter(Metadata::is_file)?;
+        if let Some(id) = self.same_as(&metadata) {
+            self.files.unsettled.remove(path);
+            self.note_new_name(id, path, &metadata, now);
+            return None;
+        }
+        let known = self.files.known.values().any(|state| state.fingerprint.inode() == metadata.ino());
+        let bases: Vec<String> = rotated.base.iter().map(|base| base.to_string_lossy().into_owned()).collect();
+        let kin = self.kin_of(&bases);
+        let is_kin = kin.iter().any(|kin| kin.sought);
+        let fresh = self.is_fresh(path, &metadata);
+        // A finished file that somebody has written to since.
+        let went_on = kin.iter().any(|kin| kin.fingerprint.inode() == metadata.ino() && kin.size < metadata.len());
+        if !known && !is_kin && !went_on && !fresh && !self.files.unsettled.contains_key(path) {
+            return None;
+        }
+        let (path, table) = (path.to_owned(), rotated.table);
+        let stranger = Stranger { path, table, bases, matched: false, fresh };
+        self.adopt(stranger, adopted, now)
+    }
+
+    /// Whether a file that nobody knows was never there when files were looked for.
+    fn is_fresh(&self, path: &Path, metadata: &Metadata) -> bool {
+        self.files.unsettled.get(path).map_or_else(|| self.files.is_fresh(metadata), |waiting| waiting.fresh)
+    }
+
+    /// A followed file has a name now that no pattern means.
+    fn note_new_name(&mut self, id: FileId, path: &Path, metadata: &Metadata, now: Moment) {
+        let Some(feed) = self.feeds.get_mut(id) else { return };
+        let changed = !feed.is_unchanged(metadata);
+        let Some(file) = feed.file_mut().filter(|file| !file.is_active()) else { return };
+        path.clone_into(&mut file.path);
+        if changed && file.file().is_none() {
+            self.look_at(id, now);
+        }
+    }
+
+    /// Follows a file that is known; others come back.
+    pub(super) fn adopt(
+        &mut self,
+        stranger: Stranger,
+        adopted: &mut BTreeSet<FileId>,
+        now: Moment,
+    ) -> Option<Stranger> {
+        let file = self.open_file(&stranger, now)?;
+        match self.recognise(&stranger, file, now) {
+            Ok(Some(id)) => {
+                self.files.unreadable.remove(&stranger.path);
+                adopted.insert(id);
+                None
+            }
+            Ok(None) => (self.files.at(&stranger.path).is_none()).then_some(stranger),
+            Err(error) => {
+                self.note_unreadable(&stranger.path, &error, None, now);
+                None
+            }
+        }
+    }
+
+    fn open_file(&mut self, stranger: &Stranger, now: Moment) -> Option<fs::File> {
+        let error = match open_regular(&stranger.path) {
+            Ok(file) => return Some(file),
+            Err(error) => error,
+        };
+        let named = self.files.finders.get(stranger.table).is_some_and(|finder| finder.names(&stranger.path));
+        match error {
+            error if error.is_absent() => {}
+            OpenError::ForeignLink { .. } | OpenError::NotRegular | OpenError::ForeignName if !named => {
+                self.files.passed_over.insert(stranger.path.clone(), error.to_string());
+            }
+            _ => self.note_unreadable(&stranger.path, &error, error.hint(&stranger.path), now),
+        }
+        None
+    }
+
+    /// Goes on with an opened file that the checkpoint knows, or that is followed already under another name.
+    fn recognise(&mut self, stranger: &Stranger, file: fs::File, now: Moment) -> io::Result<Option<FileId>> {
+        let metadata = file.metadata()?;
+        if let Some(id) = self.same_as(&metadata) {
+            self.move_to(id, stranger);
+            return Ok(None);
+        }
+        let Some(state) = self.files.recognise(&file, &metadata)? else { return Ok(None) };
+        self.files.known.remove(&state.id);
+        let feed = self.feed_of(stranger, state.id, state.source.into(), file, state.coverage)?;
+        Ok(Some(self.follow(feed, stranger, now)))
+    }
+
+    fn feed_of(
+        &self,
+        stranger: &Stranger,
+        id: FileId,
+        source: Arc<str>,
+        file: fs::File,
+        coverage: Coverage,
+    ) -> io::Result<Feed> {
+        Feed::of_file(id, stranger.path.clone(), source, Table::File(stranger.table), file, coverage)
+    }
+
+    /// Takes a feed in, at its place or as one that left it.
+    pub(super) fn follow(&mut self, mut feed: Feed, stranger: &Stranger, now: Moment) -> FileId {
+        let id = feed.id;
+        let active = stranger.matched && self.files.at(&stranger.path).is_none();
+        if let Some(file) = feed.file_mut() {
+            file.life = if active { Life::Active } else { Life::Leaving { quiet_since: now.boot } };
+            self.files.by_number.insert(file.number(), id);
+        }
+        if active {
+            self.files.by_path.insert(stranger.path.clone(), id);
+        }
+        self.books.account(&feed.source);
+        self.feeds.insert(feed);
+        self.note_open(id);
+        id
+    }
+
+    /// The followed file that `metadata` is of, if it can still be read.
+    fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
+        let id = *self.files.by_number.get(&(metadata.dev(), metadata.ino()))?;
+        self.feeds.file(id).filter(|file| !file.is_cut() && file.is(metadata)).map(|_| id)
+    }
+
+    /// A followed file was renamed to a path that a pattern names, too.
+    fn move_to(&mut self, id: FileId, stranger: &Stranger) {
+        let Some(file) = self.feeds.file_mut(id).filter(|_| stranger.matched) else { return };
+        let stays = file.is_active() && fs::metadata(&file.path).is_ok_and(|metadata| file.is(&metadata));
+        if stays {
+            return;
+        }
+        let before = std::mem::replace(&mut file.path, stranger.path.clone());
+        file.life = Life::Active;
+        if self.files.by_path.get(&before) == Some(&id) {
+            self.files.by_path.remove(&before);
+        }
+        self.files.by_path.insert(stranger.path.clone(), id);
+    }
+
+    /// What a file beside `sources` may be, or be a copy of. The likeliest comes first: what is looked for, and of that
+    /// the one of which most is done.
+    pub(super) fn kin_of(&self, sources: &[String]) -> Vec<Kin> {
+        let mut kin = Vec::new();
+        if sources.is_empty() {
+            return kin;
+        }
+        for state in self.files.known.values().filter(|state| sources.contains(&state.source)) {
+            kin.push(Kin { id: state.id, fingerprint: state.fingerprint, size: state.size, sought: true });
+        }
+        for (feed, file) in self.feeds.files().filter(|(feed, _)| sources.iter().any(|source| **source == *feed.source))
+        {
+            let adrift = file.file().is_none() && !file.is_active();
+            let sought = adrift || file.is_cut();
+            kin.push(Kin { id: feed.id, fingerprint: file.fingerprint, size: feed.size, sought });
+        }
+        kin.extend(sources.iter().flat_map(|source| self.files.ended(source)).map(|ended| {
+            let (id, fingerprint, size) = (ended.id, ended.fingerprint, ended.size);
+            Kin { id, fingerprint, size, sought: false }
+        }));
+        kin.retain(|kin| kin.fingerprint.has_content());
+        kin.sort_by_key(|kin| std::cmp::Reverse((kin.sought, kin.fingerprint.position())));
+        kin
+    }
+
+    /// Decides about files that are not known by their inode.
+    pub(super) fn settle_strangers(&mut self, strangers: Vec<Stranger>, adopted: &mut BTreeSet<FileId>, now: Moment) {
+        for stranger in &strangers {
+            match self.settle_stranger(stranger, now) {
+                Ok(id) => adopted.extend(id),
+                Err(error) => self.note_unreadable(&stranger.path, &error, None, now),
+            }
+        }
+    }
+
+    fn settle_stranger(&mut self, stranger: &Stranger, now: Moment) -> io::Result<Option<FileId>> {
+        let Some(file) = self.open_file(stranger, now) else { return Ok(None) };
+        let metadata = file.metadata()?;
+        if is_packed(&file)? {
+            if !self.files.archives.add(stranger.clone(), &metadata)? {
+                self.is_quiet(stranger, &metadata, now)?;
+            }
+            return Ok(None);
+        }
+        let kin = self.kin_of(&stranger.bases);
+        let is_new = !stranger.bases.is_empty() && self.files.surveyed;
+        let unfinished =
+            is_beginning_of_archive(stranger, &metadata) || (is_new && may_become_copy(&file, &metadata, &kin)?);
+        if unfinished && !self.is_quiet(stranger, &metadata, now)? {
+            self.survey_soon(COPY_PAUSE, now);
+            return Ok(None);
+        }
+        for kin in kin {
+            if !kin.fingerprint.content_stands(&file, metadata.len())? {
+                continue;
+            }
+            let same = kin.fingerprint.inode() == metadata.ino();
+            if kin.sought {
+                return self.go_on_in_copy(kin.id, stranger, file, now);
+            }
+            if metadata.len() <= kin.size {
+                return self.pass_over_copy(stranger, file, &metadata, now);
+            }
+            if (same || kin.fingerprint.is_telling()) && self.feeds.get(kin.id).is_none() {
+                return self.follow_from(kin.size, stranger, file, now);
+            }
+        }
+        self.follow_new(stranger, file, &metadata, now)
+    }
+
+    /// A file that was finished goes on, or a copy of it does.
+    fn follow_from(
+        &mut self,
+        offset: u64,
+        stranger: &Stranger,
+        file: fs::File,
+        now: Moment,
+    ) -> io::Result<Option<FileId>> {
+        let (id, source) = (self.feeds.next_id(), self.source_of(stranger));
+        let feed = self.feed_of(stranger, id, source, file, Coverage::from(offset))?;
+        Ok(Some(self.follow(feed, stranger, now)))
+    }
+
+    /// Whether nobody has been writing for a while to a file that may still be a copy in the making.
+    pub(super) fn is_quiet(&mut self, stranger: &Stranger, metadata: &Metadata, now: Moment) -> io::Result<bool> {
+        let path = &*stranger.path;
+        let (size, modified) = (metadata.len(), metadata.modified()?);
+        let same = |before: &&Unsettled| (before.size, before.modified) == (size, modified);
+        let before = self.files.unsettled.get(path).filter(same);
+        let since = before.map_or(now.boot, |before| before.since);
+        self.files.unsettled.insert(path.to_owned(), Unsettled { size, modified, since, fresh: stranger.fresh });
+        let waited = now.boot.saturating_sub(since);
+        if waited > LONGEST_WAIT {
+            self.files.unsettled.remove(path);
+        }
+        Ok(waited >= COPY_PAUSE)
+    }
+
+    /// The rest of a file that was cut, or is nowhere else to be found, stands in a copy of it.
+    fn go_on_in_copy(
+        &mut self,
+        id: FileId,
+        stranger: &Stranger,
+        file: fs::File,
+        now: Moment,
+    ) -> io::Result<Option<FileId>> {
+        tracing::info!(path = %stranger.path.display(), "going on in a copy of a file that is gone");
+        if let Some(state) = self.files.known.remove(&id) {
+            let feed = self.feed_of(stranger, id, state.source.into(), file, state.coverage)?;
+            return Ok(Some(self.follow(feed, stranger, now)));
+        }
+        let Some(feed) = self.feeds.get_mut(id) else { return Ok(None) };
+        let position = feed.coverage.low().offset;
+        feed.unread();
+        let Some(tailed) = feed.file_mut() else { return Ok(None) };
+        tailed.continue_in(file, position)?;
+        stranger.path.clone_into(&mut tailed.path);
+        tailed.life = Life::Leaving { quiet_since: now.boot };
+        self.files.by_number.insert(tailed.number(), id);
+        self.note_open(id);
+        Ok(Some(id))
+    }
+
+    /// All that a copy holds is read elsewhere. One that a pattern names is followed from its end on, so that it is known
+    /// from now on.
+    pub(super) fn pass_over_copy(
+        &mut self,
+        stranger: &Stranger,
+        file: fs::File,
+        metadata: &Metadata,
+        now: Moment,
+    ) -> io::Result<Option<FileId>> {
+        tracing::debug!(path = %stranger.path.display(), "passing over a copy of a file that is read");
+        if !stranger.matched {
+            return Ok(None);
+        }
+        let id = self.feeds.next_id();
+        let source = stranger.path.to_string_lossy().into();
+        let feed = self.feed_of(stranger, id, source, file, Coverage::from(metadata.len()))?;
+        Ok(Some(self.follow(feed, stranger, now)))
+    }
+
+    /// Follows a file that nobody knows, if it is one that is to be followed.
+    fn follow_new(
+        &mut self,
+        stranger: &Stranger,
+        file: fs::File,
+        metadata: &Metadata,
+        now: Moment,
+    ) -> io::Result<Option<FileId>> {
+        let Some((source, offset)) = self.start_of(stranger, &file, metadata)? else { return Ok(None) };
+        let id = self.feeds.next_id();
+        let feed = self.feed_of(stranger, id, source, file, Coverage::from(offset))?;
+        self.files.unreadable.remove(&stranger.path);
+        Ok(Some(self.follow(feed, stranger, now)))
+    }
+
+    /// Whose account a new file is on, and where it begins; `None` if it is of no interest.
+    fn start_of(
+        &mut self,
+        stranger: &Stranger,
+        file: &fs::File,
+        metadata: &Metadata,
+    ) -> io::Result<Option<(Arc<str>, u64)>> {
+        let source = self.source_of(stranger);
+        if !stranger.matched {
+            return Ok(stranger.fresh.then_some((source, 0)));
+        }
+        // What stands at the place of a file that was followed, and is not that file any more, appeared later.
+        if self.books.accounts().contains_key(&source) {
+            return Ok(Some((source, 0)));
+        }
+        let Some(table) = self.settings.files.get(stranger.table) else { return Ok(None) };
+        let limit = table.backfill_limit;
+        let (offset, was_there) = self.files.beginning(table, metadata);
+        let (size, path) = (metadata.len(), &stranger.path);
+        if !was_there || size - offset.min(size) <= limit {
+            return Ok(Some((source, offset)));
+        }
+        let start = next_line(file, size - limit)?;
+        self.books.account(&source).lose(Reason::Gap, Count { events: 0, bytes: start });
+        let message = format!("of '{}' the first {start} bytes were not read, by `backfill_limit`", path.display());
+        let hint =
+            "raise `backfill_limit`, and remove the state of this agent to begin anew; or be content with what is new";
+        self.set_warning("backfill_limited", Some(message), hint);
+        Ok(Some((source, start)))
+    }
+
+    /// The source that a new file belongs to: its own path, or the name that it had before it was rotated.
+    pub(super) fn source_of(&self, stranger: &Stranger) -> Arc<str> {
+        match stranger.bases.first() {
+            Some(base) if !stranger.matched => base.as_str().into(),
+            _ => stranger.path.to_string_lossy().into(),
+        }
+    }
+
+    pub(super) fn note_unreadable(
+        &mut self,
+        path: &Path,
+        error: &dyn std::error::Error,
+        hint: Option<String>,
+        now: Moment,
+    ) {
+        let message = format!("'{}' can't be followed: {error}", path.display());
+        let fault = Fault { at: now.wall, message, hint };
+        if self.files.unreadable.get(path).is_none_or(|before| before.message != fault.message) {
+            tracing::warn!(error = fault.message, "passing over a file");
+        }
+        self.files.unreadable.insert(path.to_owned(), fault);
+    }
+}
+
+/// Whether a file that is being written may become a copy of one of `kin`: as far as it goes it is like one.
+fn may_become_copy(file: &fs::File, metadata: &Metadata, kin: &[Kin]) -> io::Result<bool> {
+    for kin in kin {
+        if kin.fingerprint.may_become(file, metadata.len())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether it has the name of a compressed file, and is too short for one.
+fn is_beginning_of_archive(stranger: &Stranger, metadata: &Metadata) -> bool {
+    metadata.len() < SHORTEST_PACKED && stranger.path.extension().is_some_and(|extension| extension == "gz")
+}

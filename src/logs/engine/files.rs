@@ -1,0 +1,276 @@
+//! What is known of files besides what is read of them: where they are, what the checkpoint said, which are open. Not
+//! what is done about it (`survey`, `adopting`, `archives`, `keeping`, `ending`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use inotify::Inotify;
+
+use super::archives::Archives;
+use super::books::Known;
+use crate::fault::Fault;
+use crate::logs::batch::FileId;
+use crate::logs::checkpoint::FileState;
+use crate::logs::settings::{FileSettings, Settings, StartAt};
+use crate::logs::source::discover::{Finder, Walk};
+use crate::logs::source::identity::Fingerprint;
+use crate::logs::source::spill::SpillDirectory;
+use crate::logs::source::watch::{Change, RawChange, Watcher};
+
+/// A file that is older than this when the checkpoint is written is in it, or was not of interest: surveys are more
+/// frequent by far, even of a slow disk.
+const LONGEST_UNSEEN: Duration = Duration::from_mins(1);
+
+/// How many finished files of a source are remembered: a rotation compresses the last one, or the one before it.
+const REMEMBERED: usize = 4;
+
+/// How many are remembered of all sources: 64 bytes each.
+const REMEMBERED_OF_ALL: usize = 4096;
+
+/// Open files, by id.
+pub(crate) type OpenFiles = BTreeMap<FileId, fs::File>;
+
+/// A file that somebody may still be writing a copy into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unsettled {
+    pub(super) size: u64,
+    pub(super) modified: SystemTime,
+    /// Since when it has been so, by the boot-time clock.
+    pub(super) since: Duration,
+    /// Whether it was never there before.
+    pub(super) fresh: bool,
+}
+
+/// A finished file: by what a copy of it is recognised.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended {
+    pub(super) id: FileId,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) size: u64,
+}
+
+/// Which files are followed, and where.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) finders: Vec<Finder>,
+    pub(super) watcher: Option<Watcher>,
+    /// A look around that is not over yet.
+    pub(super) walk: Option<Walk>,
+    /// When it began, and by the boot-time clock.
+    pub(super) look_began: (SystemTime, Duration),
+    /// When the last whole one began: what was born since was never seen.
+    pub(super) looked_at: Option<SystemTime>,
+    /// Before this time no hint makes us look again: looking costs too much.
+    pub(super) look_not_before: Duration,
+    pub(super) by_path: HashMap<PathBuf, FileId>,
+    /// By device and inode. An entry counts only if its file still says so.
+    pub(super) by_number: HashMap<(u64, u64), FileId>,
+    /// What the checkpoint knows and was not found yet.
+    pub(super) known: BTreeMap<FileId, FileState>,
+    /// Finished files by source, the oldest first.
+    ended: BTreeMap<Arc<str>, VecDeque<Ended>>,
+    ended_count: usize,
+    is_new: bool,
+    written_at: Option<SystemTime>,
+    /// Whether all was looked at once.
+    pub(super) surveyed: bool,
+    /// Descriptors that an engine before this one left: by them files are read to their end that have no name any more.
+    pub(super) inherited: OpenFiles,
+    /// Files that somebody may still be writing a copy into, as they were at the last look.
+    pub(super) unsettled: BTreeMap<PathBuf, Unsettled>,
+    /// Compressed files that are to be recognised.
+    pub(super) archives: Archives,
+    /// Files that are open, in the order in which they were opened. An entry counts only if its file is open.
+    pub(super) open: VecDeque<FileId>,
+    pub(super) spills: SpillDirectory,
+    /// How many bytes of the spool were freed at the start.
+    pub(super) swept: u64,
+    /// What a pattern names and can't be followed.
+    pub(super) unreadable: BTreeMap<PathBuf, Fault>,
+    /// Directories that can't be read.
+    pub(super) hidden: BTreeSet<PathBuf>,
+    /// What only a wildcard names and is not to be followed, with the reason.
+    pub(super) passed_over: BTreeMap<PathBuf, String>,
+    /// Files that grew since the checkpoint heard of them: what is lost of them, if they are, has to be known.
+    pub(super) grown: BTreeSet<FileId>,
+    /// Up to which file was polled.
+    pub(super) poll_from: FileId,
+}
+
+impl Files {
+    pub(super) fn new(settings: &Settings, inotify: Option<&Inotify>, known: Known, spills: SpillDirectory) -> Self {
+        // `config` has checked the patterns; one that still is no glob finds nothing.
+        let finders = settings.files.iter().filter_map(|table| Finder::new(table).ok()).collect();
+        let looked_at = known.looked_at.map(|nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
+        let mut files = Self {
+            finders,
+            watcher: inotify.map(Watcher::new),
+            walk: None,
+            look_began: (SystemTime::UNIX_EPOCH, Duration::ZERO),
+            looked_at: looked_at.or(known.written_at).filter(|_| !known.is_new),
+            look_not_before: Duration::ZERO,
+            by_path: HashMap::new(),
+            by_number: HashMap::new(),
+            known: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            ended_count: 0,
+            is_new: known.is_new,
+            written_at: known.written_at,
+            surveyed: false,
+            inherited: OpenFiles::new(),
+            unsettled: BTreeMap::new(),
+            archives: Archives::default(),
+            open: VecDeque::new(),
+            spills,
+            swept: 0,
+            unreadable: BTreeMap::new(),
+            hidden: BTreeSet::new(),
+            passed_over: BTreeMap::new(),
+            grown: BTreeSet::new(),
+            poll_from: 0,
+        };
+        for (id, state) in known.files {
+            if state.finished {
+                files.remember(&state.source.into(), Ended { id, fingerprint: state.fingerprint, size: state.size });
+            } else {
+                files.known.insert(id, state);
+            }
+        }
+        files.swept =
+            files.spills.sweep(&files.known.values().filter(|state| state.spilled).map(|state| state.id).collect());
+        files
+    }
+
+    /// Forgets everything: another instance begins here.
+    pub(super) fn begin_anew(&mut self) {
+        self.by_path.clear();
+        self.by_number.clear();
+        self.known.clear();
+        self.ended.clear();
+        self.ended_count = 0;
+        self.unsettled.clear();
+        self.archives = Archives::default();
+        self.open.clear();
+        self.walk = None;
+        self.looked_at = None;
+        self.is_new = true;
+        self.surveyed = false;
+    }
+
+    pub(super) fn inherit(&mut self, files: OpenFiles) {
+        self.inherited = files;
+    }
+
+    pub(super) fn resolve(&mut self, change: &RawChange) -> Option<Change> {
+        self.watcher.as_mut()?.resolve(change)
+    }
+
+    pub(super) fn at(&self, path: &Path) -> Option<FileId> {
+        self.by_path.get(path).copied()
+    }
+
+    /// What the checkpoint is to hold besides the feeds: what was not found yet, and what is remembered.
+    pub(super) fn states(&self) -> impl Iterator<Item = FileState> {
+        let ended = self.ended.iter().flat_map(|(source, ended)| ended.iter().map(|ended| ended.state(source)));
+        self.known.values().cloned().chain(ended)
+    }
+
+    /// Remembers a finished file; returns those that are forgotten for it.
+    pub(super) fn remember(&mut self, source: &Arc<str>, ended: Ended) -> Vec<FileId> {
+        let mut forgotten = Vec::new();
+        let of_source = self.ended.entry(source.clone()).or_default();
+        of_source.push_back(ended);
+        self.ended_count += 1;
+        if of_source.len() > REMEMBERED {
+            forgotten.extend(of_source.pop_front().map(|ended| ended.id));
+        }
+        if self.ended_count > REMEMBERED_OF_ALL + forgotten.len() {
+            // Some source's, not the oldest: that many have to be remembered only where sources come and go.
+            let other = self.ended.keys().find(|other| *other != source).cloned();
+            let gone = other.and_then(|other| self.ended.remove(&other));
+            forgotten.extend(gone.into_iter().flatten().map(|ended| ended.id));
+        }
+        self.ended_count -= forgotten.len();
+        forgotten
+    }
+
+    /// The finished files of a source.
+    pub(super) fn ended(&self, source: &str) -> impl Iterator<Item = &Ended> {
+        self.ended.get(source).into_iter().flatten()
+    }
+
+    /// Whether `path`, or something below it, could not be read.
+    pub(super) fn is_hidden(&self, path: &Path) -> bool {
+        self.unreadable.contains_key(path) || self.hidden.contains(path)
+    }
+
+    /// Inodes to look for under any name.
+    pub(super) fn wanted(&self) -> BTreeSet<u64> {
+        self.known.values().map(|state| state.fingerprint.inode()).collect()
+    }
+
+    /// Why directories are only looked at from time to time, if some are.
+    pub(super) fn watch_problem(&self) -> Option<String> {
+        match &self.watcher {
+            Some(watcher) => watcher.problem(),
+            None => Some("inotify is not to be had".to_owned()),
+        }
+    }
+
+    /// What the checkpoint knows of this file.
+    pub(super) fn recognise(&self, file: &fs::File, metadata: &Metadata) -> io::Result<Option<FileState>> {
+        // Empty soon after the start: only what is not found yet is looked through.
+        for state in self.known.values().filter(|state| state.fingerprint.inode() == metadata.ino()) {
+            if state.fingerprint.recognises(file, metadata)? {
+                return Ok(Some(state.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a rotated file that nobody knows came to be since files were last looked for.
+    pub(super) fn is_fresh(&self, metadata: &Metadata) -> bool {
+        let born = metadata.created().or_else(|_| metadata.modified()).ok();
+        self.looked_at.zip(born).is_some_and(|(looked, born)| born >= looked)
+    }
+
+    /// Where to begin in a file that nobody knows, and whether it was there before us.
+    pub(super) fn beginning(&self, table: &FileSettings, metadata: &Metadata) -> (u64, bool) {
+        let born = metadata.created().ok();
+        let unseen = self.written_at.and_then(|written| written.checked_sub(LONGEST_UNSEEN));
+        let appeared_later =
+            self.surveyed || (!self.is_new && born.zip(unseen).is_some_and(|(born, unseen)| born >= unseen));
+        let at_end = match table.start_at {
+            StartAt::Beginning => false,
+            StartAt::Auto => !self.is_new && !appeared_later,
+            StartAt::End => !appeared_later,
+        };
+        (if at_end { metadata.len() } else { 0 }, !appeared_later)
+    }
+
+    /// The table whose patterns name a source.
+    pub(super) fn table_of(&self, source: &str) -> Option<usize> {
+        self.finders.iter().position(|finder| finder.matches(Path::new(source)))
+    }
+}
+
+impl Ended {
+    /// What the checkpoint keeps of it.
+    pub(super) fn state(&self, source: &str) -> FileState {
+        FileState {
+            id: self.id,
+            path: source.to_owned(),
+            source: source.to_owned(),
+            fingerprint: self.fingerprint,
+            coverage: crate::logs::coverage::Coverage::from(self.size),
+            size: self.size,
+            spilled: false,
+            finished: true,
+        }
+    }
+}

@@ -1,0 +1,615 @@
+//! Rotation in every way, while the agent runs, while it is stopped, and killed between: every line exactly once, or a
+//! counted gap where the bytes really are gone. Real files, answers by hand; nothing here waits.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::tests::{Bench, open};
+use super::*;
+use crate::logs::{SourceState, StartAt};
+
+impl Bench {
+    fn path(&self, name: &str) -> PathBuf {
+        self.logs.path().join(name)
+    }
+
+    /// Begins anew with other settings.
+    fn restart(&mut self) {
+        self.engine = open(&self.settings, self.state.path(), Quarantine::new());
+    }
+
+    /// Ends and begins in one process: what was open stays open.
+    fn reload(&mut self) {
+        self.puts.clear();
+        let fresh = open(&self.settings, self.state.path(), Quarantine::new());
+        let left = std::mem::replace(&mut self.engine, fresh).into_open_files();
+        self.engine.inherit(left);
+    }
+
+    fn lost(&self) -> u64 {
+        self.snapshot().ledger.bytes.dropped.get("gap").copied().unwrap_or_default()
+    }
+
+    fn warns_of(&self, code: &str) -> bool {
+        self.snapshot().warnings.iter().any(|warning| warning.code == code)
+    }
+
+    fn spills(&self) -> usize {
+        fs::read_dir(self.state.path().join("spool/files")).map_or(0, Iterator::count)
+    }
+
+    fn open_files(&self) -> usize {
+        self.engine.feeds.files().filter(|(_, file)| file.file().is_some()).count()
+    }
+}
+
+/// What the agent does while a file is rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agent {
+    /// It looks on.
+    Runs,
+    /// It was stopped in order, all it had read being delivered, and is started afterwards.
+    Stopped,
+    /// It was killed with what it had read on its way, and is started afterwards.
+    Killed,
+}
+
+const ALWAYS: [Agent; 3] = [Agent::Runs, Agent::Stopped, Agent::Killed];
+const AWAY: [Agent; 2] = [Agent::Stopped, Agent::Killed];
+
+/// One case of the matrix: a log with two lines delivered and two more that are not, and what happens to it.
+struct Case {
+    bench: Bench,
+    expected: Vec<String>,
+    next: usize,
+}
+
+impl Case {
+    fn new(pattern: &str) -> Self {
+        let mut bench = Bench::new();
+        bench.settings.files[0].include = vec![bench.path(pattern).display().to_string()];
+        bench.restart();
+        Self { bench, expected: Vec::new(), next: 0 }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.bench.path(name)
+    }
+
+    /// Appends lines that all differ.
+    fn write(&mut self, name: &str, count: usize) {
+        for _ in 0..count {
+            let line = format!("line {} of {name}", self.next);
+            self.next += 1;
+            self.bench.append(name, &format!("{line}\n"));
+            self.expected.push(line);
+        }
+    }
+
+    /// Two lines are delivered and two more written; the agent is away from here on, or not.
+    fn begin(&mut self, name: &str, agent: Agent) {
+        self.write(name, 2);
+        self.bench.deliver_all();
+        self.write(name, 2);
+        match agent {
+            Agent::Runs | Agent::Stopped => {}
+            // What was read is on its way, and will never be answered.
+            Agent::Killed => self.bench.put(),
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).expect("renames");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        fs::copy(self.path(from), self.path(to)).expect("copies");
+    }
+
+    fn truncate(&self, name: &str) {
+        File::create(self.path(name)).expect("truncates");
+    }
+
+    /// As `gzip` does: another file beside it, then the plain one is removed.
+    fn compress(&self, name: &str) {
+        let content = fs::read(self.path(name)).expect("readable");
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&content).expect("packs");
+        fs::write(self.path(&format!("{name}.gz")), encoder.finish().expect("packs")).expect("writable");
+        fs::remove_file(self.path(name)).expect("removes");
+    }
+
+    /// The agent goes on, or comes back; every line has to arrive exactly once.
+    fn assert_complete(&mut self, agent: Agent) {
+        self.finish(agent);
+        let mut delivered = self.bench.delivered.clone();
+        delivered.sort();
+        self.expected.sort();
+        assert_eq!(delivered, self.expected, "{agent:?}");
+        assert_eq!(self.bench.lost(), 0, "{agent:?}");
+    }
+
+    fn finish(&mut self, agent: Agent) {
+        if agent != Agent::Runs {
+            self.bench.kill_and_restart();
+        }
+        self.bench.deliver_all();
+        self.bench.deliver_all();
+        // And once more from the checkpoint: nothing may come again.
+        let before = self.bench.delivered.len();
+        self.bench.kill_and_restart();
+        self.bench.deliver_all();
+        assert_eq!(self.bench.delivered.len(), before, "{agent:?}: {:?}", &self.bench.delivered[before..]);
+    }
+}
+
+/// Births are told apart by the ticks of the kernel's clock, some milliseconds.
+fn wait_for_the_clock_of_files() {
+    let before = survey::file_time();
+    while survey::file_time() == before {
+        std::thread::yield_now();
+    }
+}
+
+/// A log `app.log`, followed by name or by a pattern that means its rotated names, too.
+const PATTERNS: [&str; 2] = ["app.log", "app.log*"];
+
+#[test]
+fn renamed_once_and_made_anew() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 2);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn renamed_several_times_between_two_looks() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            for _ in 0..3 {
+                for generation in (1..4).rev() {
+                    let name = format!("app.log.{generation}");
+                    if case.path(&name).exists() {
+                        case.rename(&name, &format!("app.log.{}", generation + 1));
+                    }
+                }
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 2);
+            }
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn renamed_to_a_dated_name() {
+    for agent in ALWAYS {
+        let mut case = Case::new("app.log");
+        case.begin("app.log", agent);
+        case.rename("app.log", "app.log-20261121");
+        case.write("app.log", 2);
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
+fn renamed_to_a_name_without_its_own_in_front() {
+    for agent in ALWAYS {
+        let mut case = Case::new("app.log");
+        case.begin("app.log", agent);
+        case.rename("app.log", "old-app");
+        case.write("app.log", 2);
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
+fn renamed_to_a_name_that_sorts_before_its_own_and_that_the_pattern_means() {
+    for agent in ALWAYS {
+        let mut case = Case::new("*.log");
+        case.begin("b.log", agent);
+        case.rename("b.log", "a.log");
+        case.write("a.log", 1);
+        case.write("b.log", 2);
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
+fn a_new_file_each_day() {
+    for agent in ALWAYS {
+        let mut case = Case::new("app-*.log");
+        case.begin("app-20261121.log", agent);
+        case.write("app-20261122.log", 2);
+        case.write("app-20261121.log", 1);
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
+fn copied_and_truncated() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.copy("app.log", "app.log.1");
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn copied_truncated_and_grown_past_the_position() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.copy("app.log", "app.log.1");
+            case.truncate("app.log");
+            case.write("app.log", 20);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn copied_truncated_and_the_copy_compressed() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.copy("app.log", "app.log.1");
+            case.truncate("app.log");
+            case.compress("app.log.1");
+            case.write("app.log", 20);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn renamed_and_compressed_at_once() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.rename("app.log", "app.log.1");
+            case.compress("app.log.1");
+            case.write("app.log", 2);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn compressed_at_the_next_rotation() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.write("app.log", 2);
+            case.bench.deliver_all();
+            case.rename("app.log", "app.log.1");
+            case.begin("app.log", agent);
+            case.rename("app.log.1", "app.log.2");
+            case.compress("app.log.2");
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 2);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn compressed_bit_by_bit_while_somebody_looks() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 1);
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+            encoder.write_all(&fs::read(case.path("app.log.1")).expect("readable")).expect("packs");
+            let packed = encoder.finish().expect("packs");
+            if agent != Agent::Runs {
+                case.bench.kill_and_restart();
+            }
+            for length in [0, 5, 30, packed.len() - 1, packed.len()] {
+                fs::write(case.path("app.log.1.gz"), &packed[..length]).expect("writable");
+                case.bench.deliver_all();
+            }
+            fs::remove_file(case.path("app.log.1")).expect("removes");
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn deleted_with_bytes_unread_while_the_agent_runs() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Runs);
+    fs::remove_file(case.path("app.log")).expect("removes");
+    case.write("app.log", 2);
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn deleted_with_bytes_unsent_and_killed_once_they_were_copied() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    fs::remove_file(case.path("app.log")).expect("removes");
+    // The agent notices, and copies what it can't send now.
+    for _ in 0..3 {
+        case.bench.go(SURVEY_INTERVAL);
+    }
+    assert!(case.bench.spills() > 0);
+    case.write("app.log", 2);
+    case.assert_complete(Agent::Killed);
+    assert_eq!(case.bench.spills(), 0);
+}
+
+#[test]
+fn deleted_with_bytes_unread_while_the_agent_was_away_is_a_counted_gap() {
+    for agent in AWAY {
+        let mut case = Case::new("app.log");
+        case.begin("app.log", Agent::Killed);
+        if agent == Agent::Stopped {
+            case.bench.engine.step(vec![Event::Stop], case.bench.now);
+        }
+        fs::remove_file(case.path("app.log")).expect("removes");
+        let lines = case.expected.split_off(2);
+        case.write("app.log", 2);
+        case.bench.kill_and_restart();
+        case.bench.deliver_all();
+        assert!(case.bench.warns_of("file_lost"));
+        case.finish(Agent::Runs);
+        case.bench.delivered.sort();
+        assert_eq!(case.bench.delivered, case.expected);
+        let lost: usize = lines.iter().map(|line| line.len() + 1).sum();
+        assert_eq!(case.bench.lost(), lost as u64, "{agent:?}");
+    }
+}
+
+#[test]
+fn deleted_once_all_was_delivered_is_no_gap() {
+    let mut case = Case::new("app.log");
+    case.write("app.log", 2);
+    case.bench.deliver_all();
+    fs::remove_file(case.path("app.log")).expect("removes");
+    case.assert_complete(Agent::Stopped);
+}
+
+#[test]
+fn truncated_without_a_copy_with_bytes_unread_is_a_counted_gap() {
+    for agent in ALWAYS {
+        let mut case = Case::new("app.log");
+        case.write("app.log", 2);
+        case.bench.deliver_all();
+        case.bench.append("app.log", "unread");
+        case.bench.deliver_all();
+        case.truncate("app.log");
+        case.write("app.log", 1);
+        case.finish(agent);
+        case.bench.delivered.sort();
+        assert_eq!((&case.bench.delivered, case.bench.lost()), (&case.expected, 6), "{agent:?}");
+    }
+}
+
+#[test]
+fn truncated_with_bytes_on_their_way_at_a_kill_is_a_counted_gap() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    case.truncate("app.log");
+    let lines = case.expected.split_off(2);
+    case.write("app.log", 1);
+    case.bench.go(SURVEY_INTERVAL);
+    case.finish(Agent::Killed);
+    case.bench.delivered.sort();
+    let lost: usize = lines.iter().map(|line| line.len() + 1).sum();
+    assert_eq!((&case.bench.delivered, case.bench.lost()), (&case.expected, lost as u64));
+}
+
+#[test]
+fn rotated_twice_while_the_agent_was_away_with_a_generation_that_nobody_saw() {
+    for pattern in PATTERNS {
+        for agent in AWAY {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 3);
+            case.rename("app.log.1", "app.log.2");
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 2);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn rotated_twice_while_the_agent_was_away_and_both_compressed() {
+    for pattern in PATTERNS {
+        for agent in AWAY {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 3);
+            case.rename("app.log.1", "app.log.2");
+            case.compress("app.log.2");
+            case.rename("app.log", "app.log.1");
+            case.compress("app.log.1");
+            case.write("app.log", 2);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn made_and_rotated_before_anybody_saw_it() {
+    for agent in ALWAYS {
+        let mut case = Case::new("*.log");
+        case.begin("a.log", agent);
+        case.write("b.log", 2);
+        case.rename("b.log", "b.log.1");
+        case.write("b.log", 1);
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
+fn what_was_rotated_before_the_agent_came_is_not_read() {
+    let mut case = Case::new("app.log");
+    case.bench.append("app.log.1", "old\n");
+    wait_for_the_clock_of_files();
+    case.write("app.log", 2);
+    case.bench.deliver_all();
+    case.bench.kill_and_restart();
+    case.assert_complete(Agent::Stopped);
+}
+
+#[test]
+fn an_inode_used_again_by_another_file_is_another_file() {
+    for agent in ALWAYS {
+        let mut case = Case::new("*.log");
+        case.write("a.log", 2);
+        case.bench.deliver_all();
+        let inode = fs::metadata(case.path("a.log")).expect("is there").ino();
+        // The same inode with other content, which a file system hands out again at once: here by force.
+        case.rename("a.log", "b.log");
+        case.truncate("b.log");
+        case.write("b.log", 30);
+        assert_eq!(fs::metadata(case.path("b.log")).expect("is there").ino(), inode);
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
+fn a_reload_goes_on_with_what_was_deleted() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    fs::remove_file(case.path("app.log")).expect("removes");
+    case.write("app.log", 2);
+    case.bench.reload();
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn a_compressed_file_larger_than_a_stretch_is_read_to_its_end_with_little_of_the_spool() {
+    let mut case = Case::new("app.log");
+    case.bench.engine.budget = Budget::open(&case.bench.state.path().join("spool"), 5 << 20).expect("opens");
+    case.write("app.log", 1);
+    case.bench.deliver_all();
+    let line = "x".repeat(500);
+    let mut file = OpenOptions::new().append(true).open(case.path("app.log")).expect("opens");
+    for _ in 0..40_000 {
+        writeln!(file, "{line}").expect("writes");
+    }
+    drop(file);
+    case.rename("app.log", "app.log.1");
+    case.compress("app.log.1");
+    case.bench.kill_and_restart();
+    case.bench.engine.budget = Budget::open(&case.bench.state.path().join("spool"), 5 << 20).expect("opens");
+    for _ in 0..30 {
+        case.bench.deliver_all();
+    }
+    assert_eq!((case.bench.delivered.len(), case.bench.lost()), (40_001, 0));
+    assert_eq!(case.bench.engine.budget.used(), 0);
+}
+
+#[test]
+fn more_files_than_may_be_open_are_all_delivered_and_idle_ones_are_closed() {
+    let mut case = Case::new("*.log");
+    for index in 0..700 {
+        case.write(&format!("{index}.log"), 1);
+    }
+    case.bench.deliver_all();
+    assert!(case.bench.open_files() < 600, "{}", case.bench.open_files());
+    for index in 0..700 {
+        case.write(&format!("{index}.log"), 1);
+        if index % 7 == 0 {
+            case.rename(&format!("{index}.log"), &format!("{index}.log.1"));
+            case.write(&format!("{index}.log"), 1);
+        }
+    }
+    case.assert_complete(Agent::Runs);
+    assert!(case.bench.open_files() < 600, "{}", case.bench.open_files());
+}
+
+#[test]
+fn of_an_old_large_file_only_the_end_is_read_and_the_rest_is_counted() {
+    let mut bench = Bench::new();
+    bench.settings.files[0].start_at = StartAt::Beginning;
+    bench.settings.files[0].backfill_limit = 10;
+    bench.append("a.log", "one\ntwo\nthree\nfour\n");
+    bench.restart();
+    bench.deliver_all();
+    assert_eq!((bench.delivered.as_slice(), bench.lost()), (["four".to_owned()].as_slice(), 14));
+    assert!(bench.warns_of("backfill_limited"));
+    bench.append("b.log", "a new file has no limit\n");
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 2);
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!((bench.delivered.len(), bench.lost()), (2, 14));
+}
+
+#[test]
+fn what_a_wildcard_names_and_is_no_file_is_a_warning_and_no_source() {
+    let mut bench = Bench::new();
+    std::os::unix::fs::symlink("b.log", bench.path("a.log")).expect("links");
+    std::os::unix::fs::lchown(bench.path("a.log"), Some(65534), None).unwrap_or_default();
+    let fifo = bench.path("c.log");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).expect("makes");
+    bench.append("b.log", "one\n");
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one"]);
+    let snapshot = bench.snapshot();
+    assert!(snapshot.sources.iter().all(|source| source.state == SourceState::Running), "{:?}", snapshot.sources);
+    assert!(bench.warns_of("files_passed_over"));
+    fs::remove_file(&fifo).expect("removes");
+    fs::remove_file(bench.path("a.log")).expect("removes");
+    bench.go(SURVEY_INTERVAL);
+    assert!(!bench.warns_of("files_passed_over"));
+}
+
+#[test]
+fn a_permission_granted_later_is_picked_up() {
+    use std::os::unix::fs::PermissionsExt;
+    if rustix::process::geteuid().is_root() {
+        // Root reads whatever its mode is.
+        return;
+    }
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    let path = bench.path("a.log");
+    let allow = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("ours");
+    allow(0o000);
+    bench.go(SURVEY_INTERVAL);
+    allow(0o644);
+    bench.deliver_all();
+    assert_eq!(bench.delivered, ["one"]);
+}
+
+#[test]
+fn a_file_that_grows_without_a_hint_is_polled_where_nobody_tells() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.deliver_all();
+    bench.append("a.log", "two\n");
+    bench.go(Duration::from_secs(2));
+    bench.go(Duration::from_secs(1));
+    assert_eq!(bench.puts.len(), 1);
+}
