@@ -10,6 +10,7 @@ mod delivery;
 mod disk;
 mod engine;
 pub mod framing;
+mod hearing;
 mod ledger;
 mod report;
 mod settings;

@@ -59,27 +59,6 @@ impl Engine {
         self.streams.want(id);
     }
 
-    /// Finds out where a feed's events of that day go; not yet when a name that it needs is not known.
-    fn find_route(&mut self, id: FileId, day: Date) {
-        let Some(feed) = self.feeds.get(id) else { return };
-        let Some(target) = self.settings.target(feed.table) else { return };
-        let names = self.names_for(feed, day);
-        let stream = feed.named_stream().map_or_else(|| target.log_stream.fill(&names), |name| Ok(name.to_owned()));
-        let (Ok(group), Ok(stream)) = (target.log_group.fill(&names), stream) else { return };
-        let (group, stream) = (group_name(&group), stream_name(&stream));
-        let day = target.follows_the_day().then_some(day);
-        self.groups.want(&group.as_str().into(), &target.group);
-        self.streams.set_route(id, &group, &stream, day, self.unsettled.is_empty());
-    }
-
-    /// What is known for the names of where a feed's events of that day go.
-    pub(super) fn names_for(&self, feed: &Feed, day: Date) -> Names {
-        let mut names = self.names.clone();
-        names.insert("date", day.to_string());
-        names.extend(feed.own_names().into_iter().map(|(name, value)| (name.to_owned(), value)));
-        names
-    }
-
     /// More names are known, or others: files that waited for them are read, under the names of this instance.
     pub(super) fn learn(&mut self, names: Names, now: Moment) {
         if names == self.names {
@@ -397,18 +376,6 @@ fn day_of(time: Timestamp) -> Date {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an estimate")]
 fn expected_body(unread: u64) -> usize {
     (unread.min(1 << 20) as f64 * JSON_OVERHEAD) as usize
-}
-
-/// CloudWatch's rule for group names, `[.\-_/#A-Za-z0-9]{1,512}`: what else a filled-in name holds becomes `_`.
-pub(crate) fn group_name(name: &str) -> String {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
-    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_GROUP_NAME).collect()
-}
-
-/// CloudWatch's rule for stream names: 1–512 characters without `:` and `*`.
-pub(crate) fn stream_name(name: &str) -> String {
-    let allowed = |c: char| c != ':' && c != '*' && !c.is_control();
-    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_STREAM_NAME).collect()
 }
 
 /// The names that are not known yet and that some feed waits for.
