@@ -18,7 +18,7 @@ pub(super) async fn more_received(received: &mut Option<watch::Receiver<()>>, pa
         sleep(pause).await;
     }
     if received.changed().await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
