@@ -102,6 +102,7 @@ impl Overview {
                 sources: logs.sources,
                 destinations: logs.destinations,
                 spool: logs.spool,
+                dead_letters: logs.dead_letters,
             },
             memory,
             warnings,

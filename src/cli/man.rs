@@ -52,6 +52,9 @@ fn collect<'c>(command: &'c Command, path: &str, leaves: &mut Vec<Leaf<'c>>) {
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         let path = format!("{path} {}", subcommand.get_name());
         if subcommand.has_subcommands() {
+            if !subcommand.is_subcommand_required_set() {
+                leaves.push(Leaf { path: path.clone(), command: subcommand });
+            }
             collect(subcommand, &path, leaves);
         } else {
             leaves.push(Leaf { path, command: subcommand });

@@ -32,7 +32,7 @@ enum Command {
     Status(status::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
-    /// Send lines to CloudWatch Logs through the daemon
+    /// Send lines through the daemon, and look after what CloudWatch would not take
     Logs(logs::Args),
     /// Print the shell's completions for this command
     Completions(completions::Args),

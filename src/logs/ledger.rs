@@ -2,9 +2,12 @@
 //! it happens, none is computed from the others, so that a mistake shows.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::gaps::{Gaps, Where};
 use super::report::{Ledger, Tally};
 
 /// Why a record was given up; the words of `status` and of the dead letters.
@@ -32,6 +35,11 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// Whether the stream itself says that something is missing. Nobody misses an empty line, or what was not wanted.
+    fn is_missed(self) -> bool {
+        !matches!(self, Self::Empty | Self::Filtered)
+    }
+
     /// The word in `status`.
     pub(crate) fn word(self) -> &'static str {
         match self {
@@ -58,6 +66,7 @@ pub(crate) struct Count {
 }
 
 impl Count {
+    /// Adds others.
     pub(crate) fn add(&mut self, other: Self) {
         self.events += other.events;
         self.bytes += other.bytes;
@@ -82,6 +91,12 @@ pub(crate) struct Account {
     /// Records that held bytes that are not UTF-8, and were delivered with replacement characters.
     #[serde(default)]
     pub(crate) invalid_utf8: u64,
+    /// What was dropped and is not among the gaps yet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    missed: BTreeMap<Reason, Count>,
+    /// What its streams do not know of yet.
+    #[serde(default, skip_serializing_if = "Gaps::is_empty")]
+    pub(crate) gaps: Gaps,
     /// Records whose time was looked for and not found; they got the time of reading.
     #[serde(default)]
     pub(crate) unparsed_timestamps: u64,
@@ -116,10 +131,33 @@ impl Account {
         self.delivered.add(count);
     }
 
+    /// Records on their way were accepted, others that were read with them are not sent.
+    pub(crate) fn settle(&mut self, delivered: Count, skipped: &BTreeMap<Reason, Count>) {
+        self.deliver(delivered);
+        for (reason, count) in skipped {
+            self.drop(*reason, *count);
+        }
+    }
+
     /// Records on their way were given up.
     pub(crate) fn drop(&mut self, reason: Reason, count: Count) {
         self.pending.subtract(count);
         self.dropped.entry(reason).or_default().add(count);
+        if reason.is_missed() {
+            self.missed.entry(reason).or_default().add(count);
+        }
+    }
+
+    /// Whether something was dropped since it was last noted.
+    pub(crate) fn has_missed(&self) -> bool {
+        !self.missed.is_empty()
+    }
+
+    /// What was dropped since it was last noted is missing at `place`; its records were of these times.
+    pub(crate) fn note_gaps(&mut self, place: &Where, times: (Timestamp, Timestamp), now: Duration) {
+        for (reason, count) in std::mem::take(&mut self.missed) {
+            self.gaps.add(place, reason, count, times, now);
+        }
     }
 
     /// Records, or bytes of unknown records, are given up as soon as they are known of.

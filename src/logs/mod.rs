@@ -5,11 +5,12 @@ mod batch;
 mod checkpoint;
 mod coverage;
 mod creation;
-mod dead_letters;
+pub mod dead_letters;
 mod delivery;
 mod disk;
 mod engine;
 pub mod framing;
+mod gaps;
 mod hearing;
 mod ledger;
 mod report;
@@ -20,7 +21,8 @@ mod source;
 mod spool;
 
 pub use report::{
-    DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState, SpoolSnapshot, Tally,
+    DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState,
+    SpoolSnapshot, Tally,
 };
 pub use settings::{
     BACKFILL_LIMIT, Compression, FileSettings, GroupSettings, JournalSettings, LONGEST_GROUP_NAME, LONGEST_STREAM_NAME,

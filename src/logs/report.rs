@@ -108,7 +108,7 @@ impl fmt::Display for DestinationState {
 }
 
 /// One log stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DestinationSnapshot {
     /// Its group.
     pub log_group: String,
@@ -122,6 +122,12 @@ pub struct DestinationSnapshot {
     pub delivered_until: Option<Timestamp>,
     /// The time of the oldest event that was read and not accepted yet.
     pub oldest_pending_at: Option<Timestamp>,
+    /// How old that oldest event is; 0 when all that was read is accepted.
+    #[serde(default)]
+    pub lag_seconds: f64,
+    /// What was read for it since the start, and what became of that.
+    #[serde(default)]
+    pub ledger: Ledger,
     /// `PutLogEvents` calls, retries included.
     pub put_calls: u64,
     /// How many of them were throttled.
@@ -130,6 +136,19 @@ pub struct DestinationSnapshot {
     pub retries: u64,
     /// The last failure, while it lasts.
     pub last_error: Option<Fault>,
+}
+
+/// The dead letters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLettersSnapshot {
+    /// The file they are in.
+    pub path: String,
+    /// How many there are.
+    pub events: u64,
+    /// The bytes they take.
+    pub bytes: u64,
+    /// How many were rolled off since the start, because there were too many.
+    pub rolled_off: u64,
 }
 
 /// How full the spool is.
@@ -150,6 +169,9 @@ pub struct Snapshot {
     pub sources: Vec<SourceSnapshot>,
     /// Each destination.
     pub destinations: Vec<DestinationSnapshot>,
+    /// The dead letters.
+    #[serde(default)]
+    pub dead_letters: DeadLettersSnapshot,
     /// What sockets received and CloudWatch did not take yet.
     #[serde(default)]
     pub spool: SpoolSnapshot,

@@ -115,6 +115,7 @@ impl Settings {
             Table::File(index) => self.files.get(index).map(|table| &table.target),
             Table::Journal(index) => self.journals.get(index).map(|table| &table.target),
             Table::Socket(index) => self.sockets.get(index).map(|table| &table.target),
+            Table::Letters => None,
         }
     }
 
@@ -124,6 +125,7 @@ impl Settings {
             Table::File(index) => (&self.files.get(index)?.framing, Form::Lines),
             Table::Journal(index) => (&self.journals.get(index)?.framing, Form::Recorded),
             Table::Socket(index) => (&self.sockets.get(index)?.framing, Form::Recorded),
+            Table::Letters => return None,
         };
         Some(Framer::new(framing.clone(), form))
     }
@@ -135,6 +137,7 @@ impl Settings {
             Table::File(index) => ("file", self.files.get(index)?.include.join(" ")),
             Table::Journal(_) => ("journal", String::new()),
             Table::Socket(_) => ("socket", String::new()),
+            Table::Letters => return None,
         };
         Some(format!("{kind} {} {} {files}", target.log_group.text(), target.log_stream.text()))
     }
@@ -162,6 +165,8 @@ pub(crate) enum Table {
     Journal(usize),
     /// A `[[logs.socket]]`, by its index.
     Socket(usize),
+    /// None: dead letters that are to be sent again say themselves where they go.
+    Letters,
 }
 
 impl Default for Settings {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Warning;
-use crate::logs::{DestinationSnapshot, Ledger, SourceSnapshot, SpoolSnapshot};
+use crate::logs::{DeadLettersSnapshot, DestinationSnapshot, Ledger, SourceSnapshot, SpoolSnapshot};
 use crate::{credentials, imds};
 
 /// The version of the shape. Keys may be added within it, never renamed or removed.
@@ -80,6 +80,9 @@ pub struct Logs {
     /// What sockets received and CloudWatch did not take yet.
     #[serde(default)]
     pub spool: SpoolSnapshot,
+    /// Events that were given up, and kept.
+    #[serde(default)]
+    pub dead_letters: DeadLettersSnapshot,
 }
 
 /// Memory, in bytes.
@@ -208,9 +211,17 @@ pub(super) mod tests {
                     put_calls: 250,
                     throttles: 3,
                     retries: 4,
+                    lag_seconds: 1.0,
+                    ledger: ledger(),
                     last_error: Some(denied),
                 }],
                 spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20 },
+                dead_letters: DeadLettersSnapshot {
+                    path: "/var/lib/imds-agent/dead-letters.jsonl".to_owned(),
+                    events: 12,
+                    bytes: 4_096,
+                    rolled_off: 3,
+                },
             },
             memory: Memory { rss_bytes: 10_276_045, buffers_bytes: 1_258_291, limit_bytes: 16 << 20 },
             warnings: vec![Warning {

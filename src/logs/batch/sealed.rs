@@ -106,6 +106,14 @@ impl Sealed {
         self.events_json(index..index + 1)
     }
 
+    /// The time of event `index`.
+    pub(crate) fn event_at(&self, index: usize) -> Timestamp {
+        let json = self.event(index);
+        let digits = json.iter().skip(b"{\"timestamp\":".len()).take_while(|byte| **byte != b',');
+        let text: String = digits.map(|byte| char::from(*byte)).collect();
+        text.parse().ok().and_then(|millis| Timestamp::from_millisecond(millis).ok()).unwrap_or_default()
+    }
+
     fn events_json(&self, range: Range<usize>) -> &[u8] {
         let start = order::event(&self.entries, HEAD.len(), range.start).start;
         &self.body[start..self.entries[range.end - 1].body_end as usize]

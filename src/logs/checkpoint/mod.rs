@@ -18,7 +18,7 @@ use jiff::civil::Date;
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
-pub(crate) use record::{FileState, Record, SegmentState};
+pub(crate) use record::{FileState, LettersState, Record, SegmentState};
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "checkpoint";
@@ -36,6 +36,8 @@ pub(crate) struct State {
     pub(crate) instance: Option<String>,
     /// The files, by id.
     pub(crate) files: BTreeMap<FileId, FileState>,
+    /// The files of dead letters that are sent again, by id.
+    pub(crate) letters: BTreeMap<FileId, LettersState>,
     /// The segments of the spool, by id.
     pub(crate) segments: BTreeMap<FileId, SegmentState>,
     /// The accounts, by source.
@@ -60,7 +62,11 @@ impl State {
             Record::Source { name, account } => {
                 self.sources.insert(name, account);
             }
+            Record::Letters(letters) => {
+                self.letters.insert(letters.id, letters);
+            }
             Record::Forget(id) => {
+                self.letters.remove(&id);
                 self.files.remove(&id);
                 self.segments.remove(&id);
             }
@@ -74,6 +80,7 @@ impl State {
     fn records(&self) -> impl Iterator<Item = Record> {
         let instance = self.instance.clone().map(Record::Instance);
         let files = self.files.values().cloned().map(Record::File);
+        let letters = self.letters.values().cloned().map(Record::Letters);
         let segments = self.segments.values().cloned().map(Record::Segment);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
@@ -81,7 +88,8 @@ impl State {
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
         let looked_at = self.looked_at.map(Record::Looked);
-        instance.into_iter().chain(files).chain(segments).chain(sources).chain(budgets).chain(looked_at)
+        let kept = instance.into_iter().chain(files).chain(letters).chain(segments).chain(sources);
+        kept.chain(budgets).chain(looked_at)
     }
 }
 

@@ -1,5 +1,7 @@
 //! One line of the checkpoint file: a CRC and the records of one write as JSON. Readable by a person, and told from a torn write.
 
+use std::path::PathBuf;
+
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,17 @@ fn is_not(flag: &bool) -> bool {
     !flag
 }
 
+/// What is known of a file of dead letters that are sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LettersState {
+    /// Ours, for as long as the file is there.
+    pub(crate) id: FileId,
+    /// Where it is; by that it is recognised.
+    pub(crate) path: PathBuf,
+    /// What of it is done.
+    pub(crate) coverage: Coverage,
+}
+
 /// What is known of one segment of the spool. A later record of the same id replaces an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SegmentState {
@@ -56,6 +69,8 @@ pub(crate) enum Record {
     Instance(String),
     /// A file's state.
     File(FileState),
+    /// The state of a file of dead letters.
+    Letters(LettersState),
     /// A segment's state.
     Segment(SegmentState),
     /// A source's account.

@@ -16,8 +16,10 @@ use super::retry::{self, LONG_WAIT, Verdict};
 use super::shipment::Shipment;
 use crate::fault::Fault;
 use crate::logs::batch::{Batch, Pool, Segment};
+use crate::logs::gaps::Gap;
+use crate::logs::ledger::Account;
 use crate::logs::sink::{Accepted, Failure, Kind};
-use crate::logs::{DestinationSnapshot, DestinationState};
+use crate::logs::{DestinationSnapshot, DestinationState, Ledger};
 
 /// An idle stream sends a new line after so long: a person is waiting for it.
 const IDLE_LINGER: Duration = Duration::from_millis(250);
@@ -110,6 +112,8 @@ pub(crate) struct Destination {
     creating: bool,
     creations: u32,
     trouble: Option<Trouble>,
+    /// What was read for it, and what became of that, since the start.
+    pub(crate) account: Account,
     put_calls: u64,
     throttles: u64,
     retries: u64,
@@ -135,6 +139,7 @@ impl Destination {
             creating: false,
             creations: 0,
             trouble: None,
+            account: Account::default(),
             put_calls: 0,
             throttles: 0,
             retries: 0,
@@ -154,8 +159,7 @@ impl Destination {
 
     /// The batch being filled; a new one is made for `expected` bytes, later than all before it.
     pub(crate) fn open(&mut self, now: Moment, expected: usize, pool: &Pool) -> &mut Batch {
-        let after_last = self.read_until.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now.wall);
-        let begin = now.wall.max(after_last);
+        let begin = self.begin(now);
         &mut self.open.get_or_insert_with(|| (Batch::new(begin, expected, pool), now.boot)).0
     }
 
@@ -177,6 +181,34 @@ impl Destination {
         self.read_until = self.read_until.max(batch.read_until());
         let sealed = batch.seal(&self.log_group, &self.log_stream);
         self.ready.push_back((Shipment::new(sealed), now.boot));
+    }
+
+    /// Takes a batch whose events bring their own times.
+    pub(crate) fn enqueue(&mut self, batch: Batch, now: Moment) {
+        self.seal(now, true);
+        let sealed = batch.seal(&self.log_group, &self.log_stream);
+        self.put_back(Shipment::new(sealed), now);
+    }
+
+    /// Says what is missing here, in a batch of its own behind all that waits.
+    pub(crate) fn say(&mut self, gaps: Vec<(Arc<str>, Gap)>, now: Moment, pool: &Pool) {
+        self.seal(now, true);
+        let at = self.begin(now);
+        let mut batch = Batch::new(at, 0, pool);
+        // A few lines: a batch has room for them.
+        for (source, gap) in &gaps {
+            batch.push_marker(&gap.text(source), at);
+        }
+        self.read_until = self.read_until.max(at);
+        let mut shipment = Shipment::new(batch.seal(&self.log_group, &self.log_stream));
+        shipment.said = gaps;
+        self.ready.push_back((shipment, now.boot));
+    }
+
+    /// The time from which the next batch may begin: later than all before it.
+    fn begin(&self, now: Moment) -> Timestamp {
+        let after_last = self.read_until.saturating_add(SignedDuration::from_millis(1)).unwrap_or(now.wall);
+        now.wall.max(after_last)
     }
 
     /// When the batch being filled has lingered long enough: an idle stream's soon, a busy one's `linger` after the
@@ -342,11 +374,16 @@ impl Destination {
                 return released;
             }
         }
-        while let Some((shipment, _)) = self.ready.pop_back_if(|(shipment, _)| {
+        let mut markers = Vec::new();
+        while let Some((shipment, since)) = self.ready.pop_back_if(|(shipment, _)| {
             shipment.is_untouched() && Some(shipment.batch.first_at()) > frontier && may_go(shipment.batch.segments())
         }) {
             released.extend_from_slice(shipment.batch.segments());
+            if shipment.is_marker() {
+                markers.push((shipment, since));
+            }
         }
+        self.ready.extend(markers.into_iter().rev());
         released
     }
 
@@ -404,17 +441,23 @@ impl Destination {
     }
 
     /// What `status` shows.
-    pub(crate) fn snapshot(&self) -> DestinationSnapshot {
+    pub(crate) fn snapshot(&self, now: Moment) -> DestinationSnapshot {
         let waiting = self.ready.iter().map(|(shipment, _)| shipment.batch.first_at());
         let flying = self.flying.values().map(|shipment| shipment.batch.first_at());
         let open = self.open.as_ref().map(|(batch, _)| batch.first_at());
+        let oldest = waiting.chain(flying).chain(open).min();
+        let lag = oldest.map_or(SignedDuration::ZERO, |oldest| now.wall.duration_since(oldest));
+        let mut ledger = Ledger::default();
+        self.account.add_to(&mut ledger);
         DestinationSnapshot {
             log_group: self.log_group.to_string(),
             log_stream: self.log_stream.to_string(),
             state: self.trouble.as_ref().map_or(DestinationState::Running, |trouble| trouble.state),
             in_flight: self.flying.len() as u64,
             delivered_until: self.delivered_until,
-            oldest_pending_at: waiting.chain(flying).chain(open).min(),
+            oldest_pending_at: oldest,
+            lag_seconds: lag.as_secs_f64().max(0.0),
+            ledger,
             put_calls: self.put_calls,
             throttles: self.throttles,
             retries: self.retries,

@@ -44,7 +44,7 @@ fn failure(kind: Kind) -> Failure {
 }
 
 fn state(stream: &Destination) -> DestinationState {
-    stream.snapshot().state
+    stream.snapshot(at(0)).state
 }
 
 #[test]

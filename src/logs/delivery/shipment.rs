@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::logs::batch::Sealed;
+use crate::logs::gaps::Gap;
 use crate::logs::ledger::Reason;
 use crate::logs::sink::Accepted;
 
@@ -19,6 +21,8 @@ pub(crate) struct Shipment {
     todo: VecDeque<Range<usize>>,
     /// Events that were given up, in order.
     rejected: Vec<(Range<usize>, Reason)>,
+    /// The gaps that its events say, with their sources.
+    pub(crate) said: Vec<(Arc<str>, Gap)>,
     /// How often it was sent.
     pub(crate) tries: u32,
     /// When it was sent last, by the boot-time clock.
@@ -30,7 +34,7 @@ impl Shipment {
     pub(crate) fn new(batch: Sealed) -> Self {
         let events = 0..batch.len();
         let todo = VecDeque::from_iter((!events.is_empty()).then_some(events));
-        Self { batch, todo, rejected: Vec::new(), tries: 0, sent_at: Duration::ZERO }
+        Self { batch, todo, rejected: Vec::new(), said: Vec::new(), tries: 0, sent_at: Duration::ZERO }
     }
 
     /// The next request's body; `None` when nothing is left to send.
@@ -46,6 +50,11 @@ impl Shipment {
     /// Whether nothing of it was accepted or given up yet, so that it could be read again from its source.
     pub(crate) fn is_untouched(&self) -> bool {
         self.todo.len() == 1 && self.todo[0] == (0..self.batch.len())
+    }
+
+    /// Whether it holds nothing of any source.
+    pub(crate) fn is_marker(&self) -> bool {
+        !self.said.is_empty()
     }
 
     /// What was given up, and why.

@@ -1,6 +1,6 @@
 //! The accounts and the checkpoint they are kept in. Not the files: those are the survey's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use super::feeds::Feeds;
 use super::files::Files;
 use super::spooled::Spooled;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, Record, SegmentState, State};
+use crate::logs::checkpoint::{Checkpoint, FileState, LettersState, Record, SegmentState, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -23,6 +23,7 @@ use crate::logs::ledger::Account;
 pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
+    last_id: Option<FileId>,
     /// The segments of the spool, by number.
     pub(super) segments: BTreeMap<u64, SegmentState>,
     /// What tables with a budget had spent, and when, by their keys.
@@ -38,8 +39,7 @@ pub(super) struct Known {
 impl Known {
     /// The highest id there is.
     pub(super) fn last_id(&self) -> Option<FileId> {
-        let segments = self.segments.values().map(|segment| segment.id);
-        self.files.keys().copied().chain(segments).max()
+        self.last_id
     }
 }
 
@@ -57,18 +57,25 @@ pub(super) struct Books {
     looked_at: Option<u64>,
     looked_is_written: bool,
     dirty: bool,
+    /// Sources whose accounts may have changed since [`Books::take_touched`].
+    touched: BTreeSet<Arc<str>>,
+    /// Sources with gaps that are not said yet.
+    unsaid: BTreeSet<Arc<str>>,
+    /// Files of dead letters that the checkpoint knows and that were not found yet.
+    letters: BTreeMap<FileId, LettersState>,
 }
 
 impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, segments, sources, looked_at, budgets } = opened.state;
+        let State { instance, files, letters, segments, sources, looked_at, budgets } = opened.state;
+        let last_id = files.keys().chain(letters.keys()).chain(segments.keys()).max().copied();
         let is_new = files.is_empty() && sources.is_empty();
-        let accounts = sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
+        let accounts: BTreeMap<Arc<str>, _> =
+            sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
             checkpoint: opened.checkpoint,
-            accounts,
             budgets: Budgets::default(),
             instance,
             dead_letters: DeadLetters::in_directory(state_dir),
@@ -76,13 +83,18 @@ impl Books {
             looked_at,
             looked_is_written: true,
             dirty: false,
+            touched: accounts.keys().cloned().collect(),
+            unsaid: BTreeSet::new(),
+            letters,
+            accounts,
         };
         let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
-        Ok((books, Known { files, segments, budgets, is_new, written_at, looked_at }))
+        Ok((books, Known { files, last_id, segments, budgets, is_new, written_at, looked_at }))
     }
 
     /// The account of a source; opened when there is none.
     pub(super) fn account(&mut self, source: &Arc<str>) -> &mut Account {
+        self.touched.insert(source.clone());
         self.accounts.entry(source.clone()).or_default()
     }
 
@@ -114,10 +126,48 @@ impl Books {
         self.looked_is_written = false;
     }
 
+    /// What the checkpoint knows of a file of dead letters, if it was not asked for yet.
+    pub(super) fn take_letters(&mut self, path: &Path) -> Option<LettersState> {
+        let id = self.letters.values().find(|letters| letters.path == path)?.id;
+        self.letters.remove(&id)
+    }
+
+    /// Sources whose accounts may have changed since this was asked last.
+    pub(super) fn take_touched(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Keeps in mind whether a source has gaps to be said.
+    pub(super) fn note_unsaid(&mut self, source: &Arc<str>) {
+        if self.accounts.get(source).is_some_and(|account| !account.gaps.is_empty()) {
+            self.unsaid.insert(source.clone());
+        } else {
+            self.unsaid.remove(source);
+        }
+    }
+
+    /// The accounts with gaps to be said.
+    pub(super) fn unsaid(&self) -> impl Iterator<Item = (&Arc<str>, &Account)> {
+        self.unsaid.iter().filter_map(|source| self.accounts.get_key_value(source))
+    }
+
+    /// Changes an account in what it has to say only.
+    pub(super) fn unsaid_of(&mut self, source: &Arc<str>) -> Option<&mut Account> {
+        self.accounts.get_mut(source)
+    }
+
+    /// Writes down where these accounts stand.
+    pub(super) fn write_accounts(&mut self, sources: &BTreeSet<Arc<str>>) -> io::Result<()> {
+        let accounts = sources.iter().filter_map(|source| self.accounts.get_key_value(source));
+        let records: Vec<Record> = accounts
+            .map(|(name, account)| Record::Source { name: name.to_string(), account: account.clone() })
+            .collect();
+        self.append(&records)
+    }
+
     /// Writes down where an account stands.
     pub(super) fn write_account(&mut self, source: &Arc<str>) -> io::Result<()> {
-        let account = self.accounts.get(source).cloned().unwrap_or_default();
-        self.append(&[Record::Source { name: source.to_string(), account }])
+        self.write_accounts(&BTreeSet::from([source.clone()]))
     }
 
     /// Writes down that a file is of no interest any more.
@@ -141,6 +191,8 @@ impl Books {
         let owner = self.instance.take().unwrap_or_default();
         let aside = self.checkpoint.set_aside(&owner)?;
         self.accounts.clear();
+        self.unsaid.clear();
+        self.letters.clear();
         Ok(aside)
     }
 
@@ -162,7 +214,7 @@ impl Books {
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let (instance, looked_at) = (self.instance.clone(), self.looked_at);
-        let mut state = State { instance, sources, looked_at, ..State::default() };
+        let mut state = State { instance, sources, looked_at, letters: self.letters.clone(), ..State::default() };
         let known = files.states().map(Record::File);
         let segments = spooled.known.values().cloned().map(Record::Segment);
         known.chain(segments).chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));

@@ -14,7 +14,9 @@ mod groups;
 mod held;
 mod keeping;
 mod reading;
+mod resending;
 mod routing;
+mod saying;
 mod settling;
 mod showing;
 mod spooled;
@@ -180,6 +182,8 @@ pub(crate) struct Engine {
     groups: Groups,
     /// When a request that is never answered stops holding others up, if some wait for that.
     slots_free_at: Option<Duration>,
+    /// When a gap is to be said.
+    say_at: Option<Duration>,
     /// Groups whose full batches wait for a slot: more of theirs is not read before it could be sent.
     starved: BTreeSet<Arc<str>>,
     warnings: BTreeMap<&'static str, Warning>,
@@ -227,6 +231,7 @@ impl Engine {
             budget,
             groups: Groups::default(),
             slots_free_at: None,
+            say_at: None,
             starved: BTreeSet::new(),
             warnings: BTreeMap::new(),
             survey_at: Duration::ZERO,
@@ -275,6 +280,7 @@ impl Engine {
         self.send(&mut step, now);
         more |= !self.stopping && self.unpack(now);
         more |= !self.stopping && self.read(now);
+        self.say_gaps(now);
         self.send(&mut step, now);
         step.actions.extend(self.checks_due(now));
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
@@ -343,8 +349,10 @@ impl Engine {
 
     fn wake_at(&self, now: Moment) -> Duration {
         let streams = self.streams.wake_at(now);
+        // Neither is done while stopping.
+        let later = if self.stopping { None } else { self.groups.wake_at().into_iter().chain(self.say_at).min() };
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot), self.groups.wake_at(), self.slots_free_at]
+        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot), self.slots_free_at, later]
             .into_iter()
             .flatten()
             .min()

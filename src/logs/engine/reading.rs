@@ -37,7 +37,7 @@ const SHARE_OF_MEMORY: usize = 4;
 const JSON_OVERHEAD: f64 = 1.3;
 
 /// What follows on reading a file.
-enum Turn {
+pub(super) enum Turn {
     /// It goes on when the others had their turn.
     Over,
     /// There is nothing more to read of it now.
@@ -198,6 +198,9 @@ impl Engine {
 
     /// Reads one file into its stream's batch; returns how much, and what is next.
     fn read_file(&mut self, index: usize, id: FileId, limit: usize, now: Moment) -> (u64, Turn) {
+        if self.feeds.get(id).is_some_and(|feed| feed.letters().is_some()) {
+            return self.read_letters(index, id, limit, now);
+        }
         let mut total = 0;
         loop {
             let Some(feed) = self.feeds.get(id) else { return (total, Turn::Read) };
@@ -267,7 +270,7 @@ impl Engine {
         let before = batch.last_segment(id);
         let progress = read::fill(&job, batch, &mut self.buffer, &self.suspect);
         let (full, segment) = (batch.is_full(), batch.last_segment(id));
-        let read = self.enter(id, before.as_ref(), segment.as_ref());
+        let read = self.enter(index, id, before.as_ref(), segment.as_ref());
         let Progress { stop, .. } = progress?;
         Ok((read, Some(if full { Stop::Full } else { stop })))
     }
@@ -284,7 +287,7 @@ impl Engine {
     }
 
     /// Enters what was read into coverage and account.
-    fn enter(&mut self, id: FileId, before: Option<&Segment>, after: Option<&Segment>) -> u64 {
+    fn enter(&mut self, index: usize, id: FileId, before: Option<&Segment>, after: Option<&Segment>) -> u64 {
         let Some(after) = after else { return 0 };
         let same = before.filter(|before| before.start == after.start);
         let (old, new) = (same.map_or(Count::default(), Segment::count), after.count());
@@ -300,6 +303,7 @@ impl Engine {
         let source = feed.source.clone();
         self.books.budgets.spend(feed.table, sent);
         self.books.account(&source).read(read);
+        self.streams.get_mut(index).destination.account.read(read);
         taken
     }
 

@@ -12,6 +12,9 @@ impl Engine {
     /// Finds out where a feed's events of that day go; not yet when a name that it needs is not known.
     pub(super) fn find_route(&mut self, id: FileId, day: Date) {
         let Some(feed) = self.feeds.get(id) else { return };
+        if let Some((group, stream)) = feed.own_place() {
+            return self.streams.set_route(id, group, stream, None, self.unsettled.is_empty());
+        }
         let Some(target) = self.settings.target(feed.table) else { return };
         let names = self.names_for(feed, day);
         let stream = feed.named_stream().map_or_else(|| target.log_stream.fill(&names), |name| Ok(name.to_owned()));

@@ -81,6 +81,7 @@ impl Engine {
             let source = feed.source.clone();
             self.books.budgets.give_back(feed.table, segment.sent().bytes);
             self.books.account(&source).give_back(segment.count());
+            self.streams.get_mut(index).destination.account.give_back(segment.count());
             self.want(segment.file, now);
         }
     }
@@ -114,6 +115,9 @@ impl Engine {
     /// Everything of a shipment is accepted or given up: into the dead letters first, then the accounts, then the
     /// checkpoint. One whose dead letters can't be written waits.
     fn settle(&mut self, index: usize, shipment: Shipment, now: Moment) {
+        if shipment.is_marker() {
+            return self.was_said(&shipment);
+        }
         if let Err(error) = self.bury(index, &shipment, now) {
             let path = self.books.dead_letters.path().display().to_string();
             let message = format!("dead letters can't be written to '{path}': {error}");
@@ -121,23 +125,29 @@ impl Engine {
             self.unsettled.push((index, shipment));
             return;
         }
+        let place = self.streams.place(index);
         let mut rejected = vec![Count::default(); shipment.batch.segments().len()];
         for (range, reason) in shipment.rejected() {
+            let times = (shipment.batch.event_at(range.start), shipment.batch.event_at(range.end - 1));
             for share in shipment.batch.shares_of(range.clone()) {
                 rejected[share.segment].add(share.count);
-                self.settle_account(share.file, |account| account.drop(*reason, share.count));
+                self.streams.get_mut(index).destination.account.drop(*reason, share.count);
+                self.settle_account(share.file, |account| {
+                    account.drop(*reason, share.count);
+                    account.note_gaps(&place, times, now.boot);
+                });
             }
         }
         let mut touched = BTreeSet::new();
         for (segment, rejected) in shipment.batch.segments().iter().zip(rejected) {
             let sent = segment.sent();
+            let delivered = Count { events: sent.events - rejected.events, bytes: sent.bytes - rejected.bytes };
+            self.streams.get_mut(index).destination.account.settle(delivered, &segment.skipped);
             self.settle_account(segment.file, |account| {
-                account.deliver(Count { events: sent.events - rejected.events, bytes: sent.bytes - rejected.bytes });
+                account.settle(delivered, &segment.skipped);
                 account.invalid_utf8 += segment.invalid_utf8;
                 account.unparsed_timestamps += segment.unparsed_timestamps;
-                for (reason, count) in &segment.skipped {
-                    account.drop(*reason, *count);
-                }
+                account.note_gaps(&place, (now.wall, now.wall), now.boot);
             });
             if let Some(feed) = self.feeds.get_mut(segment.file) {
                 self.books.budgets.settle(feed.table, sent.bytes);

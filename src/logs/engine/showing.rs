@@ -9,9 +9,10 @@ use super::Engine;
 use super::reading::missing_names;
 use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
-use crate::logs::delivery::destination::{Destination, Moment};
+use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::Account;
 use crate::logs::source::feed::Feed;
+use crate::logs::source::letters::SOURCE as LETTERS;
 use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
 
 impl Engine {
@@ -24,7 +25,8 @@ impl Engine {
         Snapshot {
             ledger,
             sources: self.show_sources(now),
-            destinations: self.streams.all().map(Destination::snapshot).collect(),
+            destinations: self.streams.all().map(|stream| stream.snapshot(now)).collect(),
+            dead_letters: self.books.dead_letters.snapshot(),
             spool: self.spooled.snapshot(),
             buffers_bytes: self.buffers() as u64,
             warnings: self.warnings.values().cloned().collect(),
@@ -102,7 +104,11 @@ impl Engine {
 
 /// The kind of a source, and its name without what tells that.
 fn kind_of(name: &str) -> (&'static str, &str) {
-    name.strip_prefix(SOCKET).map_or(("file", name), |path| ("socket", path))
+    match name.strip_prefix(SOCKET) {
+        Some(path) => ("socket", path),
+        None if name == LETTERS => (LETTERS, name),
+        None => ("file", name),
+    }
 }
 
 fn waiting_fault(names: &[String], now: Moment) -> Fault {

@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use crate::logs::DestinationState;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
+use crate::logs::gaps::Where;
 use crate::logs::sink::{Accepted, Failure};
 
 /// A stream and the files that go to it.
@@ -109,9 +110,7 @@ impl Streams {
     /// From now on `file` goes to this stream, or its events of `day` do. `may_reuse` says that nobody else remembers
     /// a stream by its number, so that one that is done with may give its place to another.
     pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>, may_reuse: bool) {
-        let key: (Arc<str>, Arc<str>) = (group.into(), stream.into());
-        let known = self.by_name.get(&key).copied();
-        let stream = known.unwrap_or_else(|| self.add(key, may_reuse));
+        let stream = self.at(&(group.into(), stream.into()), may_reuse);
         if let Some(before) = self.routes.insert(file, Route { stream, day })
             && before.stream != stream
         {
@@ -120,7 +119,13 @@ impl Streams {
         }
     }
 
-    fn add(&mut self, key: (Arc<str>, Arc<str>), may_reuse: bool) -> usize {
+    /// The stream of this name; made if there is none, in the place of another as `may_reuse` says.
+    pub(super) fn at(&mut self, place: &Where, may_reuse: bool) -> usize {
+        let known = self.by_name.get(place).copied();
+        known.unwrap_or_else(|| self.add(place.clone(), may_reuse))
+    }
+
+    fn add(&mut self, key: Where, may_reuse: bool) -> usize {
         let destination = Destination::new(key.0.clone(), key.1.clone(), self.flush_interval);
         let (unread, is_unread) = (VecDeque::new(), HashSet::new());
         let stream = Stream { destination, unread, is_unread, queued: false };
@@ -228,6 +233,12 @@ impl Streams {
     /// A stream has sent: the others come first next time.
     pub(super) fn had_its_turn(&mut self, index: usize) {
         self.turn = index + 1;
+    }
+
+    /// Which stream one is.
+    pub(super) fn place(&self, index: usize) -> Where {
+        let destination = &self.all[index].destination;
+        (destination.log_group.clone(), destination.log_stream.clone())
     }
 
     /// The group of a stream that is known.

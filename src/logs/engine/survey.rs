@@ -38,6 +38,8 @@ impl Engine {
     /// Looks around, or goes on doing so: follows what is new, notices what left. Returns whether it is not over.
     pub(super) fn survey(&mut self, now: Moment) -> bool {
         if self.files.walk.is_none() {
+            self.books.dead_letters.look();
+            self.find_letters(now);
             self.files.walk = Some(Walk::new(&self.files.finders));
             self.files.look_began = (file_time(), now.boot);
         }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::logs::dead_letters;
 use crate::logs::sink::Kind;
 use crate::logs::{FileSettings, SourceState, StartAt, Tally, Target};
 use crate::template::Template;
@@ -428,7 +429,8 @@ fn a_quarantined_record_is_passed_over_and_its_neighbours_are_delivered() {
     bench.append("a.log", "one\nevil\ntwo\n");
     bench.engine = open(&bench.settings, bench.state.path(), Quarantine::from([(1, 4)]));
     bench.deliver_all();
-    assert_eq!(bench.delivered, ["one", "two"]);
+    assert_eq!(bench.delivered[..2], ["one", "two"]);
+    assert!(bench.delivered[2].contains("1 event, 5 bytes of /"), "the stream says it: {:?}", bench.delivered);
     assert_eq!(bench.dead_letters()[0]["event"]["message"], "evil");
 }
 
@@ -507,4 +509,121 @@ fn stopping_sends_what_was_read_and_reads_no_more() {
     let answer = Event::Answer { stream, ticket, result: Ok(Accepted::default()) };
     assert!(bench.engine.step(vec![answer], bench.now).drained);
     assert_eq!(bench.snapshot().ledger.events.delivered, 1);
+}
+
+#[test]
+fn what_was_dropped_is_said_in_the_stream_once() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "old\nold too\ngood\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_old_end: Some(2), ..Accepted::default() }));
+    bench.delivered.clear();
+    bench.deliver_all();
+    let [said] = &bench.delivered[..] else { panic!("one event: {:?}", bench.delivered) };
+    assert!(said.starts_with("[imds-agent: gap: 2 events, 12 bytes of /"), "{said}");
+    assert!(said.contains("a.log dropped (too_old), "), "{said}");
+    let events = bench.snapshot().ledger.events;
+    assert_eq!((events.read, events.delivered, bench.dropped("too_old")), (3, 1, 2), "it is nobody's record");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 1);
+}
+
+#[test]
+fn a_gap_is_said_again_after_a_kill_that_came_before_the_answer() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.go(Duration::from_secs(1));
+    bench.append("a.log", "partial");
+    bench.deliver_all();
+    File::create(bench.logs.path().join("a.log")).expect("truncates");
+    bench.go(SURVEY_INTERVAL);
+    bench.go(Duration::from_secs(5));
+    assert_eq!(bench.puts.len(), 1, "it is on its way");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 2);
+    assert!(bench.delivered[1].starts_with("[imds-agent: gap: 7 bytes of /"), "{:?}", bench.delivered);
+}
+
+#[test]
+fn a_gap_that_cloudwatch_refuses_is_not_said_again_and_is_no_dead_letter() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "old\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
+    bench.go(Duration::from_secs(5));
+    bench.answer(Ok(Accepted { too_old_end: Some(1), ..Accepted::default() }));
+    bench.go(Duration::from_mins(1));
+    assert_eq!((bench.puts.len(), bench.dead_letters().len()), (0, 1));
+}
+
+#[test]
+fn a_destination_shows_its_ledger_and_how_far_behind_it_is() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n\ntwo\n");
+    bench.put();
+    bench.pass(Duration::from_secs(3));
+    let place = &bench.snapshot().destinations[0];
+    assert_eq!((place.ledger.events.read, place.ledger.events.pending), (3, 3));
+    assert!(place.lag_seconds >= 3.0, "{}", place.lag_seconds);
+    bench.answer(Ok(Accepted::default()));
+    let place = &bench.snapshot().destinations[0];
+    assert_eq!((place.ledger.events.delivered, place.ledger.events.dropped["empty"]), (2, 1));
+    assert_eq!((place.ledger.bytes.read, place.ledger.bytes.pending), (9, 0));
+    assert!(place.lag_seconds.abs() < f64::EPSILON);
+}
+
+/// Two letters of different times in the dead letters, moved to be sent again.
+fn with_letters_to_send_again() -> Bench {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\ntwo\nthree\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_new_start: Some(1), ..Accepted::default() }));
+    let moved = dead_letters::resend(bench.state.path(), &dead_letters::Selection::default(), bench.now.wall);
+    assert_eq!(moved.expect("moves").events, 2);
+    bench
+}
+
+#[test]
+fn letters_that_are_sent_again_are_a_source_of_their_own_and_gone_when_they_arrived() {
+    let mut bench = with_letters_to_send_again();
+    bench.deliver_all();
+    bench.delivered.retain(|message| !message.starts_with("[imds-agent: gap"));
+    assert_eq!(bench.delivered, ["one", "two", "three", "two", "three"]);
+    let snapshot = bench.snapshot();
+    let source = snapshot.sources.iter().find(|source| source.name == "dead_letters").expect("shown");
+    assert_eq!(
+        (source.kind.as_str(), source.ledger.events.delivered, source.ledger.events.read),
+        ("dead_letters", 2, 2)
+    );
+    assert_eq!((snapshot.dead_letters.events, bench.dropped("too_new")), (0, 2));
+    assert_eq!(fs::read_dir(bench.state.path().join("resend")).expect("there").count(), 0, "all is sent");
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.len(), 5);
+}
+
+#[test]
+fn letters_that_were_on_their_way_at_a_kill_are_sent_again_and_no_others() {
+    let mut bench = with_letters_to_send_again();
+    bench.go(SURVEY_INTERVAL);
+    bench.kill_and_restart();
+    bench.deliver_all();
+    assert_eq!(bench.delivered.iter().filter(|message| **message == "three").count(), 2, "{:?}", bench.delivered);
+    let account = bench.snapshot().sources.into_iter().find(|source| source.name == "dead_letters").expect("shown");
+    assert_eq!(account.ledger.events.delivered, 2);
+}
+
+#[test]
+fn a_letter_that_is_refused_again_is_a_dead_letter_again() {
+    let mut bench = with_letters_to_send_again();
+    bench.go(SURVEY_INTERVAL);
+    while let Some((_, _, messages)) = bench.puts.front() {
+        let all = Accepted { too_new_start: Some(0), ..Accepted::default() };
+        let again = messages.contains(&"two".to_owned());
+        bench.answer(Ok(if again { all } else { Accepted::default() }));
+    }
+    assert_eq!((bench.dead_letters().len(), bench.snapshot().dead_letters.events), (2, 2));
+    assert_eq!(bench.dead_letters()[0]["source"], "dead_letters");
 }

@@ -7,12 +7,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::letters::LetterFile;
 use super::segment::Segment;
 use super::tailed::{Look, Tailed};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{FileState, Record, SegmentState};
+use crate::logs::checkpoint::{FileState, LettersState, Record, SegmentState};
 use crate::logs::coverage::Coverage;
+use crate::logs::gaps::Where;
 use crate::logs::settings::Table;
 
 /// Where bytes are read at an offset of their sequence.
@@ -37,6 +39,8 @@ impl Content for File {
 pub(crate) enum Origin {
     /// A followed file.
     File(Tailed),
+    /// Dead letters that are to be sent again.
+    Letters(LetterFile),
     /// A segment of the spool.
     Segment(Segment),
 }
@@ -69,6 +73,7 @@ impl Feed {
     pub(crate) fn file(&self) -> Option<&Tailed> {
         match &self.origin {
             Origin::File(file) => Some(file),
+            Origin::Letters(_) => None,
             Origin::Segment(_) => None,
         }
     }
@@ -77,7 +82,15 @@ impl Feed {
     pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
         match &mut self.origin {
             Origin::File(file) => Some(file),
-            Origin::Segment(_) => None,
+            Origin::Segment(_) | Origin::Letters(_) => None,
+        }
+    }
+
+    /// The letters, if they are some.
+    pub(crate) fn letters(&self) -> Option<&LetterFile> {
+        match &self.origin {
+            Origin::Letters(letters) => Some(letters),
+            Origin::File(_) | Origin::Segment(_) => None,
         }
     }
 
@@ -85,15 +98,21 @@ impl Feed {
     pub(crate) fn segment(&self) -> Option<&Segment> {
         match &self.origin {
             Origin::Segment(segment) => Some(segment),
+            Origin::Letters(_) => None,
             Origin::File(_) => None,
         }
+    }
+
+    /// Where it goes, if it says so itself.
+    pub(crate) fn own_place(&self) -> Option<&Where> {
+        self.letters().map(|letters| &letters.place)
     }
 
     /// The segment of the spool, if it is one.
     pub(crate) fn segment_mut(&mut self) -> Option<&mut Segment> {
         match &mut self.origin {
             Origin::Segment(segment) => Some(segment),
-            Origin::File(_) => None,
+            Origin::File(_) | Origin::Letters(_) => None,
         }
     }
 
@@ -106,6 +125,7 @@ impl Feed {
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
             Origin::File(file) => file,
+            Origin::Letters(letters) => &letters.file,
             Origin::Segment(segment) => segment,
         }
     }
@@ -114,6 +134,7 @@ impl Feed {
     pub(crate) fn name(&self) -> String {
         match &self.origin {
             Origin::File(file) => file.path.display().to_string(),
+            Origin::Letters(letters) => letters.path.display().to_string(),
             Origin::Segment(segment) => format!("{} (segment {} of the spool)", segment.key.source, segment.number),
         }
     }
@@ -125,6 +146,7 @@ impl Feed {
                 let name = self.source.rsplit('/').next().unwrap_or_default();
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
+            Origin::Letters(_) => Vec::new(),
             Origin::Segment(_) => Vec::new(),
         }
     }
@@ -136,6 +158,8 @@ impl Feed {
     pub(crate) fn look(&mut self, now: Duration) -> io::Result<Look> {
         match &mut self.origin {
             Origin::File(_) => self.look_at_file(now),
+            Origin::Letters(_) if self.read_to_end_at.is_some() => Ok(Look::AtEnd),
+            Origin::Letters(_) => Ok(Look::Unread),
             Origin::Segment(segment) => {
                 self.size = segment.look(now);
                 Ok(if self.read_to_end_at == Some(self.size) { Look::AtEnd } else { Look::Unread })
@@ -157,6 +181,7 @@ impl Feed {
     pub(crate) fn is_complete(&self, now: Duration) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_complete(now),
+            Origin::Letters(_) => true,
             Origin::Segment(segment) => segment.sealed,
         }
     }
@@ -165,6 +190,7 @@ impl Feed {
     pub(crate) fn can_be_read_again(&self) -> bool {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
+            Origin::Letters(_) => true,
             Origin::Segment(_) => true,
         }
     }
@@ -173,6 +199,7 @@ impl Feed {
     pub(crate) fn is_active(&self) -> bool {
         match &self.origin {
             Origin::File(file) => file.is_active(),
+            Origin::Letters(_) => false,
             Origin::Segment(_) => true,
         }
     }
@@ -198,6 +225,11 @@ impl Feed {
                     finished: false,
                 })
             }
+            Origin::Letters(letters) => Record::Letters(LettersState {
+                id: self.id,
+                path: letters.path.clone(),
+                coverage: self.coverage.clone(),
+            }),
             Origin::Segment(segment) => {
                 Record::Segment(SegmentState { id: self.id, number: segment.number, coverage: self.coverage.clone() })
             }

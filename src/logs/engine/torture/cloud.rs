@@ -58,6 +58,13 @@ pub(super) struct Cloud {
     pub(super) heard: usize,
 }
 
+impl Put {
+    /// How many records of sources it brings: an event that says a gap stands for none.
+    fn records(&self) -> usize {
+        self.events.iter().filter(|(_, text)| !text.starts_with("[imds-agent: gap: ")).count()
+    }
+}
+
 impl Cloud {
     pub(super) fn new() -> Self {
         Self { weather: Vec::new(), flying: Vec::new(), stored: Vec::new(), unheard: 0, heard: 0 }
@@ -93,20 +100,20 @@ impl Cloud {
             Weather::Failing(kind) => Err(failure(kind)),
             _ if poisoned => Err(failure(Kind::InvalidEvents)),
             Weather::LosingReplies => {
-                self.unheard += put.events.len();
+                self.unheard += put.records();
                 self.store(put, 0..put.events.len(), life);
                 Err(failure(Kind::Unreachable))
             }
             Weather::Rejecting => {
                 let mut ends = [0; 3].map(|_| random.usize(..=put.events.len()));
                 ends.sort_unstable();
-                self.heard += put.events.len();
+                self.heard += put.records();
                 self.store(put, ends[1]..ends[2], life);
                 let new = Some(ends[2]).filter(|start| *start < put.events.len());
                 Ok(Accepted { too_old_end: Some(ends[0]), expired_end: Some(ends[1]), too_new_start: new })
             }
             Weather::Fine => {
-                self.heard += put.events.len();
+                self.heard += put.records();
                 self.store(put, 0..put.events.len(), life);
                 Ok(Accepted::default())
             }
@@ -117,13 +124,16 @@ impl Cloud {
     pub(super) fn forget_flying(&mut self, life: usize, random: &mut Rng) {
         for put in std::mem::take(&mut self.flying) {
             if random.bool() && self.weather.get(put.stream).is_none_or(|weather| *weather == Weather::Fine) {
-                self.unheard += put.events.len();
+                self.unheard += put.records();
                 self.store(&put, 0..put.events.len(), life);
             }
         }
     }
 
     fn store(&mut self, put: &Put, which: std::ops::Range<usize>, life: usize) {
+        if put.records() == 0 {
+            return;
+        }
         for (at, text) in &put.events[which] {
             let (log_stream, text) = (put.log_stream.clone(), text.clone());
             self.stored.push(Stored { log_stream, at: *at, text, life });

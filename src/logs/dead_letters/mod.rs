@@ -1,6 +1,9 @@
 //! Events that were given up, kept for a person: one JSON object a line, synced before the checkpoint moves past them.
 //! Bounded: when the file is full it becomes the old one, and the old one before it is rolled off.
 
+mod moving;
+mod place;
+
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,9 +14,9 @@ use serde_json::value::RawValue;
 
 use super::disk;
 use super::ledger::Reason;
-
-/// The file's name in the state directory; the old one has `.old` behind it.
-const FILE_NAME: &str = "dead-letters.jsonl";
+use super::report::DeadLettersSnapshot;
+pub use moving::{Error, Letter, LetterEvent, Letters, Moved, Selection, list, resend};
+use place::Place;
 
 /// How large the file may become: with the old one, room for some ten thousand events of a kilobyte.
 const LARGEST: u64 = 8 << 20;
@@ -38,15 +41,61 @@ pub(crate) struct DeadLetter<'a> {
 /// The file.
 #[derive(Debug)]
 pub(crate) struct DeadLetters {
+    place: Place,
     path: PathBuf,
-    /// Lines that were rolled off since the start.
-    pub(crate) rolled_off: u64,
+    /// What was seen of both files last: letters, bytes, and by what a change is noticed.
+    seen: Seen,
+    /// Letters that were rolled off since the start.
+    rolled_off: u64,
+}
+
+/// What is known of the files.
+#[derive(Debug, Default)]
+struct Seen {
+    events: u64,
+    bytes: u64,
+    /// Number and length of each.
+    files: [(u64, u64); 2],
 }
 
 impl DeadLetters {
     /// The dead letters in `directory`; nothing is made before there is one.
     pub(crate) fn in_directory(directory: &Path) -> Self {
-        Self { path: directory.join(FILE_NAME), rolled_off: 0 }
+        let place = Place::of(directory);
+        let mut letters = Self { path: place.letters(), place, seen: Seen::default(), rolled_off: 0 };
+        letters.look();
+        letters
+    }
+
+    /// Counts the letters again if somebody else has changed them, and ends what a command broke off.
+    pub(crate) fn look(&mut self) {
+        // Somebody is at it, or nothing can be written: then it stays as it is until the next look.
+        let _ = self.place.lock().and_then(|_lock| self.place.recover());
+        let paths = [self.place.old(), self.place.letters()];
+        let files = paths.each_ref().map(|path| identity(path));
+        if files != self.seen.files {
+            let events = paths.iter().map(|path| count_lines(path)).sum();
+            self.seen = Seen { events, bytes: files.iter().map(|(_, length)| length).sum(), files };
+        }
+    }
+
+    /// The files of letters that are to be sent again, those moved first first.
+    pub(crate) fn to_be_sent_again(&self) -> Vec<PathBuf> {
+        let entries = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = entries(&self.place.resend()).flat_map(|moved| entries(&moved).collect::<Vec<_>>());
+        let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
+        files.sort();
+        files
+    }
+
+    /// What `status` shows of them.
+    pub(crate) fn snapshot(&self) -> DeadLettersSnapshot {
+        DeadLettersSnapshot {
+            path: self.path.display().to_string(),
+            events: self.seen.events,
+            bytes: self.seen.bytes,
+            rolled_off: self.rolled_off,
+        }
     }
 
     /// Where they are.
@@ -59,18 +108,27 @@ impl DeadLetters {
     /// # Errors
     /// When the disk is full, say: the events then must not be given up yet.
     pub(crate) fn append(&mut self, letters: &[DeadLetter<'_>]) -> io::Result<()> {
+        let _lock = self.place.lock()?;
+        self.place.recover()?;
         self.roll()?;
         let mut lines = Vec::new();
         for letter in letters {
             serde_json::to_writer(&mut lines, letter)?;
             lines.push(b'\n');
         }
-        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let mut file = match OpenOptions::new().append(true).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.place.create(&self.path)?,
+            opened => opened?,
+        };
         let before = file.metadata()?.len();
         let appended = disk::write(&mut file, &lines).and_then(|()| disk::sync(&file));
         if appended.is_err() {
             // They are written again: not behind the torn half of a line, nor twice.
             file.set_len(before)?;
+        } else {
+            self.seen.events += letters.len() as u64;
+            self.seen.bytes += lines.len() as u64;
+            self.seen.files = [self.place.old(), self.place.letters()].map(|path| identity(&path));
         }
         appended
     }
@@ -79,15 +137,25 @@ impl DeadLetters {
         if fs::metadata(&self.path).map_or(0, |metadata| metadata.len()) < LARGEST {
             return Ok(());
         }
-        let old = self.path.with_extension("jsonl.old");
-        self.rolled_off += count_lines(&old);
-        fs::rename(&self.path, old)
+        let old = self.place.old();
+        let (rolled_off, (_, bytes)) = (count_lines(&old), identity(&old));
+        fs::rename(&self.path, old)?;
+        self.rolled_off += rolled_off;
+        self.seen.events = self.seen.events.saturating_sub(rolled_off);
+        self.seen.bytes = self.seen.bytes.saturating_sub(bytes);
+        Ok(())
     }
+}
+
+/// Number and length of a file; nothing where there is none.
+fn identity(path: &Path) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(path).map_or((0, 0), |metadata| (metadata.ino(), metadata.len()))
 }
 
 fn count_lines(path: &Path) -> u64 {
     use std::io::{BufRead, BufReader};
-    File::open(path).map_or(0, |file| BufReader::new(file).split(b'\n').count() as u64)
+    File::open(path).map_or(0, |file| BufReader::new(file).split(b'\n').map_while(Result::ok).count() as u64)
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@ use std::io::BufRead as _;
 use std::process::ExitCode;
 
 use bytes::Bytes;
-use clap::{Parser, Subcommand};
 use tokio::sync::mpsc;
 
-use super::exit::{FAILED, NOT_ALLOWED, UNREACHABLE, complain, failed};
 use crate::agent::Directories;
+use crate::cli::exit::{FAILED, NOT_ALLOWED, UNREACHABLE, complain, failed};
 use crate::logs::{Destination, SendError, send};
 use crate::status::SOCKET_NAME;
 
@@ -19,24 +18,8 @@ const AHEAD: usize = 4;
 /// How much of stdin is read at once.
 const PIECE: usize = 64 * 1024;
 
-/// `imds-agent logs …`
-#[derive(Debug, Parser)]
-pub(crate) struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Send the lines of stdin to a log group that a [[logs.socket]] of the configuration declares
-    ///
-    /// Ends when the daemon has all of them on its disk; it ships them from there. A daemon that restarts meanwhile is
-    /// waited for.
-    Send(Send),
-}
-
 #[derive(Debug, clap::Args)]
-struct Send {
+pub(crate) struct Args {
     /// The log group, by its name or as the configuration writes it
     #[arg(long, value_name = "GROUP")]
     log_group: String,
@@ -46,7 +29,7 @@ struct Send {
 }
 
 pub(crate) fn run(args: Args) -> ExitCode {
-    let Command::Send(Send { log_group, log_stream }) = args.command;
+    let Args { log_group, log_stream } = args;
     let event_loop = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(event_loop) => event_loop,
         Err(error) => return failed(FAILED, &error, None),
