@@ -96,7 +96,9 @@ impl LogDoors {
 
 fn wanted(settings: &Settings) -> impl Iterator<Item = (&str, SocketKind, Purpose)> {
     let tables = settings.sockets.iter().map(|table| (table.path.as_str(), table.kind, Purpose::Table));
-    tables.chain([(SEND_SOCKET, SocketKind::Stream, Purpose::Send)])
+    // Without a table no group is declared, and nothing could be sent.
+    let send = (!settings.sockets.is_empty()).then_some((SEND_SOCKET, SocketKind::Stream, Purpose::Send));
+    tables.chain(send)
 }
 
 fn socket(door: &Door) -> BorrowedFd<'_> {

@@ -101,6 +101,7 @@ impl Overview {
                 ledger: logs.ledger,
                 sources: logs.sources,
                 destinations: logs.destinations,
+                spool: logs.spool,
                 dead_letters: logs.dead_letters,
             },
             memory,

@@ -11,6 +11,7 @@ mod disk;
 mod engine;
 pub mod framing;
 mod gaps;
+mod hearing;
 mod ledger;
 mod report;
 mod settings;

@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use inotify::{EventMask, EventStream, Inotify};
+use inotify::{EventStream, Inotify};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,10 +16,11 @@ use super::batch::FileId;
 use super::creation::{GroupLock, check, create};
 use super::delivery::destination::Moment;
 use super::engine::{Action, Engine, Event, OpenFiles, Quarantine, Step};
+use super::hearing::{listen, more_received};
 use super::sink::Sink;
 use super::source::journal::child::Children;
 use super::source::read::Suspect;
-use super::source::watch::{EVENT_BUFFER, Kind, RawChange};
+use super::source::watch::EVENT_BUFFER;
 use super::{Receiver, Settings, Snapshot, Spool};
 use crate::clock::{Clock, boot_time, cpu_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
@@ -386,39 +386,6 @@ impl Run {
 /// What is locked here is whole between any two statements, so that a panic elsewhere spoils nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Returns when there is more in the spool, after a pause; never without a spool.
-async fn more_received(received: &mut Option<watch::Receiver<()>>, pause: Duration) {
-    let Some(received) = received else { return std::future::pending().await };
-    if !pause.is_zero() {
-        sleep(pause).await;
-    }
-    if received.changed().await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// What the kernel told, after a pause; for ever without inotify.
-async fn listen(changes: &mut Option<EventStream<Vec<u8>>>, pause: Duration) -> Option<Event> {
-    let Some(changes) = changes else { return std::future::pending().await };
-    if !pause.is_zero() {
-        sleep(pause).await;
-    }
-    let mut told = Vec::new();
-    let mut next = changes.next().await;
-    while let Some(event) = next {
-        let Ok(event) = event else { return Some(Event::Overflow) };
-        if event.mask.contains(EventMask::Q_OVERFLOW) {
-            return Some(Event::Overflow);
-        }
-        let kind = Kind::of(event.mask);
-        if !event.mask.contains(EventMask::IGNORED) {
-            told.push(RawChange { watch: event.wd, name: event.name, kind });
-        }
-        next = futures_util::FutureExt::now_or_never(changes.next()).flatten();
-    }
-    Some(Event::Changed(told))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::fault::Warning;
-use crate::logs::{DeadLettersSnapshot, DestinationSnapshot, Ledger, SourceSnapshot};
+use crate::logs::{DeadLettersSnapshot, DestinationSnapshot, Ledger, SourceSnapshot, SpoolSnapshot};
 use crate::{credentials, imds};
 
 /// The version of the shape. Keys may be added within it, never renamed or removed.
@@ -77,6 +77,9 @@ pub struct Logs {
     pub sources: Vec<SourceSnapshot>,
     /// Each destination.
     pub destinations: Vec<DestinationSnapshot>,
+    /// What sockets received and CloudWatch did not take yet.
+    #[serde(default)]
+    pub spool: SpoolSnapshot,
     /// Events that were given up, and kept.
     #[serde(default)]
     pub dead_letters: DeadLettersSnapshot,
@@ -212,6 +215,7 @@ pub(super) mod tests {
                     ledger: ledger(),
                     last_error: Some(denied),
                 }],
+                spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20 },
                 dead_letters: DeadLettersSnapshot {
                     path: "/var/lib/imds-agent/dead-letters.jsonl".to_owned(),
                     events: 12,

@@ -119,7 +119,6 @@ def probes() -> dict[str, Callable[[], object]]:
         **{f"socket {name}": partial(open_socket, name, kind) for name, kind in families.items()},
         **{f"create in {place}": partial(create, f"{place}/probe") for place in places},
         "read root's file": partial(read, "/var/log/root-only.log"),
-        "see process 1": partial(os.stat, "/proc/1"),
         "see /proc/sys": partial(os.stat, "/proc/sys"),
         "open /dev/kmsg": partial(read, "/dev/kmsg"),
         "run imds-agent": partial(run, "/usr/bin/imds-agent"),

@@ -47,7 +47,6 @@ REFUSED = {
     "create in /var/tmp": ("ProtectSystem", "EROFS"),
     "create in /run/lock": ("ProtectSystem", "EROFS"),
     "create in /dev/shm": ("InaccessiblePaths", "EROFS"),
-    "see process 1": ("ProtectProc", "ENOENT"),
     "see /proc/sys": ("ProcSubset", "ENOENT"),
     "run /bin/true": ("NoExecPaths", "EACCES"),
     "execute what it wrote to memory": ("MemoryDenyWriteExecute", "EPERM"),

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use crate::agent::Directories;
 use crate::cli::exit::{FAILED, NOT_ALLOWED, UNREACHABLE, complain, failed};
 use crate::logs::{Destination, SendError, send};
+use crate::status::SOCKET_NAME;
 
 /// Pieces of stdin that are read ahead, each of 64 KiB at most: what is on its way is kept by the sender.
 const AHEAD: usize = 4;
@@ -45,7 +46,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
             what.clone_into(&mut said);
         }
     };
-    if let Err(error) = event_loop.block_on(send(&runtime, &destination, input, &mut progress)) {
+    if let Err(error) =
+        event_loop.block_on(send(&runtime, Some(runtime.join(SOCKET_NAME)), &destination, input, &mut progress))
+    {
         return failed(code(&error), &error, Some(&hint(&error)));
     }
     match reader.join() {

@@ -1,6 +1,8 @@
 //! What is read when: streams take turns, each reads as much as it wants and the memory allows, straight into its
 //! batch. Not what is done with a full one.
 
+use std::collections::BTreeMap;
+
 use std::io;
 
 use super::Engine;

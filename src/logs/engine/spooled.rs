@@ -93,6 +93,8 @@ impl Engine {
         }
         self.budget = spool.budget().clone();
         self.budget.give_back(std::mem::take(&mut self.files.swept));
+        // What files leave in the spool is taken of the same room.
+        self.budget = spool.budget().clone();
         self.spooled.spool = Some(spool);
         self.spooled.changed = true;
     }

@@ -21,8 +21,8 @@ mod store;
 mod tests;
 mod writer;
 
-pub(crate) use budget::{Budget, Full};
+pub(crate) use budget::Budget;
 pub(crate) use segment::Key;
 pub use store::Spool;
-pub(crate) use store::{Listed, Refused, Trouble};
+pub(crate) use store::{Listed, Refused};
 pub(crate) use writer::{Append, Writer};

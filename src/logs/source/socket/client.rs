@@ -87,12 +87,13 @@ struct Sender<'p> {
 }
 
 /// Sends the bytes of `input`, which are lines, through the daemon in `runtime_dir`, until all of them are durable.
-/// `progress` is told what is waited for.
+/// `progress` is told what is waited for. `witness` is a socket that the daemon has in any case.
 ///
 /// # Errors
 /// When there is no daemon, or it says no, or it goes away for too long.
 pub async fn send(
     runtime_dir: &Path,
+    witness: Option<PathBuf>,
     destination: &Destination,
     input: mpsc::Receiver<Bytes>,
     progress: &mut (dyn FnMut(&str) + Send),
@@ -103,6 +104,9 @@ pub async fn send(
     greeting.push(b'\n');
     let mut stream = match UnixStream::connect(&path).await {
         Ok(stream) => stream,
+        Err(source) if is_closed(&source) && witness.is_some_and(|witness| is_served(&witness)) => {
+            return Err(SendError::undeclared(&destination.log_group));
+        }
         Err(source) => return Err(SendError::Unreachable { path, source }),
     };
     let mut sender = Sender { path, greeting, input, ended: false, window: Vec::new(), durable: 0, progress };
@@ -113,6 +117,29 @@ pub async fn send(
             End::Later => sleep(ASK_AGAIN).await,
         }
         stream = sender.reconnect().await?;
+    }
+}
+
+impl SendError {
+    fn undeclared(group: &str) -> Self {
+        Self::Refused {
+            reason: format!(
+                "the configuration has no [[logs.socket]], so it declares no log group, not '{group}' either"
+            ),
+            hint: format!("add [[logs.socket]] with log_group = \"{group}\", then: systemctl reload imds-agent"),
+        }
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Whether somebody listens at `path`, who perhaps would not talk to us.
+fn is_served(path: &Path) -> bool {
+    match std::os::unix::net::UnixStream::connect(path) {
+        Ok(_) => true,
+        Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
     }
 }
 

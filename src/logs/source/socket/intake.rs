@@ -69,15 +69,11 @@ impl Intake {
             };
             let long = if is_rest || is_continued { Some(long_key(key, self.long.take())) } else { None };
             let key = long.as_ref().unwrap_or(key);
-            let append = match appends.last_mut().filter(|append| append.key == *key) {
-                Some(append) => append,
-                None => {
-                    let (durable, last) = (self.durable, false);
-                    appends.push(Append { key: key.clone(), records: Vec::new(), durable, last });
-                    let Some(append) = appends.last_mut() else { break };
-                    append
-                }
-            };
+            if appends.last().is_none_or(|append| append.key != *key) {
+                let (durable, last) = (self.durable, false);
+                appends.push(Append { key: key.clone(), records: Vec::new(), durable, last });
+            }
+            let Some(append) = appends.last_mut() else { break };
             encode_part(&mut append.records, Some(time), text, is_continued);
             append.last = is_rest && !is_continued;
             self.long = long.filter(|_| is_continued).map(|key| (key, time));

@@ -120,13 +120,11 @@ impl Messages {
                 Head::Unknown | Head::None => {}
             }
         }
-        match self.left {
-            Some(left) => self.find_rest(left, complete),
-            None => {
-                let end = memchr2(b'\n', 0, &self.buffer[self.searched..]).map(|at| self.searched + at);
-                self.ended_at(end, complete)
-            }
+        if let Some(left) = self.left {
+            return self.find_rest(left, complete);
         }
+        let end = memchr2(b'\n', 0, &self.buffer[self.searched..]).map(|at| self.searched + at);
+        self.ended_at(end, complete)
     }
 
     /// The rest of a frame of known length.

@@ -109,12 +109,12 @@ pub(super) async fn place_for(
     if waiting < LARGE {
         return None;
     }
-    match held {
-        Some(held) => Some(held),
-        None => tokio::select! {
-            () = stop.cancelled() => None,
-            place = places.clone().acquire_owned() => place.ok(),
-        },
+    if held.is_some() {
+        return held;
+    }
+    tokio::select! {
+        () = stop.cancelled() => None,
+        place = places.clone().acquire_owned() => place.ok(),
     }
 }
 
