@@ -51,6 +51,5 @@ pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
         files,
         journals,
         sockets,
-        ..default
     }
 }

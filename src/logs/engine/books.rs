@@ -94,7 +94,7 @@ impl Books {
             accounts,
         };
         let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
-        Ok((books, Known { files, last_id, segments, journals, budgets, is_new, written_at, looked_at }))
+        Ok((books, Known { files, last_id, journals, segments, budgets, is_new, written_at, looked_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -230,7 +230,7 @@ impl Books {
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let (instance, looked_at, letters) = (self.instance.clone(), self.looked_at, self.letters.clone());
-        let mut state = State { instance, sources, looked_at, letters, ..State::default() };
+        let mut state = State { instance, letters, sources, looked_at, ..State::default() };
         let known = files.states().map(Record::File);
         let segments = spooled.known.values().cloned().map(Record::Segment);
         let known = known.chain(segments).chain(journals.states(feeds));

@@ -325,7 +325,7 @@ impl Engine {
             Event::Overflow => self.survey_soon(Duration::ZERO, now),
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.note_created(stream, result, now),
-            Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
+            Event::Checked { log_group, result } => self.note_checked(&log_group, result.as_ref(), now),
             Event::Journal { reader, output } => self.journals.receive(reader, output),
             Event::Spooled => self.spooled.has_changed(),
             Event::Names(names) => self.learn(names, now),

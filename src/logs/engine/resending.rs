@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::Engine;
 use super::reading::Turn;
@@ -21,19 +21,19 @@ impl Engine {
         let mut adopted = BTreeSet::new();
         for path in there {
             if !self.feeds.all().any(|feed| feed.letters().is_some_and(|letters| letters.path == path)) {
-                adopted.extend(self.adopt_letters(path));
+                adopted.extend(self.adopt_letters(&path));
             }
         }
         self.enlist(&adopted, now);
     }
 
-    fn adopt_letters(&mut self, path: PathBuf) -> Option<FileId> {
-        let known = self.books.take_letters(&path);
+    fn adopt_letters(&mut self, path: &Path) -> Option<FileId> {
+        let known = self.books.take_letters(path);
         let (id, coverage) = match known {
             Some(LettersState { id, coverage, .. }) => (id, coverage),
             None => (self.feeds.next_id(), Coverage::from(0)),
         };
-        match Feed::of_letters(id, &path, coverage) {
+        match Feed::of_letters(id, path, coverage) {
             Ok(feed) => {
                 self.books.account(&feed.source);
                 self.feeds.insert(feed);

@@ -248,8 +248,13 @@ impl Engine {
     }
 
     /// A group was compared with what was asked for.
-    pub(super) fn note_checked(&mut self, log_group: &Arc<str>, result: Result<Option<String>, Failure>, now: Moment) {
-        self.groups.compared(log_group, result.as_ref().map(Option::as_deref), now.boot);
+    pub(super) fn note_checked(
+        &mut self,
+        log_group: &Arc<str>,
+        result: Result<&Option<String>, &Failure>,
+        now: Moment,
+    ) {
+        self.groups.compared(log_group, result.map(Option::as_deref), now.boot);
         self.warn_of_groups();
     }
 

@@ -76,8 +76,7 @@ impl Feed {
     pub(crate) fn file(&self) -> Option<&Tailed> {
         match &self.origin {
             Origin::File(file) => Some(file),
-            Origin::Journal(_) | Origin::Letters(_) => None,
-            Origin::Segment(_) => None,
+            Origin::Journal(_) | Origin::Letters(_) | Origin::Segment(_) => None,
         }
     }
 
@@ -166,9 +165,8 @@ impl Feed {
                 let name = self.source.rsplit('/').next().unwrap_or_default();
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
-            Origin::Letters(_) => Vec::new(),
+            Origin::Letters(_) | Origin::Segment(_) => Vec::new(),
             Origin::Journal(tape) => tape.unit_name.iter().map(|unit| ("unit", unit.clone())).collect(),
-            Origin::Segment(_) => Vec::new(),
         }
     }
 
@@ -213,9 +211,7 @@ impl Feed {
     pub(crate) fn can_be_read_again(&self) -> bool {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
-            Origin::Letters(_) => true,
-            Origin::Journal(_) => true,
-            Origin::Segment(_) => true,
+            Origin::Letters(_) | Origin::Journal(_) | Origin::Segment(_) => true,
         }
     }
 
@@ -224,8 +220,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.is_active(),
             Origin::Letters(_) => false,
-            Origin::Journal(_) => true,
-            Origin::Segment(_) => true,
+            Origin::Journal(_) | Origin::Segment(_) => true,
         }
     }
 

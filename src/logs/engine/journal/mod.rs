@@ -177,7 +177,7 @@ impl Engine {
             table.tip = state.tip;
             state.feeds
         });
-        if feeds.iter().all(|feed| !table.per_unit && feed.unit.is_none() || table.per_unit) {
+        if table.per_unit || feeds.iter().all(|feed| feed.unit.is_none()) {
             for feed in feeds {
                 self.revive_feed(index, feed);
             }
@@ -249,7 +249,9 @@ impl Engine {
     pub(super) fn tick_journals(&mut self, now: Moment) {
         let feeds = self.journals.tables.iter().flat_map(|table| table.feeds.values().copied());
         let behind: Vec<FileId> = feeds.filter(|id| self.supply(*id) == Some(Supply::Behind)).collect();
-        behind.into_iter().for_each(|id| self.want(id, now));
+        for id in behind {
+            self.want(id, now);
+        }
         for index in 0..self.journals.tables.len() {
             self.forget_silent(index, now);
             let table = &self.journals.tables[index];

@@ -89,15 +89,11 @@ impl Engine {
     /// Starts readers for feeds that missed something and whose streams want data.
     pub(super) fn help_hungry(&mut self, now: Moment) {
         let is_helper = |reader: &&Reader| matches!(reader.purpose, Purpose::Help(_) | Purpose::At(_, Some(_)));
-        let mut helpers = self.journals.readers.values().filter(is_helper).count();
+        let helpers = self.journals.readers.values().filter(is_helper).count();
         let tables = self.journals.tables.iter().enumerate().filter(|(_, table)| now.boot >= table.due);
         let feeds = tables.flat_map(|(index, table)| table.feeds.values().map(move |id| (index, *id)));
         let hungry: Vec<(usize, FileId)> = feeds.filter(|(_, id)| self.supply(*id) == Some(Supply::Hungry)).collect();
-        for (index, id) in hungry {
-            if helpers == MOST_HELPERS {
-                return;
-            }
-            helpers += 1;
+        for (index, id) in hungry.into_iter().take(MOST_HELPERS.saturating_sub(helpers)) {
             self.set_supply(id, Supply::Helped);
             let after = self.feeds.get(id).and_then(|feed| feed.tape()?.after());
             self.start(index, after.map_or(Purpose::Help(id), |cursor| Purpose::At(cursor, Some(id))));
@@ -211,17 +207,14 @@ impl Engine {
         let table = &self.journals.tables[index];
         let missing = last.entries_until(&next);
         let exact = missing.filter(|_| table.takes_all && !table.per_unit);
-        let feeds: Vec<FileId> = match feed {
-            Some(id) => vec![id],
-            None => {
-                let ids = table.feeds.values().copied();
-                ids.filter(|id| self.supply(*id) == Some(Supply::Live)).collect()
-            }
+        let feeds: Vec<FileId> = if let Some(id) = feed {
+            vec![id]
+        } else {
+            let ids = table.feeds.values().copied();
+            ids.filter(|id| self.supply(*id) == Some(Supply::Live)).collect()
         };
         let text = gap_text(last, next, missing, exact.is_some());
         tracing::warn!(journal = table.name, "{text}");
-        let mut record = Vec::new();
-        recorded::encode(&mut record, Some(now.wall), format!("[imds-agent: {text}]").as_bytes());
         let resume = next.just_before();
         for id in &feeds {
             let Some(feed) = self.feeds.get_mut(*id) else { continue };
@@ -229,7 +222,6 @@ impl Engine {
             if let Some((tape, coverage)) = feed.tape_mut() {
                 tape.close_gap(coverage);
                 tape.go_on_behind(resume);
-                tape.remark(&record);
                 feed.size = tape.end();
                 feed.unread();
             }

@@ -1,4 +1,4 @@
-//! systemd's journal export format (systemd.io/JOURNAL_EXPORT_FORMATS), as a child writes it into a pipe: entries of
+//! systemd's journal export format (`systemd.io/JOURNAL_EXPORT_FORMATS`), as a child writes it into a pipe: entries of
 //! fields, text or binary, each ended by an empty line. Not what an entry means.
 //!
 //! What an entry takes is bounded, whatever a program wrote into the journal: a longer value is cut, and marked.
@@ -143,17 +143,15 @@ impl Decoder {
     fn advance<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
         match self.at {
             At::Name => self.read_name(bytes),
-            At::Text => match memchr(b'\n', bytes) {
-                Some(end) => {
+            At::Text => {
+                if let Some(end) = memchr(b'\n', bytes) {
                     self.keep(&bytes[..end]);
                     self.end_field();
-                    &bytes[end + 1..]
+                    return &bytes[end + 1..];
                 }
-                None => {
-                    self.keep(bytes);
-                    &[]
-                }
-            },
+                self.keep(bytes);
+                &[]
+            }
             At::Length { read: 8, length } => {
                 self.at = At::Binary { left: length };
                 bytes

@@ -42,7 +42,9 @@ fn json(entry: &Entry, chosen: &[String], out: &mut Vec<u8>) {
             }
         }
     } else {
-        chosen.iter().for_each(|name| insert(&mut object, entry, name));
+        for name in chosen {
+            insert(&mut object, entry, name);
+        }
     }
     if !object.is_empty() {
         // A map of text: writing it to memory can't fail.

@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use super::export::Entry;
 use crate::logs::settings::JournalSettings;
 
-/// What systemd-coredump marks its entries with (sd-messages.h, SD_MESSAGE_COREDUMP).
+/// What systemd-coredump marks its entries with (sd-messages.h, `SD_MESSAGE_COREDUMP`).
 const COREDUMP: &str = "fc2e22bc6ee647b6b90729ab34a250b1";
 
 /// The least severe priority there is: asking for it asks for all.
@@ -103,6 +103,7 @@ impl Selection {
     }
 
     /// Whether the table asks for this entry; if so, for which unit's sake, should it be about one.
+    #[expect(clippy::option_option, reason = "not asked for; asked for, about no unit; asked for, about one")]
     pub(crate) fn choose<'a>(&self, entry: &'a Entry) -> Option<Option<&'a str>> {
         let identifier = entry.text("SYSLOG_IDENTIFIER");
         let known =

@@ -235,12 +235,6 @@ impl Tape {
         self.marks.insert(self.end(), self.after);
     }
 
-    /// Adds a record of our own, which stands nowhere in the journal.
-    pub(crate) fn remark(&mut self, record: &[u8]) {
-        self.bytes.extend(record);
-        self.marks.insert(self.end(), self.after);
-    }
-
     /// When the last entry came that is done.
     pub(crate) fn delivered_at(&self, coverage: &Coverage) -> Option<Timestamp> {
         let micros = self.cursor_at(coverage.low().offset)?.realtime;
