@@ -27,6 +27,11 @@ fn bench(framing: framing::Settings, stream: &str) -> Bench {
     bench
 }
 
+/// What was delivered of the source, without what the stream says of what was not.
+fn lines(bench: &Bench) -> Vec<&str> {
+    bench.delivered.iter().map(String::as_str).filter(|line| !line.starts_with("[imds-agent: gap")).collect()
+}
+
 #[test]
 fn a_record_that_may_go_on_is_waited_for_once_and_goes_out_when_it_is_quiet() {
     let mut bench = bench(stack_traces(), "{file_name}");
@@ -126,7 +131,7 @@ fn what_could_not_be_redacted_is_not_written_to_the_dead_letters() {
     bench.append("a.log", "one\nsecret\ntwo\n");
     bench.engine = open(&bench.settings, bench.state.path(), Quarantine::from([(1, 4)]));
     bench.deliver_all();
-    assert_eq!(bench.delivered, ["one", "two"]);
+    assert_eq!(lines(&bench), ["one", "two"]);
     let message = bench.dead_letters()[0]["event"]["message"].to_string();
     assert!(message.contains("7 bytes, withheld") && !message.contains("secret"), "{message}");
 }
@@ -151,15 +156,15 @@ fn a_budget_holds_over_a_restart_and_begins_anew_each_day() {
     let line = format!("{}\n", "x".repeat(499));
     bench.append("a.log", &line.repeat(3));
     bench.deliver_all();
-    assert_eq!((bench.delivered.len(), bench.dropped("budget")), (2, 1));
+    assert_eq!((lines(&bench).len(), bench.dropped("budget")), (2, 1));
     bench.kill_and_restart();
     bench.append("a.log", &line);
     bench.deliver_all();
-    assert_eq!((bench.delivered.len(), bench.dropped("budget")), (2, 2));
+    assert_eq!((lines(&bench).len(), bench.dropped("budget")), (2, 2));
     bench.pass(Duration::from_hours(24));
     bench.append("a.log", &line);
     bench.deliver_all();
-    assert_eq!((bench.delivered.len(), bench.dropped("budget")), (3, 2));
+    assert_eq!((lines(&bench).len(), bench.dropped("budget")), (3, 2));
 }
 
 #[test]
@@ -170,5 +175,5 @@ fn what_was_in_flight_at_a_kill_is_not_charged_to_the_budget_twice() {
     bench.put();
     bench.kill_and_restart();
     bench.deliver_all();
-    assert_eq!((bench.delivered.len(), bench.dropped("budget")), (2, 0));
+    assert_eq!((lines(&bench).len(), bench.dropped("budget")), (2, 0));
 }
