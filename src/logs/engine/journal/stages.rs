@@ -10,7 +10,6 @@ use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::engine::Engine;
-use crate::logs::framing::recorded;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::settings::Table as TableId;
 use crate::logs::source::journal::cursor::Cursor;
