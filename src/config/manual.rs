@@ -109,11 +109,13 @@ fn the_manual_shows_the_defaults() {
     let (imds, logs) = (crate::imds::Settings::default(), crate::logs::Settings::default());
     assert_eq!(config.imds, crate::imds::Settings { endpoint: config.imds.endpoint.clone(), ..imds });
     assert_eq!(config.credentials, crate::credentials::Settings::default());
-    let (files, sockets) = (config.logs.files.clone(), config.logs.sockets.clone());
-    assert_eq!(config.logs, crate::logs::Settings { files, sockets, ..logs });
+    let (files, journals, sockets) =
+        (config.logs.files.clone(), config.logs.journals.clone(), config.logs.sockets.clone());
+    assert_eq!(config.logs, crate::logs::Settings { files, journals, sockets, ..logs });
     assert_eq!(config.logs.sockets[0].allow, crate::caller::Rules::default());
     assert_eq!(config.logs.files[0].start_at, crate::logs::StartAt::default());
     assert_eq!(config.logs.files[0].backfill_limit, crate::logs::BACKFILL_LIMIT);
+    assert_eq!(config.logs.journals[0].start_at, crate::logs::StartAt::default());
     assert_eq!(config.region, None);
 }
 

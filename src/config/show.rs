@@ -7,13 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::units::{Size, Span};
 use super::{Config, Loaded, Origins, credentials, imds, logs, root};
-use crate::logs::{FileSettings, SocketSettings, Target};
+use crate::logs::{FileSettings, JournalFormat, JournalSettings, SocketSettings, Target};
 
 /// Keys of the tables of sources that are taken from `[logs]` when they are not set.
 const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
 /// The dotted names of the tables of sources.
-const SOURCES: [&str; 2] = ["logs.file", "logs.socket"];
+const SOURCES: [&str; 3] = ["logs.file", "logs.socket", "logs.journal"];
 
 /// A configuration, its files, and where each setting comes from.
 #[derive(Clone, Debug)]
@@ -116,6 +116,7 @@ fn sections(config: &Config) -> Vec<Section> {
         ),
     ];
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
+    sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
     sections.extend(config.logs.sockets.iter().enumerate().map(|(index, socket)| socket_section(index, socket)));
     sections
 }
@@ -151,6 +152,27 @@ fn socket_section(index: usize, socket: &SocketSettings) -> Section {
     rows.extend(target_rows(&socket.target));
     rows.extend(logs::rows_of(&socket.framing));
     source_section(SOURCES[1], index, rows)
+}
+
+fn journal_section(index: usize, journal: &JournalSettings) -> Section {
+    let fields = match &journal.format {
+        JournalFormat::Text => None,
+        JournalFormat::Json { fields } => Some(fields).filter(|fields| !fields.is_empty()),
+    };
+    let some = |list: &Vec<String>| if list.is_empty() { Value::Null } else { json!(list) };
+    let mut rows = vec![
+        ("units", some(&journal.units)),
+        ("identifiers", some(&journal.identifiers)),
+        ("priority", journal.priority.map_or(Value::Null, |priority| word(&logs::PRIORITIES, &priority))),
+        ("matches", if journal.matches.is_empty() { Value::Null } else { json!(journal.matches) }),
+        ("format", word(&logs::FORMATS, &(journal.format != JournalFormat::Text))),
+        ("fields", json!(fields)),
+        ("start_at", word(&logs::START_AT, &journal.start_at)),
+        ("directory", json!(journal.directory)),
+    ];
+    rows.extend(target_rows(&journal.target));
+    rows.extend(logs::rows_of(&journal.framing));
+    source_section(SOURCES[2], index, rows)
 }
 
 fn source_section(name: &str, index: usize, rows: Vec<(&str, Value)>) -> Section {

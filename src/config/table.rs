@@ -142,8 +142,12 @@ impl<'r> Reader<'r> {
 
     /// A list of strings.
     pub(super) fn strings(&mut self, key: &'static str) -> Option<Located<Vec<Located<String>>>> {
-        let expected = "a list of strings";
         let node = self.take(key)?;
+        self.list_of(key, node)
+    }
+
+    fn list_of(&self, key: &str, node: Node) -> Option<Located<Vec<Located<String>>>> {
+        let expected = "a list of strings";
         let Value::Array(nodes) = node.value else {
             return self.wrong_kind(key, expected, &node);
         };
@@ -169,6 +173,19 @@ impl<'r> Reader<'r> {
             }
         }
         strings
+    }
+
+    /// Everything that is left, as lists of strings with free names: each with the place of its key.
+    pub(super) fn free_lists(mut self) -> Vec<(Located<String>, Vec<String>)> {
+        let mut lists = Vec::new();
+        for (key, (place, node)) in std::mem::take(&mut self.table) {
+            self.report.found(self.dotted(&key), place);
+            if let Some(list) = self.list_of(&key, node) {
+                let strings = list.value.into_iter().map(|string| string.value).collect();
+                lists.push((Located { value: key, place }, strings));
+            }
+        }
+        lists
     }
 
     /// The `[key]` table, empty when it is not there.

@@ -13,6 +13,7 @@ use super::*;
 use crate::caller::Rule;
 use crate::credentials::SourceKind;
 use crate::imds::EndpointMode;
+use crate::logs::framing::{Budget, Format, Level, Sample};
 use crate::logs::{Compression, LogClass, SocketKind, StartAt, Syntax};
 
 /// A directory that holds a main file and drop-ins, by their names.
@@ -109,6 +110,65 @@ allow = [{ user = "app" }, { group = "web", unit = "web.service" }]
 log_stream = "events"
 "#;
 
+/// Everything that can be said about records.
+const RECORDS: &str = r#"
+[[logs.file]]
+include = ["/a"]
+log_group = "/g/{date}"
+encoding = "Shift_JIS"
+multiline = { continuation = '^\s', timeout = "5s", max_lines = 10, max_bytes = "64KiB" }
+timestamp = { regex = '^(\S+ +\d+ \S+)', format = "%b %e %H:%M:%S", timezone = "Europe/Berlin" }
+json = { timestamp = "@timestamp", level = "log.level", minimum_level = "notice" }
+keep = ["a", '"b"']
+drop = ['c\d']
+redact = [{ regex = '(x)=\S+', replace = "${1}=$$" }, { regex = "y", replace = "" }]
+budget = { per_day = "10MiB", sample = 0.25 }
+[[logs.file]]
+include = ["/b"]
+log_group = "/g"
+multiline.end = ';$'
+timestamp = { regex = '^\d+', format = "epoch_millis" }
+json = {}
+budget = { per_day = "1GB" }
+"#;
+
+#[test]
+fn every_key_about_records_reaches_its_setting() {
+    let config = parse(RECORDS).unwrap();
+    let (first, second) = (&config.logs.files[0].framing, &config.logs.files[1].framing);
+    assert_eq!(first.encoding.name(), "shift_jis");
+    let multiline = first.multiline.as_ref().unwrap();
+    assert_eq!((multiline.timeout, multiline.max_lines, multiline.max_bytes), (Duration::from_secs(5), 10, 64 << 10));
+    assert_eq!(first.timestamp.as_ref().unwrap().zone.name(), "Europe/Berlin");
+    assert_eq!(first.json.as_ref().unwrap().level, Some(("log.level".to_owned(), Level::Notice)));
+    assert_eq!((first.keep.len(), first.drop.len(), first.redact.len()), (2, 1, 2));
+    assert_eq!(first.budget, Sample::of(0.25).map(|sample| Budget { per_day: 10 << 20, sample }));
+    let multiline = second.multiline.as_ref().unwrap();
+    assert_eq!((multiline.timeout, multiline.max_lines, multiline.max_bytes), (Duration::from_secs(1), 1000, 1 << 20));
+    assert_eq!(second.timestamp.as_ref().unwrap().format, Format::EpochMillis);
+    assert_eq!(second.budget, Some(Budget { per_day: 1_000_000_000, sample: Sample::default() }));
+}
+
+#[test]
+fn what_is_wrong_about_records_is_cited() {
+    let fault = |row: &str, place, reason| {
+        assert_only_fault(&format!("[[logs.file]]\ninclude = [\"/a\"]\nlog_group = \"g\"\n{row}"), place, reason);
+    };
+    fault("encoding = \"utf-7\"", "4:12", "no encoding has that label");
+    fault("multiline = { timeout = \"1s\" }", "4:13", "exactly one of `start`");
+    fault("multiline.start = 'a('", "4:19", "unclosed group");
+    fault("multiline = { start = 'a', max_lines = 0 }", "4:40", "from 1 to 1000000");
+    fault("multiline = { start = 'a', max_bytes = \"2MiB\" }", "4:40", "at most 1MiB");
+    fault("timestamp = { regex = 'a' }", "4:13", "has no `format`");
+    fault("timestamp = { regex = 'a', format = \"%Y-%m-%d\" }", "4:37", "which minute");
+    fault("timestamp = { regex = 'a', format = \"epoch\", timezone = \"Mars/X\" }", "4:57", "time zone database");
+    fault("redact = [{ regex = 'a', replace = \"$1\" }]", "4:36", "the group `1`");
+    fault("budget = { per_day = \"1GiB\", sample = 1.5 }", "4:39", "a share from 0 to 1");
+    fault("budget = { sample = 0.5 }", "4:10", "has no `per_day`");
+    fault("json = { minimum_level = \"info\" }", "4:8", "together");
+    fault("drop = ['a', '[']", "4:14", "unclosed character class");
+}
+
 #[test]
 fn every_key_reaches_its_setting() {
     let config = parse(FULL).unwrap();
@@ -193,9 +253,11 @@ fn the_sample_is_right_with_every_setting_switched_on() {
     let config = parse(&on.join("\n")).unwrap();
     assert_eq!(config.imds, crate::imds::Settings { endpoint: config.imds.endpoint.clone(), ..Default::default() });
     assert_eq!(config.credentials, crate::credentials::Settings::default());
-    let (files, sockets) = (config.logs.files.clone(), config.logs.sockets.clone());
-    assert_eq!((config.region, files.len(), sockets.len(), config.variables.len()), (None, 1, 1, 1));
-    assert_eq!(config.logs, crate::logs::Settings { files, sockets, ..Default::default() });
+    let (files, journals) = (config.logs.files.clone(), config.logs.journals.clone());
+    let sockets = config.logs.sockets.clone();
+    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 1));
+    assert_eq!(config.variables.len(), 1);
+    assert_eq!(config.logs, crate::logs::Settings { files, journals, sockets, ..Default::default() });
 }
 
 #[test]
@@ -467,7 +529,7 @@ fn a_link_into_a_directory_that_others_can_write_is_refused_by_root() {
 
 #[test]
 fn what_is_shown_parses_back_to_the_same_settings() {
-    for text in ["", FULL] {
+    for text in ["", FULL, RECORDS] {
         let (loaded, origins) = read(Some(&House::new(text, &[]).main()), None).unwrap();
         let config = loaded.config.clone();
         let shown = Effective::new(loaded, origins).to_toml();

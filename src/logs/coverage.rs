@@ -107,6 +107,16 @@ impl Coverage {
         }
     }
 
+    /// What is done above [`Coverage::low`]: from where to where.
+    pub(crate) fn done(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.done.iter().map(|run| (run.start, run.end.offset))
+    }
+
+    /// Every offset at which something begins or ends that is done or on its way.
+    pub(crate) fn boundaries(&self) -> impl Iterator<Item = u64> {
+        self.runs().flat_map(|run| [run.start, run.end.offset]).chain([self.low.offset])
+    }
+
     /// Whether the byte at `offset` is done or on its way.
     #[cfg(test)]
     pub(crate) fn holds(&self, offset: u64) -> bool {

@@ -50,9 +50,9 @@ pub enum SourceState {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSnapshot {
-    /// `file` or `socket`.
+    /// `file`, `journal` or `socket`.
     pub kind: String,
-    /// Its path.
+    /// Its path; of the journal, the unit, or what is asked for.
     pub name: String,
     /// How it is doing.
     pub state: SourceState,
@@ -60,7 +60,8 @@ pub struct SourceSnapshot {
     pub log_group: Option<String>,
     /// See `log_group`.
     pub log_stream: Option<String>,
-    /// Everything before this byte is delivered or dropped.
+    /// Everything before this byte is delivered or dropped: of the file, or of the records that were made of the
+    /// journal's entries, since this began.
     pub position: u64,
     /// The file's size, when it was last looked at.
     pub size: u64,

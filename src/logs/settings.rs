@@ -1,6 +1,7 @@
 //! The `[logs]` table, validated. Not its syntax: that is `config`'s.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -136,7 +137,7 @@ impl Settings {
         let (kind, files) = match table {
             Table::File(index) => ("file", self.files.get(index)?.include.join(" ")),
             Table::Journal(_) => ("journal", String::new()),
-            Table::Socket(_) => ("socket", String::new()),
+            Table::Socket(index) => ("socket", self.sockets.get(index)?.path.clone()),
             Table::Letters => return None,
         };
         Some(format!("{kind} {} {} {files}", target.log_group.text(), target.log_stream.text()))
@@ -239,13 +240,59 @@ impl FileSettings {
     }
 }
 
-/// One `[[logs.journal]]` table, its defaults from `[logs]` filled in.
+/// One `[[logs.journal]]` table, its defaults from `[logs]` filled in. The values of one key are alternatives, all keys
+/// must agree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JournalSettings {
+    /// Units to ask for, by full name or by pattern; none for all.
+    pub units: Vec<String>,
+    /// Syslog identifiers to ask for; none for all.
+    pub identifiers: Vec<String>,
+    /// The least severe priority to ask for, 0 (emergency) to 7 (debug); `None` for all, and for entries without one.
+    pub priority: Option<u8>,
+    /// Further fields, each with the values to ask for.
+    pub matches: BTreeMap<String, Vec<String>>,
+    /// What is made of an entry.
+    pub format: JournalFormat,
+    /// Where to begin in a journal that the state does not know.
+    pub start_at: StartAt,
+    /// The directory of the journal; `None` for this system's.
+    pub directory: Option<PathBuf>,
     /// Where entries go.
     pub target: Target,
     /// What becomes of them.
     pub framing: framing::Settings,
+}
+
+impl JournalSettings {
+    /// The whole journal, everything else as if it were not set.
+    #[must_use]
+    pub fn new(target: Target) -> Self {
+        Self {
+            units: Vec::new(),
+            identifiers: Vec::new(),
+            priority: None,
+            matches: BTreeMap::new(),
+            format: JournalFormat::default(),
+            start_at: StartAt::default(),
+            directory: None,
+            target,
+            framing: framing::Settings::default(),
+        }
+    }
+}
+
+/// What is made of a journal entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum JournalFormat {
+    /// Its message.
+    #[default]
+    Text,
+    /// A JSON object.
+    Json {
+        /// Of these fields; none for all.
+        fields: Vec<String>,
+    },
 }
 
 /// What is written to a socket, and how the messages in it are told apart.

@@ -18,6 +18,7 @@ use super::delivery::destination::Moment;
 use super::engine::{Action, Engine, Event, OpenFiles, Quarantine, Step};
 use super::hearing::{listen, more_received};
 use super::sink::Sink;
+use super::source::journal::child::Children;
 use super::source::read::Suspect;
 use super::source::watch::EVENT_BUFFER;
 use super::{Receiver, Settings, Snapshot, Spool};
@@ -143,6 +144,7 @@ impl LogShipper {
             tasks: JoinSet::new(),
             background: JoinSet::new(),
             creating: HashMap::new(),
+            children: Children::default(),
             heartbeat,
             paced_until: Duration::ZERO,
         };
@@ -240,6 +242,8 @@ struct Run {
     background: JoinSet<Event>,
     /// One creation a group at a time; the others of that group wait for it, nobody else does.
     creating: HashMap<Arc<str>, GroupLock>,
+    /// The journalctls that run.
+    children: Children,
     heartbeat: Heartbeat,
     paced_until: Duration,
 }
@@ -358,6 +362,10 @@ impl Run {
                         let result = check(&*sink, &log_group, &settings).await;
                         Event::Checked { log_group, result }
                     });
+                }
+                Action::Journal(order) => {
+                    let event = |reader, output| Event::Journal { reader, output };
+                    self.children.obey(order, &mut self.tasks, event);
                 }
                 Action::Sync(file) => {
                     tokio::task::spawn_blocking(move || {

@@ -151,6 +151,12 @@ impl Screen {
             let reasons: Vec<_> = dropped.iter().map(|(why, n)| format!("{} {}", count(*n), escape(why))).collect();
             self.row("", &format!("dropped: {}", reasons.join(", ")));
         }
+        let letters = &logs.dead_letters;
+        if letters.events + letters.rolled_off > 0 {
+            let (kept, gone) = (count(letters.events), count(letters.rolled_off));
+            let gone = if letters.rolled_off == 0 { String::new() } else { format!(", {gone} rolled off") };
+            self.row("", &format!("dead letters: {kept}{gone} (imds-agent logs dead-letters)"));
+        }
         if !logs.sources.is_empty() {
             self.line("");
             let heading = format!("{:NAME$}  {:10} {:>12} {:>9}", "SOURCE", "STATE", "DONE", "LAG");

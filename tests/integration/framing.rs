@@ -191,7 +191,8 @@ fn a_days_events_go_to_the_days_stream_however_they_lie() {
 #[test]
 fn a_binary_file_is_passed_on_in_events_that_cloudwatch_takes() {
     let (host, emulator) = Host::with_emulator();
-    let bytes: Vec<u8> = (0..3_000_000_u32).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..1_000_000_u32).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     std::fs::write(host.log("app.log"), &bytes).unwrap();
     let agent = host.start();
     let done = |report: &Report| {

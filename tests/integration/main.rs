@@ -3,6 +3,7 @@
 
 mod crash;
 mod credentials;
+mod delivery;
 mod demo;
 mod doors;
 mod emulator_conformance;

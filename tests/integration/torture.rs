@@ -177,7 +177,7 @@ impl Torture {
         if !path(0).exists() || !known {
             return;
         }
-        let last = (1..).find(|number| !path(*number).exists()).expect("a free number");
+        let last = (1..=HAPPENINGS.end).find(|number| !path(*number).exists()).expect("a free number");
         for number in (0..last).rev() {
             std::fs::rename(path(number), path(number + 1)).expect("our own files");
         }

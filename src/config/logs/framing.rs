@@ -85,10 +85,12 @@ fn patterns(table: &mut Reader<'_>, key: &'static str) -> Vec<Pattern> {
 }
 
 fn multiline(mut table: Reader<'_>) -> Option<Multiline> {
-    let keys: [(&str, fn(Pattern) -> Rule); 3] =
-        [("start", Rule::Start), ("continuation", Rule::Continuation), ("end", Rule::End)];
-    let set = keys.iter().filter(|(key, _)| table.has(key)).count();
-    let mut rules = keys.into_iter().filter_map(|(key, rule)| pattern(&mut table, key).map(rule)).collect::<Vec<_>>();
+    let set = ["start", "continuation", "end"].iter().filter(|key| table.has(key)).count();
+    let rules = [
+        pattern(&mut table, "start").map(Rule::Start),
+        pattern(&mut table, "continuation").map(Rule::Continuation),
+        pattern(&mut table, "end").map(Rule::End),
+    ];
     if set != 1 {
         let message = format!("{} needs exactly one of `start`, `continuation` and `end`, not {set}", table.header());
         table.report().add(Problem::new(table.place(), message));
@@ -105,7 +107,7 @@ fn multiline(mut table: Reader<'_>) -> Option<Multiline> {
     let max_bytes = table.quantity("max_bytes", "256KiB", Size::parse, MAX_BYTES);
     table.finish();
     Some(Multiline {
-        rule: rules.pop()?,
+        rule: rules.into_iter().flatten().next()?,
         timeout: timeout.map_or(TIMEOUT, |timeout| timeout.0),
         max_lines: max_lines.unwrap_or(MAX_LINES),
         max_bytes: max_bytes.map_or(LONGEST_RECORD, |size| usize::try_from(size.0).unwrap_or(LONGEST_RECORD)),

@@ -3,6 +3,7 @@
 
 mod file;
 mod framing;
+mod journal;
 mod socket;
 mod target;
 
@@ -14,6 +15,7 @@ use crate::logs::{Compression, Settings};
 
 pub(super) use file::START_AT;
 pub(super) use framing::{rows_of, rows_of_lines};
+pub(super) use journal::{FORMATS, PRIORITIES};
 pub(super) use socket::{KINDS, SYNTAXES};
 pub(super) use target::LOG_CLASSES;
 
@@ -37,6 +39,8 @@ pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
     let memory = table.quantity("memory_limit", "16MiB", Size::parse, MEMORY_LIMIT);
     let spool = table.quantity("spool_limit", "512MiB", Size::parse, SPOOL_LIMIT);
     let files = table.tables("file").into_iter().filter_map(|table| file::read(table, &inherited, variables)).collect();
+    let journals =
+        table.tables("journal").into_iter().filter_map(|table| journal::read(table, &inherited, variables)).collect();
     let sockets = socket::read_all(table.tables("socket"), &inherited, variables);
     table.finish();
     Settings {
@@ -45,6 +49,7 @@ pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
         memory_limit: memory.map_or(default.memory_limit, |size| size.0),
         spool_limit: spool.map_or(default.spool_limit, |size| size.0),
         files,
+        journals,
         sockets,
         ..default
     }

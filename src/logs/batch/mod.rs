@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::framing::{Piece, Record};
 use super::ledger::{Count, Reason};
 pub(crate) use pool::Pool;
-pub(crate) use sealed::{Sealed, Share};
+pub(crate) use sealed::Sealed;
 
 /// What AWS adds to each event's bytes when it counts a batch (CloudWatch Logs API reference, `PutLogEvents`).
 const EVENT_OVERHEAD: usize = 26;

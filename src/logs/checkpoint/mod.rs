@@ -18,7 +18,7 @@ use jiff::civil::Date;
 use super::batch::FileId;
 use super::disk;
 use super::ledger::Account;
-pub(crate) use record::{FileState, LettersState, Record, SegmentState};
+pub(crate) use record::{FileState, JournalState, LettersState, Record, SegmentState};
 
 /// The file's name in the state directory.
 const FILE_NAME: &str = "checkpoint";
@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) files: BTreeMap<FileId, FileState>,
     /// The files of dead letters that are sent again, by id.
     pub(crate) letters: BTreeMap<FileId, LettersState>,
+    /// The journals, by id.
+    pub(crate) journals: BTreeMap<FileId, JournalState>,
     /// The segments of the spool, by id.
     pub(crate) segments: BTreeMap<FileId, SegmentState>,
     /// The accounts, by source.
@@ -55,6 +57,9 @@ impl State {
             Record::Instance(id) => self.instance = Some(id),
             Record::File(file) => {
                 self.files.insert(file.id, file);
+            }
+            Record::Journal(journal) => {
+                self.journals.insert(journal.id, journal);
             }
             Record::Segment(segment) => {
                 self.segments.insert(segment.id, segment);
@@ -81,6 +86,7 @@ impl State {
         let instance = self.instance.clone().map(Record::Instance);
         let files = self.files.values().cloned().map(Record::File);
         let letters = self.letters.values().cloned().map(Record::Letters);
+        let journals = self.journals.values().cloned().map(Record::Journal);
         let segments = self.segments.values().cloned().map(Record::Segment);
         let sources = self.sources.iter();
         let sources = sources.map(|(name, account)| Record::Source { name: name.clone(), account: account.clone() });
@@ -88,8 +94,8 @@ impl State {
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
         let looked_at = self.looked_at.map(Record::Looked);
-        let kept = instance.into_iter().chain(files).chain(letters).chain(segments).chain(sources);
-        kept.chain(budgets).chain(looked_at)
+        let feeds = files.chain(letters).chain(segments).chain(journals);
+        instance.into_iter().chain(feeds).chain(sources).chain(budgets).chain(looked_at)
     }
 }
 

@@ -9,6 +9,8 @@ use crate::logs::batch::FileId;
 use crate::logs::coverage::Coverage;
 use crate::logs::ledger::Account;
 use crate::logs::source::identity::Fingerprint;
+use crate::logs::source::journal::cursor::Cursor;
+use crate::logs::source::journal::tape::TapeState;
 
 /// What is known of one file. A later record of the same id replaces an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,23 @@ pub(crate) struct LettersState {
     pub(crate) coverage: Coverage,
 }
 
+/// What is known of what one `[[logs.journal]]` table asked for. A later record of the same id replaces an earlier one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JournalState {
+    /// Ours, for as long as the table is known.
+    pub(crate) id: FileId,
+    /// Where its entries went, by which it is known again although it asks for others now.
+    pub(crate) target: String,
+    /// What it asked for, by which it is known again although that goes elsewhere now.
+    pub(crate) selection: String,
+    /// The last entry that was seen; of all its feeds, those that are not settled have a position of their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tip: Option<Cursor>,
+    /// Its feeds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) feeds: Vec<TapeState>,
+}
+
 /// What is known of one segment of the spool. A later record of the same id replaces an earlier one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SegmentState {
@@ -71,6 +90,8 @@ pub(crate) enum Record {
     File(FileState),
     /// The state of a file of dead letters.
     Letters(LettersState),
+    /// A journal's state.
+    Journal(JournalState),
     /// A segment's state.
     Segment(SegmentState),
     /// A source's account.

@@ -5,6 +5,8 @@
 //! on their way and CloudWatch still shows the file's order. Events that bring their own times make batches whose times
 //! overlap; such a one waits until those it touches are answered.
 
+mod outlook;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +17,11 @@ use jiff::{SignedDuration, Timestamp};
 use super::retry::{self, LONG_WAIT, Verdict};
 use super::shipment::Shipment;
 use crate::fault::Fault;
+use crate::logs::DestinationState;
 use crate::logs::batch::{Batch, Pool, Segment};
 use crate::logs::gaps::Gap;
 use crate::logs::ledger::Account;
 use crate::logs::sink::{Accepted, Failure, Kind};
-use crate::logs::{DestinationSnapshot, DestinationState, Ledger};
 
 /// An idle stream sends a new line after so long: a person is waiting for it.
 const IDLE_LINGER: Duration = Duration::from_millis(250);
@@ -385,84 +387,6 @@ impl Destination {
         }
         self.ready.extend(markers.into_iter().rev());
         released
-    }
-
-    /// When, after `now`, to ask again although nothing happened. What was due before waits for an answer.
-    pub(crate) fn wake_at(&self, now: Moment) -> Option<Duration> {
-        let sealing = self.seal_at();
-        let retrying = self.trouble.as_ref().map(|trouble| trouble.not_before);
-        let widening = self.ready.front().filter(|(shipment, _)| {
-            self.trouble.is_none() && self.proven && self.window < WIDEST_WINDOW && shipment.batch.is_full()
-        });
-        let widening = widening.map(|(_, since)| *since + KEEPS_UP);
-        [sealing, retrying, widening].into_iter().flatten().filter(|due| *due > now.boot).min()
-    }
-
-    /// Whether it holds no batch at all.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.open.is_none() && self.ready.is_empty() && self.flying.is_empty()
-    }
-
-    /// Requests on their way.
-    pub(crate) fn requests(&self) -> usize {
-        self.flying.len()
-    }
-
-    /// When each request on its way was sent, by the boot-time clock.
-    pub(crate) fn sent(&self) -> impl Iterator<Item = Duration> {
-        self.flying.values().map(|shipment| shipment.sent_at)
-    }
-
-    /// Whether a batch waits to be sent.
-    pub(crate) fn is_waiting(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// Whether it is in trouble.
-    pub(crate) fn is_troubled(&self) -> bool {
-        self.trouble.is_some()
-    }
-
-    /// Whether nothing is on its way, and nothing that could be sent now.
-    pub(crate) fn is_drained(&self) -> bool {
-        self.flying.is_empty() && (self.trouble.is_some() || (self.ready.is_empty() && self.open.is_none()))
-    }
-
-    /// The memory its batches take, in bytes.
-    pub(crate) fn memory(&self) -> usize {
-        let open = self.open.as_ref().map_or(0, |(batch, _)| batch.memory());
-        let ready: usize = self.ready.iter().map(|(shipment, _)| shipment.batch.memory()).sum();
-        open + ready + self.flying_memory()
-    }
-
-    /// The memory of those that are on their way, in bytes.
-    pub(crate) fn flying_memory(&self) -> usize {
-        self.flying.values().map(|shipment| shipment.batch.memory()).sum()
-    }
-
-    /// What `status` shows.
-    pub(crate) fn snapshot(&self, now: Moment) -> DestinationSnapshot {
-        let waiting = self.ready.iter().map(|(shipment, _)| shipment.batch.first_at());
-        let flying = self.flying.values().map(|shipment| shipment.batch.first_at());
-        let open = self.open.as_ref().map(|(batch, _)| batch.first_at());
-        let oldest = waiting.chain(flying).chain(open).min();
-        let lag = oldest.map_or(SignedDuration::ZERO, |oldest| now.wall.duration_since(oldest));
-        let mut ledger = Ledger::default();
-        self.account.add_to(&mut ledger);
-        DestinationSnapshot {
-            log_group: self.log_group.to_string(),
-            log_stream: self.log_stream.to_string(),
-            state: self.trouble.as_ref().map_or(DestinationState::Running, |trouble| trouble.state),
-            in_flight: self.flying.len() as u64,
-            delivered_until: self.delivered_until,
-            oldest_pending_at: oldest,
-            lag_seconds: lag.as_secs_f64().max(0.0),
-            ledger,
-            put_calls: self.put_calls,
-            throttles: self.throttles,
-            retries: self.retries,
-            last_error: self.trouble.as_ref().map(|trouble| trouble.fault.clone()),
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::files::Unsettled;
+use super::kin::may_become_copy;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::coverage::Coverage;
@@ -21,7 +22,6 @@ use crate::logs::source::backfill::next_line;
 use crate::logs::source::discover::Rotated;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::gzip::is_packed;
-use crate::logs::source::identity::Fingerprint;
 use crate::logs::source::open::{OpenError, open_regular};
 use crate::logs::source::tailed::Life;
 
@@ -47,16 +47,6 @@ pub(super) struct Stranger {
     pub(super) matched: bool,
     /// Whether it was never there when files were looked for: it is read from its beginning, if nobody knows it.
     pub(super) fresh: bool,
-}
-
-/// A file that a stranger may be, or be a copy of.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Kin {
-    pub(super) id: FileId,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) size: u64,
-    /// Whether its rest is looked for; else it is read already, or by a descriptor.
-    pub(super) sought: bool,
 }
 
 impl Engine {
@@ -152,19 +142,8 @@ impl Engine {
         }
         let Some(state) = self.files.recognise(&file, &metadata)? else { return Ok(None) };
         self.files.known.remove(&state.id);
-        let feed = self.feed_of(stranger, state.id, state.source.into(), file, state.coverage)?;
+        let feed = feed_of(stranger, state.id, state.source.into(), file, state.coverage)?;
         Ok(Some(self.follow(feed, stranger, now)))
-    }
-
-    fn feed_of(
-        &self,
-        stranger: &Stranger,
-        id: FileId,
-        source: Arc<str>,
-        file: fs::File,
-        coverage: Coverage,
-    ) -> io::Result<Feed> {
-        Feed::of_file(id, stranger.path.clone(), source, Table::File(stranger.table), file, coverage)
     }
 
     /// Takes a feed in, at its place or as one that left it.
@@ -205,34 +184,9 @@ impl Engine {
         self.files.by_path.insert(stranger.path.clone(), id);
     }
 
-    /// What a file beside `sources` may be, or be a copy of. The likeliest comes first: what is looked for, and of that
-    /// the one of which most is done.
-    pub(super) fn kin_of(&self, sources: &[String]) -> Vec<Kin> {
-        let mut kin = Vec::new();
-        if sources.is_empty() {
-            return kin;
-        }
-        for state in self.files.known.values().filter(|state| sources.contains(&state.source)) {
-            kin.push(Kin { id: state.id, fingerprint: state.fingerprint, size: state.size, sought: true });
-        }
-        for (feed, file) in self.feeds.files().filter(|(feed, _)| sources.iter().any(|source| **source == *feed.source))
-        {
-            let adrift = file.file().is_none() && !file.is_active();
-            let sought = adrift || file.is_cut();
-            kin.push(Kin { id: feed.id, fingerprint: file.fingerprint, size: feed.size, sought });
-        }
-        kin.extend(sources.iter().flat_map(|source| self.files.ended(source)).map(|ended| {
-            let (id, fingerprint, size) = (ended.id, ended.fingerprint, ended.size);
-            Kin { id, fingerprint, size, sought: false }
-        }));
-        kin.retain(|kin| kin.fingerprint.has_content());
-        kin.sort_by_key(|kin| std::cmp::Reverse((kin.sought, kin.fingerprint.position())));
-        kin
-    }
-
     /// Decides about files that are not known by their inode.
-    pub(super) fn settle_strangers(&mut self, strangers: Vec<Stranger>, adopted: &mut BTreeSet<FileId>, now: Moment) {
-        for stranger in &strangers {
+    pub(super) fn settle_strangers(&mut self, strangers: &[Stranger], adopted: &mut BTreeSet<FileId>, now: Moment) {
+        for stranger in strangers {
             match self.settle_stranger(stranger, now) {
                 Ok(id) => adopted.extend(id),
                 Err(error) => self.note_unreadable(&stranger.path, &error, None, now),
@@ -283,8 +237,8 @@ impl Engine {
         file: fs::File,
         now: Moment,
     ) -> io::Result<Option<FileId>> {
-        let (id, source) = (self.feeds.next_id(), self.source_of(stranger));
-        let feed = self.feed_of(stranger, id, source, file, Coverage::from(offset))?;
+        let (id, source) = (self.feeds.next_id(), source_of(stranger));
+        let feed = feed_of(stranger, id, source, file, Coverage::from(offset))?;
         Ok(Some(self.follow(feed, stranger, now)))
     }
 
@@ -313,7 +267,7 @@ impl Engine {
     ) -> io::Result<Option<FileId>> {
         tracing::info!(path = %stranger.path.display(), "going on in a copy of a file that is gone");
         if let Some(state) = self.files.known.remove(&id) {
-            let feed = self.feed_of(stranger, id, state.source.into(), file, state.coverage)?;
+            let feed = feed_of(stranger, id, state.source.into(), file, state.coverage)?;
             return Ok(Some(self.follow(feed, stranger, now)));
         }
         let Some(feed) = self.feeds.get_mut(id) else { return Ok(None) };
@@ -343,7 +297,7 @@ impl Engine {
         }
         let id = self.feeds.next_id();
         let source = stranger.path.to_string_lossy().into();
-        let feed = self.feed_of(stranger, id, source, file, Coverage::from(metadata.len()))?;
+        let feed = feed_of(stranger, id, source, file, Coverage::from(metadata.len()))?;
         Ok(Some(self.follow(feed, stranger, now)))
     }
 
@@ -357,7 +311,7 @@ impl Engine {
     ) -> io::Result<Option<FileId>> {
         let Some((source, offset)) = self.start_of(stranger, &file, metadata)? else { return Ok(None) };
         let id = self.feeds.next_id();
-        let feed = self.feed_of(stranger, id, source, file, Coverage::from(offset))?;
+        let feed = feed_of(stranger, id, source, file, Coverage::from(offset))?;
         self.files.unreadable.remove(&stranger.path);
         Ok(Some(self.follow(feed, stranger, now)))
     }
@@ -369,7 +323,7 @@ impl Engine {
         file: &fs::File,
         metadata: &Metadata,
     ) -> io::Result<Option<(Arc<str>, u64)>> {
-        let source = self.source_of(stranger);
+        let source = source_of(stranger);
         if !stranger.matched {
             return Ok(stranger.fresh.then_some((source, 0)));
         }
@@ -393,14 +347,6 @@ impl Engine {
         Ok(Some((source, start)))
     }
 
-    /// The source that a new file belongs to: its own path, or the name that it had before it was rotated.
-    pub(super) fn source_of(&self, stranger: &Stranger) -> Arc<str> {
-        match stranger.bases.first() {
-            Some(base) if !stranger.matched => base.as_str().into(),
-            _ => stranger.path.to_string_lossy().into(),
-        }
-    }
-
     pub(super) fn note_unreadable(
         &mut self,
         path: &Path,
@@ -417,17 +363,20 @@ impl Engine {
     }
 }
 
-/// Whether a file that is being written may become a copy of one of `kin`: as far as it goes it is like one.
-fn may_become_copy(file: &fs::File, metadata: &Metadata, kin: &[Kin]) -> io::Result<bool> {
-    for kin in kin {
-        if kin.fingerprint.may_become(file, metadata.len())? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Whether it has the name of a compressed file, and is too short for one.
 fn is_beginning_of_archive(stranger: &Stranger, metadata: &Metadata) -> bool {
     metadata.len() < SHORTEST_PACKED && stranger.path.extension().is_some_and(|extension| extension == "gz")
+}
+
+/// The feed of a stranger's file.
+fn feed_of(stranger: &Stranger, id: FileId, source: Arc<str>, file: fs::File, coverage: Coverage) -> io::Result<Feed> {
+    Feed::of_file(id, stranger.path.clone(), source, Table::File(stranger.table), file, coverage)
+}
+
+/// The source that a new file belongs to: its own path, or the name that it had before it was rotated.
+pub(super) fn source_of(stranger: &Stranger) -> Arc<str> {
+    match stranger.bases.first() {
+        Some(base) if !stranger.matched => base.as_str().into(),
+        _ => stranger.path.to_string_lossy().into(),
+    }
 }

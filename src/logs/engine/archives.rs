@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use super::Engine;
-use super::adopting::{Kin, Stranger};
+use super::adopting::{Stranger, source_of};
+use super::kin::Kin;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::FileState;
@@ -188,16 +189,15 @@ impl Engine {
             followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
         }
         match verdict {
-            Verdict::Open | Verdict::Copy => {}
             // Whoever writes it will change it; until then it is not looked at again.
             Verdict::Unfinished => drop(self.is_quiet(&stranger, &metadata, now)?),
             Verdict::Continues(kin) => followed.extend(self.go_on_in_archive(kin.id, &stranger, unpacking, now)?),
             Verdict::New if stranger.fresh => {
-                let (id, source) = (self.feeds.next_id(), self.source_of(&stranger));
+                let (id, source) = (self.feeds.next_id(), source_of(&stranger));
                 self.follow_archive(id, source, Coverage::from(0), 0, &stranger, unpacking, now)?;
                 followed.insert(id);
             }
-            Verdict::New => {}
+            Verdict::New | Verdict::Open | Verdict::Copy => {}
         }
         Ok(followed)
     }

@@ -12,9 +12,10 @@ use jiff::civil::Date;
 use super::budgets::Budgets;
 use super::feeds::Feeds;
 use super::files::Files;
+use super::journal::Journals;
 use super::spooled::Spooled;
 use crate::logs::batch::FileId;
-use crate::logs::checkpoint::{Checkpoint, FileState, LettersState, Record, SegmentState, State};
+use crate::logs::checkpoint::{Checkpoint, FileState, JournalState, LettersState, Record, SegmentState, State};
 use crate::logs::dead_letters::DeadLetters;
 use crate::logs::ledger::Account;
 
@@ -24,6 +25,8 @@ pub(super) struct Known {
     /// The files, by id.
     pub(super) files: BTreeMap<FileId, FileState>,
     last_id: Option<FileId>,
+    /// The journals' tables, by id.
+    pub(super) journals: BTreeMap<FileId, JournalState>,
     /// The segments of the spool, by number.
     pub(super) segments: BTreeMap<u64, SegmentState>,
     /// What tables with a budget had spent, and when, by their keys.
@@ -69,9 +72,11 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, letters, segments, sources, looked_at, budgets } = opened.state;
-        let last_id = files.keys().chain(letters.keys()).chain(segments.keys()).max().copied();
-        let is_new = files.is_empty() && sources.is_empty();
+        let State { instance, files, letters, segments, journals, sources, looked_at, budgets } = opened.state;
+        let feeds = journals.values().flat_map(|journal| &journal.feeds).map(|feed| feed.id);
+        let ids = files.keys().chain(letters.keys()).chain(journals.keys()).copied();
+        let last_id = ids.chain(segments.values().map(|segment| segment.id)).chain(feeds).max();
+        let is_new = files.is_empty() && journals.is_empty() && sources.is_empty();
         let accounts: BTreeMap<Arc<str>, _> =
             sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
         let books = Self {
@@ -89,7 +94,7 @@ impl Books {
             accounts,
         };
         let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
-        Ok((books, Known { files, last_id, segments, budgets, is_new, written_at, looked_at }))
+        Ok((books, Known { files, last_id, segments, journals, budgets, is_new, written_at, looked_at }))
     }
 
     /// The account of a source; opened when there is none.
@@ -117,13 +122,6 @@ impl Books {
         }
         records.extend(self.budgets.take_changed());
         self.append(&records)
-    }
-
-    /// Files were looked for at `at`: written with what is written next.
-    pub(super) fn looked(&mut self, at: SystemTime) {
-        let since = at.duration_since(SystemTime::UNIX_EPOCH).ok();
-        self.looked_at = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
-        self.looked_is_written = false;
     }
 
     /// What the checkpoint knows of a file of dead letters, if it was not asked for yet.
@@ -163,6 +161,18 @@ impl Books {
             .map(|(name, account)| Record::Source { name: name.to_string(), account: account.clone() })
             .collect();
         self.append(&records)
+    }
+
+    /// Files were looked for at `at`: written with what is written next.
+    pub(super) fn looked(&mut self, at: SystemTime) {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).ok();
+        self.looked_at = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
+        self.looked_is_written = false;
+    }
+
+    /// Writes down what concerns no account.
+    pub(super) fn write_record(&mut self, record: Record) -> io::Result<()> {
+        self.append(&[record])
     }
 
     /// Writes down where an account stands.
@@ -208,16 +218,23 @@ impl Books {
     }
 
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
-    pub(super) fn maintain(&mut self, files: &Files, spooled: &Spooled, feeds: &mut Feeds) -> io::Result<()> {
+    pub(super) fn maintain(
+        &mut self,
+        files: &Files,
+        spooled: &Spooled,
+        journals: &Journals,
+        feeds: &mut Feeds,
+    ) -> io::Result<()> {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
-        let (instance, looked_at) = (self.instance.clone(), self.looked_at);
-        let mut state = State { instance, sources, looked_at, letters: self.letters.clone(), ..State::default() };
+        let (instance, looked_at, letters) = (self.instance.clone(), self.looked_at, self.letters.clone());
+        let mut state = State { instance, sources, looked_at, letters, ..State::default() };
         let known = files.states().map(Record::File);
         let segments = spooled.known.values().cloned().map(Record::Segment);
-        known.chain(segments).chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
+        let known = known.chain(segments).chain(journals.states(feeds));
+        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
         self.checkpoint.compact(&state)
     }
 

@@ -65,14 +65,13 @@ impl Engine {
                 || self.files.unreadable.contains_key(path)
                 || self.files.unreadable.contains_key(Path::new(&state.source));
             if !hidden && self.files.table_of(&state.source).is_some() {
-                self.give_up_known(state);
+                self.give_up_known(&state);
             }
         }
         let gone = |feed: &Feed, file: &Tailed| {
             let since = match file.life {
-                Life::Active => return false,
                 Life::Leaving { quiet_since } if file.file().is_none() && file.archive.is_none() => quiet_since,
-                Life::Leaving { .. } => return false,
+                Life::Active | Life::Leaving { .. } => return false,
                 Life::Cut { at } => at,
             };
             self.has_looked_since(since) && feed.coverage.missing(feed.size) > 0
@@ -103,7 +102,7 @@ impl Engine {
     }
 
     /// A file that was followed is gone, and nothing of it is to be found.
-    fn give_up_known(&mut self, state: FileState) {
+    fn give_up_known(&mut self, state: &FileState) {
         let lost = Count { events: 0, bytes: state.coverage.missing(state.size) };
         let source = state.source.as_str().into();
         self.files.known.remove(&state.id);
@@ -173,6 +172,7 @@ impl Engine {
         self.remove_spill(id);
         self.streams.lose_interest(id);
         let Some(mut feed) = self.feeds.remove(id) else { return };
+        self.throw_away(&feed);
         let position = feed.coverage.low().offset;
         let source = feed.source.clone();
         let mut records = vec![(source.clone(), Record::Forget(id))];

@@ -43,10 +43,6 @@ impl Feeds {
         self.all.values()
     }
 
-    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Feed> {
-        self.all.values_mut()
-    }
-
     /// The followed files, with their feeds.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Feed, &Tailed)> {
         self.all.values().filter_map(|feed| feed.file().map(|file| (feed, file)))
@@ -78,6 +74,6 @@ impl Feeds {
 
     /// What the checkpoint is to hold of them.
     pub(super) fn states(&mut self) -> Vec<Record> {
-        self.all.values_mut().map(Feed::state).collect()
+        self.all.values_mut().filter_map(Feed::state).collect()
     }
 }

@@ -46,22 +46,6 @@ impl Groups {
         });
     }
 
-    /// What may have been asked for changes: all that is wanted is said again, and compared again if it is different.
-    pub(super) fn change(&mut self) -> Self {
-        std::mem::take(self)
-    }
-
-    /// Keeps of `before` what is known of groups that are wanted as they were.
-    pub(super) fn succeed(&mut self, before: Self) {
-        for (name, group) in before.all {
-            if let Some(wanted) = self.all.get_mut(&name)
-                && wanted.settings == group.settings
-            {
-                *wanted = group;
-            }
-        }
-    }
-
     /// How a missing group is to be made.
     pub(super) fn settings(&self, name: &str) -> GroupSettings {
         self.all.get(name).map(|group| group.settings.clone()).unwrap_or_default()
@@ -178,22 +162,5 @@ mod tests {
         assert!(groups.problem().expect("said").0.contains("denied"));
         groups.compared("a", Ok(None), NOW);
         assert_eq!(groups.problem(), None);
-    }
-
-    #[test]
-    fn after_a_change_only_what_is_wanted_in_another_way_is_compared_again() {
-        let mut groups = Groups::default();
-        for name in ["same", "other"] {
-            groups.want(&name.into(), &days(14));
-            groups.made(name, None, NOW);
-        }
-        let before = groups.change();
-        groups.want(&"same".into(), &days(14));
-        groups.want(&"other".into(), &days(30));
-        groups.succeed(before);
-        for name in ["same", "other"] {
-            groups.exists(name, NOW);
-        }
-        assert_eq!(names(&groups.take_due(NOW)), ["other"]);
     }
 }

@@ -104,7 +104,7 @@ impl Engine {
         for id in grown {
             self.files.grown.remove(&id);
             let feed = self.feeds.get_mut(id).filter(|feed| feed.coverage.missing(feed.size) > 0);
-            states.extend(feed.map(|feed| (feed.source.clone(), feed.state())));
+            states.extend(feed.and_then(|feed| Some((feed.source.clone(), feed.state()?))));
         }
         if !states.is_empty()
             && let Err(error) = self.books.write(states)
@@ -134,7 +134,7 @@ impl Engine {
                     self.write_down(std::iter::once(id), now);
                 }
                 Err(reason) => {
-                    let name = self.feeds.get(id).map(|feed| feed.name()).unwrap_or_default();
+                    let name = self.feeds.get(id).map(Feed::name).unwrap_or_default();
                     let message = format!("what is unsent of '{name}', which was deleted, can't be copied: {reason}");
                     let hint = "make room in the state directory, or raise `spool_limit`: a restart now would lose it";
                     self.set_warning("deleted_file_not_kept", Some(message), hint);

@@ -12,7 +12,9 @@ mod files;
 mod framers;
 mod groups;
 mod held;
+mod journal;
 mod keeping;
+mod kin;
 mod reading;
 mod resending;
 mod routing;
@@ -41,6 +43,7 @@ pub(crate) use self::files::OpenFiles;
 use self::framers::Framers;
 use self::groups::Groups;
 use self::held::Held;
+use self::journal::Journals;
 use self::keeping::NOTED_A_TICK;
 pub(crate) use self::routing::{group_name, stream_name};
 use self::spooled::Spooled;
@@ -51,6 +54,8 @@ use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
 use super::sink::{Accepted, Failure};
 use super::source::feed::Origin;
+use super::source::journal::child::Output;
+use super::source::journal::reader::{Order, ReaderId};
 use super::source::read::{Buffer, Suspect};
 use super::source::spill::SpillDirectory;
 use super::source::watch::{Change, RawChange};
@@ -98,6 +103,13 @@ pub(crate) enum Event {
         /// What differs and can't be changed, or why that is not known.
         result: Result<Option<String>, Failure>,
     },
+    /// A journalctl wrote something, or ended.
+    Journal {
+        /// Which one.
+        reader: ReaderId,
+        /// What it wrote.
+        output: Output,
+    },
     /// There may be more in the spool.
     Spooled,
     /// More names are known.
@@ -142,6 +154,8 @@ pub(crate) enum Action {
         /// What it should be like.
         settings: GroupSettings,
     },
+    /// Start, read or end a journalctl.
+    Journal(Order),
     /// Sync the checkpoint.
     Sync(File),
 }
@@ -166,6 +180,7 @@ pub(crate) struct Engine {
     settings: Settings,
     names: Names,
     files: Files,
+    journals: Journals,
     spooled: Spooled,
     feeds: Feeds,
     framers: Framers,
@@ -209,6 +224,7 @@ impl Engine {
         let framers = Framers::new(&settings);
         books.budgets = Budgets::new(&settings, &framers, std::mem::take(&mut known.budgets));
         let feeds = Feeds::after(known.last_id());
+        let (journals, is_new) = (std::mem::take(&mut known.journals), known.is_new);
         let spooled = Spooled::new(std::mem::take(&mut known.segments));
         let files = Files::new(&settings, inotify, known, SpillDirectory::below(state_dir));
         let budget = Budget::open(&state_dir.join("spool"), settings.spool_limit)?;
@@ -217,6 +233,7 @@ impl Engine {
             settings,
             names: Names::default(),
             files,
+            journals: Journals::none(),
             spooled,
             feeds,
             framers,
@@ -240,6 +257,7 @@ impl Engine {
             stopping: false,
         };
         engine.warn_of_torn_lines();
+        engine.open_journals(journals, is_new);
         Ok(engine)
     }
 
@@ -279,13 +297,26 @@ impl Engine {
         // What waited is sent first, so that its stream has an appetite again.
         self.send(&mut step, now);
         more |= !self.stopping && self.unpack(now);
-        more |= !self.stopping && self.read(now);
+        more |= !self.stopping && self.read_all(now);
         self.say_gaps(now);
         self.send(&mut step, now);
+        step.actions.extend(self.journals.take_orders().into_iter().map(Action::Journal));
         step.actions.extend(self.checks_due(now));
         step.drained = self.stopping && self.unsettled.is_empty() && self.streams.is_drained();
         step.wake_at = if more { Duration::ZERO } else { self.wake_at(now) };
         step
+    }
+
+    /// Takes in what the journal brought, and reads; `true` when there is more to read at once.
+    fn read_all(&mut self, now: Moment) -> bool {
+        self.run_journals(now);
+        let more = self.read(now);
+        let was_held = self.journals.is_held();
+        if was_held {
+            // There may be room now.
+            self.run_journals(now);
+        }
+        more || (was_held && !self.journals.is_held())
     }
 
     fn take_in(&mut self, event: Event, step: &mut Step, now: Moment) {
@@ -295,9 +326,11 @@ impl Engine {
             Event::Answer { stream, ticket, result } => self.take_answer(stream, ticket, result, step, now),
             Event::Created { stream, result } => self.note_created(stream, result, now),
             Event::Checked { log_group, result } => self.note_checked(&log_group, result, now),
+            Event::Journal { reader, output } => self.journals.receive(reader, output),
             Event::Spooled => self.spooled.has_changed(),
             Event::Names(names) => self.learn(names, now),
             Event::Stop => {
+                self.journals.stop();
                 self.stopping = true;
                 self.note_grown(usize::MAX);
                 self.streams.seal_all(now);
@@ -314,8 +347,7 @@ impl Engine {
                 }
                 Some(Change::Tree) => self.survey_soon(SURVEY_SOON, now),
                 Some(Change::Rights(path)) if self.files.is_hidden(&path) => self.survey_soon(SURVEY_SOON, now),
-                Some(Change::Rights(_)) => {}
-                None => {}
+                Some(Change::Rights(_)) | None => {}
             }
         }
         for path in grown {
@@ -338,8 +370,9 @@ impl Engine {
         self.note_grown(NOTED_A_TICK);
         self.forget_finished(now);
         self.spill_nameless(now);
+        self.tick_journals(now);
         self.tick_spool(now);
-        if let Err(error) = self.books.maintain(&self.files, &self.spooled, &mut self.feeds) {
+        if let Err(error) = self.books.maintain(&self.files, &self.spooled, &self.journals, &mut self.feeds) {
             self.warn_of_checkpoint(&error);
         } else {
             self.warnings.remove("checkpoint_unwritable");
@@ -352,7 +385,8 @@ impl Engine {
         // Neither is done while stopping.
         let later = if self.stopping { None } else { self.groups.wake_at().into_iter().chain(self.say_at).min() };
         let tick = if self.needs_ticks() { Some(self.tick_at) } else { None };
-        [Some(self.survey_at), streams, tick, self.held.wake_at(now.boot), self.slots_free_at, later]
+        let (journals, held) = (self.journals.wake_at(), self.held.wake_at(now.boot));
+        [Some(self.survey_at), streams, tick, held, self.slots_free_at, later, journals]
             .into_iter()
             .flatten()
             .min()
@@ -365,6 +399,7 @@ impl Engine {
             || !self.unsettled.is_empty()
             || self.pool.memory() > 0
             || self.books.is_dirty()
+            || self.journals.needs_tick()
             || self.spooled.needs_ticks()
             || self.feeds.all().any(|feed| !feed.is_active())
     }

@@ -2,13 +2,11 @@
 //! batch. Not what is done with a full one.
 
 use std::collections::BTreeMap;
+
 use std::io;
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-
 use super::Engine;
+use super::routing::day_of;
 use crate::fault::Fault;
 use crate::logs::Compression;
 use crate::logs::batch::{FileId, Segment};
@@ -105,6 +103,7 @@ impl Engine {
         self.streams.begin_anew();
         self.unsettled.clear();
         self.set_spool_aside(owner)?;
+        self.open_journals(BTreeMap::new(), true);
         self.survey(now);
         Ok(())
     }
@@ -152,7 +151,7 @@ impl Engine {
             Compression::None => 0,
             Compression::Gzip => self.streams.flying_memory() / LEAST_GAIN,
         };
-        self.streams.memory() + self.pool.memory() + packed
+        self.streams.memory() + self.pool.memory() + self.journals_memory() + packed
     }
 
     fn free_memory(&self) -> usize {
@@ -202,6 +201,9 @@ impl Engine {
             return self.read_letters(index, id, limit, now);
         }
         let mut total = 0;
+        if self.feeds.get_mut(id).and_then(Feed::tape_mut).is_some_and(|(tape, _)| tape.is_asked_in_vain()) {
+            return (0, Turn::Read);
+        }
         loop {
             let Some(feed) = self.feeds.get(id) else { return (total, Turn::Read) };
             let (from, until) = feed.coverage.next();
@@ -302,6 +304,7 @@ impl Engine {
         feed.fault = None;
         let source = feed.source.clone();
         self.books.budgets.spend(feed.table, sent);
+        self.relieve_tape(id);
         self.books.account(&source).read(read);
         self.streams.get_mut(index).destination.account.read(read);
         taken
@@ -372,27 +375,7 @@ impl Engine {
     }
 }
 
-/// The day of a time, in UTC.
-fn day_of(time: Timestamp) -> Date {
-    TimeZone::UTC.to_datetime(time).date()
-}
-
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "an estimate")]
 fn expected_body(unread: u64) -> usize {
     (unread.min(1 << 20) as f64 * JSON_OVERHEAD) as usize
-}
-
-/// The names that are not known yet and that some feed waits for.
-pub(super) fn missing_names(engine: &Engine) -> BTreeMap<FileId, Vec<String>> {
-    let mut missing = BTreeMap::new();
-    for feed in engine.feeds.all().filter(|feed| engine.streams.route(feed.id).is_none()) {
-        let Some(target) = engine.settings.target(feed.table) else { continue };
-        let names = engine.names_for(feed, Date::ZERO);
-        let lacking = [&target.log_group, &target.log_stream].map(|template| template.fill(&names).err());
-        let lacking: Vec<String> = lacking.into_iter().flatten().flatten().collect();
-        if !lacking.is_empty() {
-            missing.insert(feed.id, lacking);
-        }
-    }
-    missing
 }

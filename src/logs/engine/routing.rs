@@ -1,11 +1,14 @@
-//! Where a feed's events go: the names of group and stream, filled in and made such as CloudWatch takes. Not when they go.
+//! Where a feed's events go: its names filled in, for the day of its events. Not the streams themselves.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
 use super::Engine;
 use crate::logs::batch::FileId;
 use crate::logs::source::feed::Feed;
-use crate::logs::{LONGEST_GROUP_NAME, LONGEST_STREAM_NAME};
 use crate::template::Names;
 
 impl Engine {
@@ -34,14 +37,34 @@ impl Engine {
     }
 }
 
+/// The day of a time, in UTC.
+pub(super) fn day_of(time: Timestamp) -> Date {
+    TimeZone::UTC.to_datetime(time).date()
+}
+
 /// CloudWatch's rule for group names, `[.\-_/#A-Za-z0-9]{1,512}`: what else a filled-in name holds becomes `_`.
 pub(crate) fn group_name(name: &str) -> String {
     let allowed = |c: char| c.is_ascii_alphanumeric() || ".-_/#".contains(c);
-    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(LONGEST_GROUP_NAME).collect()
+    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_GROUP_NAME).collect()
 }
 
 /// CloudWatch's rule for stream names: 1–512 characters without `:` and `*`.
 pub(crate) fn stream_name(name: &str) -> String {
     let allowed = |c: char| c != ':' && c != '*' && !c.is_control();
-    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(LONGEST_STREAM_NAME).collect()
+    name.chars().map(|c| if allowed(c) { c } else { '_' }).take(super::super::LONGEST_STREAM_NAME).collect()
+}
+
+/// The names that are not known yet and that some feed waits for.
+pub(super) fn missing_names(engine: &Engine) -> BTreeMap<FileId, Vec<String>> {
+    let mut missing = BTreeMap::new();
+    for feed in engine.feeds.all().filter(|feed| engine.streams.route(feed.id).is_none()) {
+        let Some(target) = engine.settings.target(feed.table) else { continue };
+        let names = engine.names_for(feed, Date::ZERO);
+        let lacking = [&target.log_group, &target.log_stream].map(|template| template.fill(&names).err());
+        let lacking: Vec<String> = lacking.into_iter().flatten().flatten().collect();
+        if !lacking.is_empty() {
+            missing.insert(feed.id, lacking);
+        }
+    }
+    missing
 }

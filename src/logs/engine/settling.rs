@@ -17,6 +17,7 @@ use crate::logs::delivery::slots::Slots;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::sink::{Accepted, Failure};
 use crate::logs::source::feed::Feed;
+use crate::logs::source::journal::tape::Tape;
 
 impl Engine {
     /// Sends what is due, settles what needs no sending, gives back what would only be held.
@@ -82,6 +83,7 @@ impl Engine {
             self.books.budgets.give_back(feed.table, segment.sent().bytes);
             self.books.account(&source).give_back(segment.count());
             self.streams.get_mut(index).destination.account.give_back(segment.count());
+            self.rewind_journal(segment.file, now);
             self.want(segment.file, now);
         }
     }
@@ -170,12 +172,16 @@ impl Engine {
         let mut states = Vec::new();
         for id in ids {
             let Some(feed) = self.feeds.get_mut(id) else { continue };
-            if feed.coverage.low().offset >= feed.size {
+            let is_behind = feed.tape().is_some_and(Tape::is_behind);
+            if feed.coverage.low().offset >= feed.size && !is_behind {
                 feed.behind_since = None;
             } else {
                 feed.behind_since = Some(now.boot);
             }
-            states.push((feed.source.clone(), feed.state()));
+            let (source, table, state) = (feed.source.clone(), feed.table, feed.state());
+            self.relieve_tape(id);
+            let state = state.or_else(|| self.journal_record(table));
+            states.extend(state.map(|state| (source, state)));
         }
         if let Err(error) = self.books.write(states) {
             self.warn_of_checkpoint(&error);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use super::reading::missing_names;
+use super::journal::SOURCE as JOURNAL;
+use super::routing::missing_names;
 use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::Account;
+use crate::logs::settings::Table;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::letters::SOURCE as LETTERS;
 use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
@@ -47,6 +49,7 @@ impl Engine {
             }
             sources.push(source);
         }
+        sources.extend(self.journals.without_feeds().map(|(name, fault)| self.show_empty_journal(name, fault, now)));
         sources.retain(|source: &SourceSnapshot| !self.files.unreadable.contains_key(Path::new(&source.name)));
         for (path, fault) in &self.files.unreadable {
             let name = path.to_string_lossy();
@@ -73,7 +76,7 @@ impl Engine {
 
     fn show_source(&self, name: &str, account: &Account, feed: Option<&Feed>, now: Moment) -> SourceSnapshot {
         let route = feed.and_then(|feed| self.streams.route(feed.id));
-        let fault = feed.and_then(|feed| feed.fault.clone());
+        let fault = feed.and_then(|feed| feed.fault.as_ref().or(self.journal_fault(feed.table))).cloned();
         let (kind, path) = kind_of(name);
         let state = match feed {
             None if kind == "socket" && self.is_open(path) => SourceState::Running,
@@ -81,8 +84,7 @@ impl Engine {
             Some(_) if fault.is_some() => SourceState::Failed,
             Some(_) => SourceState::Running,
         };
-        let lag =
-            feed.and_then(|feed| feed.behind_since).map_or(Duration::ZERO, |since| now.boot.saturating_sub(since));
+        let lag = feed.map_or(Duration::ZERO, |feed| lag_of(feed, now));
         let mut ledger = Ledger::default();
         account.add_to(&mut ledger);
         SourceSnapshot {
@@ -100,15 +102,38 @@ impl Engine {
             last_error: fault,
         }
     }
+
+    /// A journal's table that has found nothing to ship yet.
+    fn show_empty_journal(&self, name: &str, fault: Option<&Fault>, now: Moment) -> SourceSnapshot {
+        let mut source = self.show_source(&format!("{JOURNAL}{name}"), &Account::default(), None, now);
+        source.state = if fault.is_some() { SourceState::Failed } else { SourceState::Running };
+        source.last_error = fault.cloned();
+        source
+    }
+
+    fn journal_fault(&self, table: Table) -> Option<&Fault> {
+        let Table::Journal(index) = table else { return None };
+        self.journals.fault(index)
+    }
+}
+
+/// For how long undelivered data has been standing there: of the journal's that is known from the last entry delivered.
+fn lag_of(feed: &Feed, now: Moment) -> Duration {
+    let Some(since) = feed.behind_since else { return Duration::ZERO };
+    let waiting = now.boot.saturating_sub(since);
+    let delivered = feed.tape().and_then(|tape| tape.delivered_at(&feed.coverage));
+    let age = delivered.and_then(|at| Duration::try_from(now.wall.duration_since(at)).ok());
+    age.map_or(waiting, |age| age.max(waiting))
 }
 
 /// The kind of a source, and its name without what tells that.
 fn kind_of(name: &str) -> (&'static str, &str) {
-    match name.strip_prefix(SOCKET) {
-        Some(path) => ("socket", path),
-        None if name == LETTERS => (LETTERS, name),
-        None => ("file", name),
+    if name == LETTERS {
+        return (LETTERS, name);
     }
+    let kinds = [("socket", SOCKET), ("journal", JOURNAL)];
+    let known = kinds.into_iter().find_map(|(kind, prefix)| Some((kind, name.strip_prefix(prefix)?)));
+    known.unwrap_or(("file", name))
 }
 
 fn waiting_fault(names: &[String], now: Moment) -> Fault {

@@ -47,6 +47,8 @@ impl Engine {
         let Some(walk) = &mut self.files.walk else { return false };
         let Some(found) = walk.advance(&self.files.finders, &wanted, ENTRIES_A_STEP) else { return true };
         self.files.walk = None;
+        self.books.dead_letters.look();
+        self.find_letters(now);
         let pause = PAUSE_PER_ENTRY * u32::try_from(found.entries).unwrap_or(u32::MAX);
         self.files.look_not_before = now.boot + pause;
         self.survey_at = now.boot + SURVEY_INTERVAL.max(pause);
@@ -71,7 +73,7 @@ impl Engine {
             strangers.extend(self.visit_rotated(path, rotated, &mut adopted, now));
         }
         self.find_nameless(&mut adopted, now);
-        self.settle_strangers(strangers, &mut adopted, now);
+        self.settle_strangers(&strangers, &mut adopted, now);
         self.files.surveyed = true;
         self.files.looked_at = Some(self.files.look_began.0);
         self.books.looked(self.files.look_began.0);
@@ -84,7 +86,7 @@ impl Engine {
     pub(super) fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
         let mut states = Vec::with_capacity(adopted.len());
         for &id in adopted {
-            states.extend(self.feeds.get_mut(id).map(|feed| (feed.source.clone(), feed.state())));
+            states.extend(self.feeds.get_mut(id).and_then(|feed| Some((feed.source.clone(), feed.state()?))));
         }
         if !states.is_empty()
             && let Err(error) = self.books.write(states)
@@ -219,7 +221,7 @@ impl Engine {
             let mut adopted = BTreeSet::new();
             let stranger = Stranger { path, table, bases: Vec::new(), matched: true, fresh: true };
             if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
-                self.settle_strangers(vec![stranger], &mut adopted, now);
+                self.settle_strangers(&[stranger], &mut adopted, now);
             }
             self.enlist(&adopted, now);
         }

@@ -73,22 +73,18 @@ impl Level {
 
     /// Below 10 syslog's severities, from 10 on those of bunyan and pino.
     fn of_number(number: u64) -> Self {
-        match number {
-            0..=2 => Self::Fatal,
-            3 => Self::Error,
-            4 => Self::Warn,
-            5 => Self::Notice,
-            6 => Self::Info,
-            7..=9 => Self::Debug,
-            10..20 => Self::Trace,
-            20..30 => Self::Debug,
-            30..40 => Self::Info,
-            40..50 => Self::Warn,
-            50..60 => Self::Error,
-            60.. => Self::Fatal,
-        }
+        let levels: &[Self] = if number < 10 { &SEVERITIES } else { &TENS };
+        let index = if number < 10 { number } else { number / 10 - 1 };
+        usize::try_from(index).ok().and_then(|index| levels.get(index)).copied().unwrap_or(levels[levels.len() - 1])
     }
 }
+
+/// What syslog's severities mean (RFC 5424 §6.2.1).
+const SEVERITIES: [Level; 8] =
+    [Level::Fatal, Level::Fatal, Level::Fatal, Level::Error, Level::Warn, Level::Notice, Level::Info, Level::Debug];
+
+/// What 10, 20 and so on mean.
+const TENS: [Level; 6] = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error, Level::Fatal];
 
 /// The object that `text` is, if it is one.
 pub(super) fn object(text: &str) -> Option<Map<String, Value>> {
@@ -233,6 +229,15 @@ mod tests {
         for (word, level) in Level::words() {
             assert_eq!((level.word(), Level::of(&Value::from(word))), (word, Some(level)));
         }
+    }
+
+    #[test]
+    fn numbers_are_syslogs_or_pinos() {
+        let levels = [0, 3, 6, 7, 9, 10, 29, 30, 50, 60, 1000].map(Level::of_number);
+        let words = levels.map(Level::word);
+        let expected =
+            ["fatal", "error", "info", "debug", "debug", "trace", "debug", "info", "error", "fatal", "fatal"];
+        assert_eq!(words, expected);
     }
 
     #[test]

@@ -180,7 +180,7 @@ mod tests {
         ) {
             let (kind, pattern): (fn(Pattern) -> Rule, _) = [(Rule::Start as fn(_) -> _, "^[0-9]"), (Rule::Continuation, "^ "), (Rule::End, ";$")][kind];
             let multiline = Multiline { max_lines, max_bytes, ..rule(kind, pattern) };
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
             let (at_once, rest) = records(&multiline, &text, End::Complete);
             prop_assert_eq!(rest, "");
             prop_assert_eq!(at_once.iter().map(|record| record.len() + 1).sum::<usize>(), text.len());

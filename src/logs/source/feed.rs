@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::journal::tape::Tape;
 use super::letters::LetterFile;
 use super::segment::Segment;
 use super::tailed::{Look, Tailed};
@@ -41,6 +42,8 @@ pub(crate) enum Origin {
     File(Tailed),
     /// Dead letters that are to be sent again.
     Letters(LetterFile),
+    /// Entries of the journal.
+    Journal(Tape),
     /// A segment of the spool.
     Segment(Segment),
 }
@@ -73,7 +76,7 @@ impl Feed {
     pub(crate) fn file(&self) -> Option<&Tailed> {
         match &self.origin {
             Origin::File(file) => Some(file),
-            Origin::Letters(_) => None,
+            Origin::Journal(_) | Origin::Letters(_) => None,
             Origin::Segment(_) => None,
         }
     }
@@ -82,7 +85,7 @@ impl Feed {
     pub(crate) fn file_mut(&mut self) -> Option<&mut Tailed> {
         match &mut self.origin {
             Origin::File(file) => Some(file),
-            Origin::Segment(_) | Origin::Letters(_) => None,
+            Origin::Journal(_) | Origin::Segment(_) | Origin::Letters(_) => None,
         }
     }
 
@@ -90,7 +93,23 @@ impl Feed {
     pub(crate) fn letters(&self) -> Option<&LetterFile> {
         match &self.origin {
             Origin::Letters(letters) => Some(letters),
-            Origin::File(_) | Origin::Segment(_) => None,
+            Origin::File(_) | Origin::Journal(_) | Origin::Segment(_) => None,
+        }
+    }
+
+    /// The entries of the journal in memory, if it is of the journal.
+    pub(crate) fn tape(&self) -> Option<&Tape> {
+        match &self.origin {
+            Origin::Journal(tape) => Some(tape),
+            Origin::File(_) | Origin::Letters(_) | Origin::Segment(_) => None,
+        }
+    }
+
+    /// The same, and what of it is done.
+    pub(crate) fn tape_mut(&mut self) -> Option<(&mut Tape, &mut Coverage)> {
+        match &mut self.origin {
+            Origin::Journal(tape) => Some((tape, &mut self.coverage)),
+            Origin::File(_) | Origin::Letters(_) | Origin::Segment(_) => None,
         }
     }
 
@@ -98,8 +117,7 @@ impl Feed {
     pub(crate) fn segment(&self) -> Option<&Segment> {
         match &self.origin {
             Origin::Segment(segment) => Some(segment),
-            Origin::Letters(_) => None,
-            Origin::File(_) => None,
+            Origin::File(_) | Origin::Journal(_) | Origin::Letters(_) => None,
         }
     }
 
@@ -112,7 +130,7 @@ impl Feed {
     pub(crate) fn segment_mut(&mut self) -> Option<&mut Segment> {
         match &mut self.origin {
             Origin::Segment(segment) => Some(segment),
-            Origin::File(_) | Origin::Letters(_) => None,
+            Origin::File(_) | Origin::Journal(_) | Origin::Letters(_) => None,
         }
     }
 
@@ -125,6 +143,7 @@ impl Feed {
     pub(crate) fn content(&self) -> &dyn Content {
         match &self.origin {
             Origin::File(file) => file,
+            Origin::Journal(tape) => tape,
             Origin::Letters(letters) => &letters.file,
             Origin::Segment(segment) => segment,
         }
@@ -135,6 +154,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.path.display().to_string(),
             Origin::Letters(letters) => letters.path.display().to_string(),
+            Origin::Journal(_) => "the journal".to_owned(),
             Origin::Segment(segment) => format!("{} (segment {} of the spool)", segment.key.source, segment.number),
         }
     }
@@ -147,6 +167,7 @@ impl Feed {
                 vec![("file_name", name.to_owned()), ("file_path", self.source.to_string())]
             }
             Origin::Letters(_) => Vec::new(),
+            Origin::Journal(tape) => tape.unit_name.iter().map(|unit| ("unit", unit.clone())).collect(),
             Origin::Segment(_) => Vec::new(),
         }
     }
@@ -160,6 +181,7 @@ impl Feed {
             Origin::File(_) => self.look_at_file(now),
             Origin::Letters(_) if self.read_to_end_at.is_some() => Ok(Look::AtEnd),
             Origin::Letters(_) => Ok(Look::Unread),
+            Origin::Journal(tape) => Ok(if tape.wants_reading() { Look::Unread } else { Look::AtEnd }),
             Origin::Segment(segment) => {
                 self.size = segment.look(now);
                 Ok(if self.read_to_end_at == Some(self.size) { Look::AtEnd } else { Look::Unread })
@@ -182,6 +204,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.is_complete(now),
             Origin::Letters(_) => true,
+            Origin::Journal(_) => false,
             Origin::Segment(segment) => segment.sealed,
         }
     }
@@ -191,6 +214,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => !file.is_cut(),
             Origin::Letters(_) => true,
+            Origin::Journal(_) => true,
             Origin::Segment(_) => true,
         }
     }
@@ -200,6 +224,7 @@ impl Feed {
         match &self.origin {
             Origin::File(file) => file.is_active(),
             Origin::Letters(_) => false,
+            Origin::Journal(_) => true,
             Origin::Segment(_) => true,
         }
     }
@@ -209,12 +234,12 @@ impl Feed {
         self.size.saturating_sub(self.coverage.next().0.offset)
     }
 
-    /// What the checkpoint keeps of it.
-    pub(crate) fn state(&mut self) -> Record {
+    /// What the checkpoint keeps of it; nothing of the journal's, whose tables keep what all their feeds need.
+    pub(crate) fn state(&mut self) -> Option<Record> {
         match &mut self.origin {
             Origin::File(file) => {
                 file.update_fingerprint(self.coverage.low().offset);
-                Record::File(FileState {
+                Some(Record::File(FileState {
                     id: self.id,
                     path: file.path.to_string_lossy().into_owned(),
                     source: self.source.to_string(),
@@ -223,16 +248,26 @@ impl Feed {
                     size: self.size,
                     spilled: file.spill.is_some(),
                     finished: false,
-                })
+                }))
             }
-            Origin::Letters(letters) => Record::Letters(LettersState {
+            Origin::Letters(letters) => Some(Record::Letters(LettersState {
                 id: self.id,
                 path: letters.path.clone(),
                 coverage: self.coverage.clone(),
-            }),
-            Origin::Segment(segment) => {
-                Record::Segment(SegmentState { id: self.id, number: segment.number, coverage: self.coverage.clone() })
-            }
+            })),
+            Origin::Journal(_) => None,
+            Origin::Segment(segment) => Some(Record::Segment(SegmentState {
+                id: self.id,
+                number: segment.number,
+                coverage: self.coverage.clone(),
+            })),
         }
+    }
+
+    /// A feed of the journal, which goes on at `offset`.
+    pub(crate) fn of_journal(id: FileId, source: Arc<str>, table: Table, tape: Tape) -> Self {
+        let (coverage, size) = (Coverage::from(tape.end()), tape.end());
+        let origin = Origin::Journal(tape);
+        Self { id, source, table, origin, coverage, size, read_to_end_at: None, behind_since: None, fault: None }
     }
 }

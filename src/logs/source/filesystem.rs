@@ -6,7 +6,7 @@ use rustix::fs::statfs;
 
 /// File systems whose files change without this kernel's doing, by their magic numbers (`statfs(2)`, and the kernel's
 /// own sources for those that the page leaves out): inotify is silent there.
-const SILENT: [(u64, &str); 10] = [
+const SILENT: [(i128, &str); 10] = [
     (0x6969, "nfs"),
     (0x517b, "smb"),
     (0xff53_4d42, "cifs"),
@@ -21,11 +21,11 @@ const SILENT: [(u64, &str); 10] = [
 
 /// Whether the directory at `path` has to be polled, since its file system tells of nothing.
 pub(crate) fn is_silent(path: &Path) -> bool {
-    // A magic number has 32 bits; some platforms' type extends its sign.
-    statfs(path).is_ok_and(|stat| is_silent_kind(u64::from(stat.f_type as u32)))
+    // A magic number has 32 bits; some platforms' type is wider and extends its sign.
+    statfs(path).is_ok_and(|stat| is_silent_kind(i128::from(stat.f_type) & 0xffff_ffff))
 }
 
-fn is_silent_kind(magic: u64) -> bool {
+fn is_silent_kind(magic: i128) -> bool {
     SILENT.iter().any(|(silent, _)| *silent == magic)
 }
 

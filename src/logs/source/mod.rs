@@ -8,6 +8,7 @@ pub(crate) mod feed;
 pub(crate) mod filesystem;
 pub(crate) mod gzip;
 pub(crate) mod identity;
+pub(crate) mod journal;
 pub(crate) mod letters;
 pub(crate) mod open;
 pub(crate) mod read;

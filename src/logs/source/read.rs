@@ -320,8 +320,8 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::logs::batch::Pool;
-    use crate::logs::framing::Form;
+    use crate::logs::batch::{Pool, Sealed, Segment};
+    use crate::logs::framing::{Form, recorded};
 
     struct Case {
         file: tempfile::NamedTempFile,
@@ -412,6 +412,62 @@ mod tests {
         fill(&job, &mut next, &mut Buffer::default(), &Suspect::default()).expect("readable");
         let sealed = next.seal("g", "s");
         assert!(sealed.event(0).ends_with(b"\"xxxxx [imds-agent: part 2, last]\"}"));
+    }
+
+    impl Content for Vec<u8> {
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+            let rest = self.get(usize::try_from(offset).expect("small")..).unwrap_or_default();
+            let count = rest.len().min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn what_was_recorded_is_read_with_its_time_and_counts_without_its_header() {
+        let mut content = Vec::new();
+        recorded::encode(&mut content, Timestamp::from_second(5).ok(), b"two\nlines");
+        recorded::encode(&mut content, None, "ä".repeat(framing::LONGEST_MESSAGE).as_bytes());
+        let framer = Framer::new(framing::Settings::default(), Form::Recorded);
+        let (mut place, mut sealed) = (line(0), Vec::new());
+        while place.offset < content.len() as u64 {
+            let mut batch = Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default());
+            let job = job(&content, &framer, place);
+            place = fill(&job, &mut batch, &mut Buffer::default(), &Suspect::default()).expect("readable").place;
+            sealed.push(batch.seal("g", "s"));
+        }
+        assert_eq!(sealed[0].event(0), br#"{"timestamp":5000,"message":"two\nlines"}"#);
+        let counts: Vec<_> = sealed.iter().flat_map(Sealed::segments).map(Segment::count).collect();
+        let (events, bytes) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.events, sum.1 + count.bytes));
+        assert_eq!((events, bytes), (2, 9 + 2 * framing::LONGEST_MESSAGE as u64));
+    }
+
+    #[test]
+    fn what_is_damaged_is_said_and_nothing_behind_it_is_read() {
+        let mut content = Vec::new();
+        recorded::encode(&mut content, None, b"whole");
+        let whole = content.len() as u64;
+        recorded::encode(&mut content, None, b"damaged");
+        *content.last_mut().expect("bytes") ^= 1;
+        let framer = Framer::new(framing::Settings::default(), Form::Recorded);
+        let mut batch = Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default());
+        let job = job(&content, &framer, line(0));
+        let progress = fill(&job, &mut batch, &mut Buffer::default(), &Suspect::default()).expect("readable");
+        assert_eq!(progress, Progress { place: line(whole), stop: Stop::Corrupt });
+    }
+
+    #[test]
+    fn where_others_have_read_on_a_record_ends() {
+        let rule = framing::Rule::Start(framing::Pattern::parse("^x").expect("a pattern"));
+        let timeout = std::time::Duration::from_secs(1);
+        let multiline = framing::Multiline { rule, timeout, max_lines: 10, max_bytes: 1000 };
+        let settings = framing::Settings { multiline: Some(multiline), ..framing::Settings::default() };
+        let framer = Framer::new(settings, Form::Lines);
+        let content = b"x1\n a\nx2\n".to_vec();
+        let mut batch = Batch::new(Timestamp::UNIX_EPOCH, 0, &Pool::default());
+        let job = Job { until: Some(6), ..job(&content, &framer, line(0)) };
+        let progress = fill(&job, &mut batch, &mut Buffer::default(), &Suspect::default()).expect("readable");
+        assert_eq!(progress, Progress { place: line(6), stop: Stop::Met });
     }
 
     #[test]

@@ -250,7 +250,7 @@ impl<'a> Torture<'a> {
                     self.cloud.receive(stream, ticket, log_stream, &body);
                 }
                 Action::Create { stream, .. } => self.creating.push(stream),
-                Action::CheckGroup { .. } => {}
+                Action::CheckGroup { .. } | Action::Journal(_) => {}
                 Action::Sync(_) => self.unsynced.clear(),
             }
         }

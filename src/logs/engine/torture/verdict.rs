@@ -32,19 +32,21 @@ impl Torture<'_> {
         let strange: Vec<_> = settled.difference(&written).collect();
         assert!(strange.is_empty(), "nobody wrote {strange:.200?}");
         let again = self.cloud.stored.len() - delivered.len();
-        if again > self.allowed_again() {
-            let mut seen = std::collections::BTreeMap::new();
-            for (i, st) in self.cloud.stored.iter().enumerate() {
-                if let Some((j, l)) = seen.insert(st.text.as_str(), (i, st.life)) {
-                    self.tell(|| {
-                        format!("again {:.20} {} life {l} at {j}, then life {} at {i}", st.text, st.log_stream, st.life)
-                    });
-                }
-            }
-        }
+        self.tell_of_repeats();
         assert!(again <= self.allowed_again(), "{again} arrived again, {} may", self.allowed_again());
         self.judge_ledger(snapshot, settled.len() as u64);
         self.judge_order();
+    }
+
+    /// For the story of a failure: what arrived again, and in which lives it was sent.
+    fn tell_of_repeats(&self) {
+        let mut seen = BTreeMap::new();
+        for stored in &self.cloud.stored {
+            if let Some(before) = seen.insert(stored.text.as_str(), stored.life) {
+                let (log_stream, life) = (&stored.log_stream, stored.life);
+                self.tell(|| format!("{:.20} went to {log_stream} in life {before} and in {life}", stored.text));
+            }
+        }
     }
 
     fn judge_ledger(&self, snapshot: &Snapshot, settled: u64) {

@@ -1,0 +1,375 @@
+//! How the journal becomes events, with a journal and a journalctl of the tests' own, and answers given by hand; nothing
+//! here waits.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::logs::creation::Created;
+use crate::logs::engine::{Action, Event, Quarantine};
+use crate::logs::sink::{Accepted, Failure, Kind};
+use crate::logs::{JournalFormat, Settings, SourceState, StartAt, Target};
+use crate::template::{Names, Template};
+
+/// One entry: its number, its unit, what it says.
+type Written = (u64, &'static str, String);
+
+/// What a journalctl of the tests does when it is told to read.
+struct Running {
+    arguments: Vec<String>,
+    /// The number of the next entry to look at.
+    next: u64,
+    /// Told to read, and has nothing.
+    waits: bool,
+    /// How many entries are still to come, where that was said.
+    lines: Option<usize>,
+}
+
+struct Bench {
+    state: TempDir,
+    settings: Settings,
+    engine: Engine,
+    now: Moment,
+    journal: Vec<Written>,
+    readers: BTreeMap<ReaderId, Running>,
+    delivered: BTreeMap<String, Vec<String>>,
+    /// Streams that nothing may be put to.
+    denied: Vec<String>,
+    broken: Option<&'static str>,
+    started: Vec<Vec<String>>,
+}
+
+fn template(text: &str) -> Template {
+    Template::parse(text, &[]).expect("a name")
+}
+
+fn table(log_stream: &str) -> JournalSettings {
+    let target = Target::new(template("g"), template(log_stream));
+    JournalSettings { start_at: StartAt::Beginning, ..JournalSettings::new(target) }
+}
+
+fn open(settings: &Settings, state: &TempDir) -> Engine {
+    Engine::open(settings.clone(), state.path(), None, Arc::default(), Quarantine::new()).expect("opens")
+}
+
+fn cursor(number: u64) -> Cursor {
+    Cursor { series: 1, number, boot: 2, monotonic: number, realtime: 1_795_000_000_000_000 + number, content: number }
+}
+
+impl Bench {
+    fn new(tables: Vec<JournalSettings>) -> Self {
+        let settings = Settings { journals: tables, ..Settings::default() };
+        let state = tempfile::tempdir().expect("a directory");
+        let engine = open(&settings, &state);
+        let wall = Timestamp::from_microsecond(1_795_000_001_000_000).expect("a time");
+        let now = Moment { boot: Duration::from_secs(1000), wall };
+        let (readers, delivered) = (BTreeMap::new(), BTreeMap::new());
+        let (denied, started) = (Vec::new(), Vec::new());
+        Self { state, settings, engine, now, journal: Vec::new(), readers, delivered, denied, broken: None, started }
+    }
+
+    fn write(&mut self, unit: &'static str, message: impl Into<String>) {
+        let number = self.journal.last().map_or(1, |(number, ..)| number + 1);
+        self.journal.push((number, unit, message.into()));
+    }
+
+    /// What a journalctl writes when it is told to.
+    fn read(&mut self, id: ReaderId) -> Option<Output> {
+        if let Some(reason) = self.broken {
+            return Some(Output::Failed(reason.to_owned()));
+        }
+        let reader = self.readers.get_mut(&id)?;
+        let unit = reader.arguments.iter().find_map(|argument| argument.strip_prefix("--unit="));
+        let next = reader.next;
+        let mut text = String::new();
+        // A few at a time, so that much is under way.
+        let mut room = reader.lines.unwrap_or(7).min(7);
+        for (number, of, message) in self.journal.iter().filter(|(number, ..)| *number >= next) {
+            if room == 0 {
+                break;
+            }
+            reader.next = number + 1;
+            if unit.is_none_or(|unit| unit == *of) {
+                let _ = write!(text, "__CURSOR={}\n_SYSTEMD_UNIT={of}\nMESSAGE={message}\n\n", cursor(*number));
+                room -= 1;
+                reader.lines = reader.lines.map(|lines| lines - 1);
+            }
+        }
+        let follows = reader.arguments.iter().any(|argument| argument == "--follow");
+        reader.waits = text.is_empty() && follows;
+        match text.is_empty() {
+            true if follows => None,
+            true => Some(Output::End),
+            false => Some(Output::Bytes(text.into())),
+        }
+    }
+
+    fn start(&mut self, id: ReaderId, arguments: Vec<String>) {
+        let from = arguments.iter().find_map(|argument| argument.strip_prefix("--cursor="));
+        let lines = arguments.contains(&"--lines=1".to_owned()).then_some(1);
+        let newest = self.journal.last().map_or(0, |(number, ..)| *number);
+        let next = match (from, lines) {
+            (Some(from), _) => from.parse::<Cursor>().expect("a cursor").number,
+            (None, Some(_)) => newest,
+            (None, None) => 0,
+        };
+        self.started.push(arguments.clone());
+        self.readers.insert(id, Running { arguments, next, waits: false, lines });
+    }
+
+    /// Lets time pass, and everything happen that does by itself.
+    fn go(&mut self, time: Duration) {
+        self.now.boot += time;
+        self.now.wall += SignedDuration::try_from(time).expect("short");
+        let waiting: Vec<ReaderId> = self.readers.iter().filter(|(_, one)| one.waits).map(|(id, _)| *id).collect();
+        let mut events: Vec<Event> = waiting
+            .into_iter()
+            .filter_map(|reader| Some(Event::Journal { reader, output: self.read(reader)? }))
+            .collect();
+        for _ in 0..100_000 {
+            let step = self.engine.step(std::mem::take(&mut events), self.now);
+            for action in step.actions {
+                events.extend(self.act(action));
+            }
+            if events.is_empty() && step.wake_at > self.now.boot {
+                return;
+            }
+        }
+        panic!("it never comes to rest");
+    }
+
+    fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Journal(Order::Start { reader, arguments }) => {
+                self.start(reader, arguments);
+                Some(Event::Journal { reader, output: self.read(reader)? })
+            }
+            Action::Journal(Order::Read(reader)) => Some(Event::Journal { reader, output: self.read(reader)? }),
+            Action::Journal(Order::Stop(reader)) => {
+                self.readers.remove(&reader);
+                None
+            }
+            Action::Put { stream, ticket, log_stream, body, .. } => {
+                if self.denied.contains(&log_stream.to_string()) {
+                    let message = "no logs:PutLogEvents".to_owned();
+                    let failure = Failure { kind: Kind::Denied, message, hint: None, retry_after: None };
+                    return Some(Event::Answer { stream, ticket, result: Err(failure) });
+                }
+                let body: Value = serde_json::from_slice(&body).expect("JSON");
+                let events = body["logEvents"].as_array().expect("a list");
+                let messages = events.iter().map(|event| event["message"].as_str().expect("text").to_owned());
+                self.delivered.entry(log_stream.to_string()).or_default().extend(messages);
+                Some(Event::Answer { stream, ticket, result: Ok(Accepted::default()) })
+            }
+            Action::Create { stream, .. } => Some(Event::Created { stream, result: Ok(Created::default()) }),
+            Action::CheckGroup { .. } | Action::Sync(_) => None,
+        }
+    }
+
+    /// Long enough for everything that can be delivered.
+    fn settle(&mut self) {
+        for _ in 0..40 {
+            self.go(Duration::from_secs(3));
+        }
+        let ledger = self.engine.snapshot(self.now).ledger.events;
+        assert_eq!(ledger.read, ledger.delivered + ledger.pending + ledger.dropped.values().sum::<u64>());
+    }
+
+    /// What SIGKILL leaves: the files.
+    fn kill(&mut self) {
+        self.readers.clear();
+        self.engine = open(&self.settings, &self.state);
+    }
+
+    fn delivered(&self, stream: &str) -> &[String] {
+        self.delivered.get(stream).map_or(&[], Vec::as_slice)
+    }
+
+    fn gaps(&self) -> u64 {
+        self.engine.snapshot(self.now).ledger.events.dropped.get("gap").copied().unwrap_or(0)
+    }
+}
+
+fn numbered(what: &str, numbers: std::ops::Range<u32>) -> Vec<String> {
+    numbers.map(|number| format!("{what} {number}")).collect()
+}
+
+#[test]
+fn what_stands_there_and_what_comes_is_delivered_once_and_in_order() {
+    let mut bench = Bench::new(vec![table("all")]);
+    numbered("line", 0..100).into_iter().for_each(|line| bench.write("a.service", line));
+    bench.settle();
+    numbered("line", 100..150).into_iter().for_each(|line| bench.write("a.service", line));
+    bench.settle();
+    assert_eq!(bench.delivered("all"), numbered("line", 0..150));
+}
+
+#[test]
+fn each_unit_has_a_stream_and_one_that_is_denied_holds_up_none() {
+    let mut bench = Bench::new(vec![table("{unit}")]);
+    bench.denied.push("bad.service".to_owned());
+    let long = "x".repeat(40_000);
+    for number in 0..200 {
+        bench.write("bad.service", format!("bad {number} {long}"));
+        bench.write("good.service", format!("good {number}"));
+    }
+    bench.settle();
+    assert_eq!(bench.delivered("good.service"), numbered("good", 0..200));
+    assert!(bench.engine.buffers() < 4 << 20);
+    bench.denied.clear();
+    bench.settle();
+    let numbers: Vec<&str> = bench.delivered("bad.service").iter().map(|line| &line[..line.len() - 40_001]).collect();
+    assert_eq!(numbers, numbered("bad", 0..200));
+}
+
+#[test]
+fn after_a_kill_it_goes_on_where_it_was() {
+    let mut bench = Bench::new(vec![table("{unit}"), table("all")]);
+    for number in 0..300 {
+        bench.write(if number % 3 == 0 { "a.service" } else { "b.service" }, format!("line {number}"));
+    }
+    bench.settle();
+    bench.kill();
+    bench.write("b.service", "line 300");
+    bench.settle();
+    assert_eq!(bench.delivered("all"), numbered("line", 0..301));
+    assert_eq!(bench.delivered("a.service").len() + bench.delivered("b.service").len(), 301);
+}
+
+#[test]
+fn entries_that_were_removed_unread_are_a_gap_that_the_stream_tells_of() {
+    let mut bench = Bench::new(vec![table("all")]);
+    numbered("line", 0..20).into_iter().for_each(|line| bench.write("a.service", line));
+    bench.settle();
+    bench.kill();
+    numbered("line", 20..50).into_iter().for_each(|line| bench.write("a.service", line));
+    bench.journal.drain(..45);
+    bench.settle();
+    assert_eq!(bench.gaps(), 25);
+    let told = &bench.delivered("all")[20];
+    assert!(told.starts_with("[imds-agent: gap: 25 journal entries were removed before they were read"), "{told}");
+    assert_eq!(bench.delivered("all")[21..], numbered("line", 45..50));
+    bench.kill();
+    bench.settle();
+    assert_eq!(bench.gaps(), 25, "a gap is told of once");
+}
+
+#[test]
+fn a_quiet_filter_does_not_stay_where_the_journal_is_vacuumed() {
+    let mut quiet = table("quiet");
+    quiet.units = vec!["quiet.service".to_owned()];
+    let mut bench = Bench::new(vec![quiet]);
+    bench.write("quiet.service", "once");
+    bench.settle();
+    numbered("noise", 0..1000).into_iter().for_each(|line| bench.write("noise.service", line));
+    bench.go(RENEW);
+    bench.settle();
+    bench.kill();
+    bench.journal.drain(..1000);
+    bench.write("quiet.service", "twice");
+    bench.settle();
+    assert_eq!((bench.delivered("quiet"), bench.gaps()), (&["once".to_owned(), "twice".to_owned()][..], 0));
+}
+
+#[test]
+fn nothing_of_before_is_shipped_where_the_end_was_asked_for() {
+    let mut bench = Bench::new(vec![JournalSettings { start_at: StartAt::End, ..table("all") }]);
+    bench.write("a.service", "before");
+    bench.settle();
+    bench.write("a.service", "after");
+    bench.settle();
+    bench.kill();
+    bench.settle();
+    assert_eq!(bench.delivered("all"), ["after"]);
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_is_shown_and_tried_again() {
+    let mut bench = Bench::new(vec![table("all")]);
+    bench.broken = Some("No journal files were opened due to insufficient permissions.");
+    bench.write("a.service", "line");
+    bench.go(Duration::from_millis(1));
+    let source = bench.engine.snapshot(bench.now).sources.remove(0);
+    assert_eq!((source.kind.as_str(), source.name.as_str(), source.state), ("journal", "all", SourceState::Failed));
+    let hint = source.last_error.and_then(|fault| fault.hint).expect("a hint");
+    assert!(hint.contains("systemd-journal"), "{hint}");
+    assert!(bench.started.len() < 3, "it does not spin");
+    bench.broken = None;
+    bench.settle();
+    assert_eq!(bench.delivered("all"), ["line"]);
+    assert_eq!(bench.engine.snapshot(bench.now).sources[0].state, SourceState::Running);
+}
+
+#[test]
+fn a_changed_table_goes_on_where_it_was() {
+    let mut bench = Bench::new(vec![table("all")]);
+    numbered("line", 0..20).into_iter().for_each(|line| bench.write("a.service", line));
+    bench.settle();
+    let format = JournalFormat::Json { fields: vec!["MESSAGE".to_owned()] };
+    bench.settings.journals = vec![table("new"), JournalSettings { priority: Some(7), format, ..table("all") }];
+    bench.settings.journals[0].start_at = StartAt::End;
+    bench.write("a.service", "line 20");
+    bench.kill();
+    bench.settle();
+    assert_eq!(bench.delivered("all").last().map(String::as_str), Some(r#"{"MESSAGE":"line 20"}"#));
+    assert_eq!(bench.delivered("all").len(), 21);
+    assert_eq!(bench.delivered("new"), ["line 20"], "a new table begins where the others were left");
+}
+
+#[test]
+fn streams_wait_for_their_names_and_nothing_is_lost_meanwhile() {
+    let mut bench = Bench::new(vec![table("{instance_id}")]);
+    let long = "x".repeat(50_000);
+    numbered(&long, 0..30).into_iter().for_each(|line| bench.write("a.service", line));
+    bench.settle();
+    assert_eq!(bench.engine.snapshot(bench.now).sources[0].state, SourceState::Waiting);
+    let names: Names = [("instance_id".to_owned(), "i-1".to_owned())].into_iter().collect();
+    bench.engine.step(vec![Event::Names(names)], bench.now);
+    bench.settle();
+    assert_eq!(bench.delivered("i-1"), numbered(&long, 0..30));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// The model: what was written. Streams are denied and allowed again, the process is killed, all in any order: in
+    /// the end each unit's stream has everything, in order, and only what was in flight at a kill twice.
+    #[test]
+    fn everything_arrives_whatever_happens(steps in prop::collection::vec((0_u8..8, 1_u32..60), 1..25)) {
+        const UNITS: [&str; 3] = ["a.service", "b.service", "c.service"];
+        let mut bench = Bench::new(vec![table("{unit}")]);
+        let mut written: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        let long = "x".repeat(9_000);
+        for (action, count) in steps {
+            match action {
+                0..4 => for number in 0..count {
+                    let unit = UNITS[(number as usize + usize::from(action)) % 3];
+                    let line = format!("{} {long}", written.get(unit).map_or(0, Vec::len));
+                    written.entry(unit).or_default().push(line.clone());
+                    bench.write(unit, line);
+                },
+                4 => bench.denied.push(UNITS[count as usize % 3].to_owned()),
+                5 => bench.denied.clear(),
+                6 => bench.kill(),
+                _ => bench.go(Duration::from_millis(u64::from(count) * 100)),
+            }
+        }
+        bench.denied.clear();
+        bench.settle();
+        for (unit, lines) in written {
+            let mut seen = Vec::new();
+            for line in bench.delivered(unit) {
+                if !seen.contains(&line) {
+                    seen.push(line);
+                }
+            }
+            prop_assert!(seen.into_iter().eq(lines.iter()), "{unit}: {} of {}", bench.delivered(unit).len(), lines.len());
+        }
+    }
+}
