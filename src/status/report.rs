@@ -140,8 +140,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A report with something of everything.
-    pub(in crate::status) fn sample() -> Report {
+    fn logs_sample() -> Logs {
         let denied = Fault {
             at: at("2026-11-22T11:59:00Z"),
             message: "logs:PutLogEvents is denied on arn:aws:logs:eu-west-1:123456789012:log-group:/aws/ec2/audit"
@@ -153,6 +152,38 @@ pub(super) mod tests {
             message: "/var/log/secret.log can't be opened: permission denied".to_owned(),
             hint: Some("setfacl -m u:imds-agent:r /var/log/secret.log".to_owned()),
         };
+        Logs {
+            ledger: ledger(),
+            sources: vec![
+                source("/var/log/app/app.log", SourceState::Running, None),
+                source("/var/log/secret.log", SourceState::Failed, Some(unreadable)),
+            ],
+            destinations: vec![DestinationSnapshot {
+                log_group: "/aws/ec2/audit".to_owned(),
+                log_stream: "i-0123456789abcdef0/app.log".to_owned(),
+                state: DestinationState::Denied,
+                in_flight: 1,
+                delivered_until: Some(at("2026-11-22T11:59:58Z")),
+                oldest_pending_at: Some(at("2026-11-22T11:59:59Z")),
+                put_calls: 250,
+                throttles: 3,
+                retries: 4,
+                lag_seconds: 1.0,
+                ledger: ledger(),
+                last_error: Some(denied),
+            }],
+            spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20 },
+            dead_letters: DeadLettersSnapshot {
+                path: "/var/lib/imds-agent/dead-letters.jsonl".to_owned(),
+                events: 12,
+                bytes: 4_096,
+                rolled_off: 3,
+            },
+        }
+    }
+
+    /// A report with something of everything.
+    pub(in crate::status) fn sample() -> Report {
         Report {
             schema: SCHEMA,
             version: "0.1.0".to_owned(),
@@ -195,34 +226,7 @@ pub(super) mod tests {
                 last_error: None,
                 confirmation: None,
             }],
-            logs: Logs {
-                ledger: ledger(),
-                sources: vec![
-                    source("/var/log/app/app.log", SourceState::Running, None),
-                    source("/var/log/secret.log", SourceState::Failed, Some(unreadable)),
-                ],
-                destinations: vec![DestinationSnapshot {
-                    log_group: "/aws/ec2/audit".to_owned(),
-                    log_stream: "i-0123456789abcdef0/app.log".to_owned(),
-                    state: DestinationState::Denied,
-                    in_flight: 1,
-                    delivered_until: Some(at("2026-11-22T11:59:58Z")),
-                    oldest_pending_at: Some(at("2026-11-22T11:59:59Z")),
-                    put_calls: 250,
-                    throttles: 3,
-                    retries: 4,
-                    lag_seconds: 1.0,
-                    ledger: ledger(),
-                    last_error: Some(denied),
-                }],
-                spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20 },
-                dead_letters: DeadLettersSnapshot {
-                    path: "/var/lib/imds-agent/dead-letters.jsonl".to_owned(),
-                    events: 12,
-                    bytes: 4_096,
-                    rolled_off: 3,
-                },
-            },
+            logs: logs_sample(),
             memory: Memory { rss_bytes: 10_276_045, buffers_bytes: 1_258_291, limit_bytes: 16 << 20 },
             warnings: vec![Warning {
                 code: "clock_skew".to_owned(),
