@@ -7,6 +7,7 @@ mod archives;
 mod books;
 mod budgets;
 mod ending;
+mod events;
 mod feeds;
 mod files;
 mod framers;
@@ -27,16 +28,15 @@ mod survey;
 mod warning;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use inotify::Inotify;
 
 use self::books::Books;
 use self::budgets::Budgets;
+pub(crate) use self::events::{Action, Event, Step};
 use self::feeds::Feeds;
 use self::files::Files;
 pub(crate) use self::files::OpenFiles;
@@ -49,18 +49,14 @@ pub(crate) use self::routing::{group_name, stream_name};
 use self::spooled::Spooled;
 use self::streams::Streams;
 use super::batch::{FileId, Pool};
-use super::creation::Created;
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
-use super::sink::{Accepted, Failure};
 use super::source::feed::Origin;
-use super::source::journal::child::Output;
-use super::source::journal::reader::{Order, ReaderId};
 use super::source::read::{Buffer, Suspect};
 use super::source::spill::SpillDirectory;
 use super::source::watch::{Change, RawChange};
 use super::spool::Budget;
-use super::{GroupSettings, Settings, Snapshot};
+use super::{Settings, Snapshot};
 use crate::fault::Warning;
 use crate::template::Names;
 
@@ -72,104 +68,6 @@ const SURVEY_SOON: Duration = Duration::from_millis(100);
 
 /// How often what can't wait for an event is done: files that are leaving, a checkpoint to sync or repair.
 const TICK: Duration = Duration::from_secs(1);
-
-/// What happened.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The kernel told of changes.
-    Changed(Vec<RawChange>),
-    /// The kernel could not tell of all changes.
-    Overflow,
-    /// A put was answered.
-    Answer {
-        /// Which stream.
-        stream: usize,
-        /// Which request.
-        ticket: Ticket,
-        /// What became of it.
-        result: Result<Accepted, Failure>,
-    },
-    /// A stream was created, or not.
-    Created {
-        /// Which stream.
-        stream: usize,
-        /// Or why not.
-        result: Result<Created, Failure>,
-    },
-    /// A group was compared with what was asked for, or not.
-    Checked {
-        /// Which group.
-        log_group: Arc<str>,
-        /// What differs and can't be changed, or why that is not known.
-        result: Result<Option<String>, Failure>,
-    },
-    /// A journalctl wrote something, or ended.
-    Journal {
-        /// Which one.
-        reader: ReaderId,
-        /// What it wrote.
-        output: Output,
-    },
-    /// There may be more in the spool.
-    Spooled,
-    /// More names are known.
-    Names(Names),
-    /// Nothing is to be read any more; what was read is to be sent.
-    Stop,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Put a batch.
-    Put {
-        /// Which stream.
-        stream: usize,
-        /// For the answer.
-        ticket: Ticket,
-        /// The group's name.
-        log_group: Arc<str>,
-        /// The stream's name.
-        log_stream: Arc<str>,
-        /// The request's body.
-        body: Bytes,
-        /// Whether it is to be packed.
-        packed: bool,
-    },
-    /// Create a stream, and its group if need be.
-    Create {
-        /// Which stream.
-        stream: usize,
-        /// The group's name.
-        log_group: Arc<str>,
-        /// The stream's name.
-        log_stream: Arc<str>,
-        /// How a group is made.
-        settings: GroupSettings,
-    },
-    /// Compare a group with what was asked for, without hurry, and set its retention if it differs.
-    CheckGroup {
-        /// The group's name.
-        log_group: Arc<str>,
-        /// What it should be like.
-        settings: GroupSettings,
-    },
-    /// Start, read or end a journalctl.
-    Journal(Order),
-    /// Sync the checkpoint.
-    Sync(File),
-}
-
-/// What a step leads to.
-#[derive(Debug, Default)]
-pub(crate) struct Step {
-    /// What is to be done.
-    pub(crate) actions: Vec<Action>,
-    /// When to step again although nothing happened, by the boot-time clock; zero for at once.
-    pub(crate) wake_at: Duration,
-    /// After [`Event::Stop`]: whether all that could be sent was answered.
-    pub(crate) drained: bool,
-}
 
 /// Records that are not to be framed again: they made us panic twice.
 pub(crate) type Quarantine = BTreeSet<(FileId, u64)>;

@@ -10,8 +10,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::*;
+use crate::logs::creation::Created;
 use crate::logs::dead_letters;
-use crate::logs::sink::Kind;
+use crate::logs::sink::{Accepted, Failure, Kind};
 use crate::logs::{FileSettings, SourceState, StartAt, Tally, Target};
 use crate::template::Template;
 
