@@ -24,6 +24,15 @@ pub(super) struct Digest {
     /// Lines that are not empty.
     pub(super) lines: u64,
     checksum: u32,
+    /// The sum of each line's own checksum, which is the same in any order.
+    sum: u64,
+}
+
+impl Digest {
+    /// Whether the lines are the same, in whatever order.
+    pub(super) fn has_lines_of(&self, other: &Self) -> bool {
+        (self.lines, self.sum) == (other.lines, other.sum)
+    }
 }
 
 /// What there is to ship.
@@ -42,6 +51,8 @@ pub(super) struct Arrived {
     pub(super) digest: Digest,
     /// Events: more than lines when long lines were split.
     pub(super) events: u64,
+    /// Whether a line was longer than an event.
+    pub(super) is_split: bool,
 }
 
 impl Text {
@@ -80,15 +91,18 @@ impl Arrived {
     /// What the emulator holds in that stream.
     pub(super) fn at(emulator: &Emulator, log_stream: &str) -> Self {
         let mut digester = Digester::default();
-        let mut events = 0;
+        let (mut events, mut is_split) = (0, false);
         emulator.each_event(LOG_GROUP, log_stream, |_, _, message| {
             events += 1;
             match part(message) {
-                Some((text, last)) => digester.take(text, last),
+                Some((text, last)) => {
+                    is_split = true;
+                    digester.take(text, last);
+                }
                 None => digester.take(message, true),
             }
         });
-        Self { digest: digester.finish(), events }
+        Self { digest: digester.finish(), events, is_split }
     }
 }
 
@@ -145,19 +159,23 @@ fn part(message: &str) -> Option<(&str, bool)> {
 struct Digester {
     lines: u64,
     hasher: crc32fast::Hasher,
+    line: crc32fast::Hasher,
+    sum: u64,
 }
 
 impl Digester {
     fn take(&mut self, text: &str, ends_line: bool) {
         self.hasher.update(text.as_bytes());
+        self.line.update(text.as_bytes());
         if ends_line {
             self.hasher.update(b"\n");
+            self.sum = self.sum.wrapping_add(u64::from(std::mem::take(&mut self.line).finalize()));
             self.lines += 1;
         }
     }
 
     fn finish(self) -> Digest {
-        Digest { lines: self.lines, checksum: self.hasher.finalize() }
+        Digest { lines: self.lines, checksum: self.hasher.finalize(), sum: self.sum }
     }
 }
 
@@ -215,5 +233,7 @@ mod tests {
             digester.finish()
         };
         assert_ne!(digest(["a", "b"]), digest(["b", "a"]));
+        assert!(digest(["a", "b"]).has_lines_of(&digest(["b", "a"])));
+        assert!(!digest(["a", "b"]).has_lines_of(&digest(["b", "c"])));
     }
 }

@@ -103,7 +103,7 @@ async fn pass_on(runtime_dir: PathBuf, stop: CancellationToken) -> Outcome {
     let mut progress = |_: &str| {};
     let sending = send(&runtime_dir, None, &destination, lines, &mut progress);
     let ((written, unread), sent) = tokio::join!(count(input, counted, &stop, reader), sending);
-    Outcome { written, fault: sent.err().map(|error| chain(&error).to_string()).or(unread) }
+    Outcome { written, fault: sent.err().map(|error| chain(&error)).or(unread) }
 }
 
 /// Hands on what comes in, and counts it; also says why reading ended before its time.
