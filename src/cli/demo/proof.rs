@@ -97,9 +97,9 @@ impl Arrived {
             match part(message) {
                 Some((text, last)) => {
                     is_split = true;
-                    digester.take(text, last);
+                    digester.take_part(text, last);
                 }
-                None => digester.take(message, true),
+                None => digester.take(message),
             }
         });
         Self { digest: digester.finish(), events, is_split }
@@ -138,7 +138,7 @@ impl Writing {
         if text.is_empty() {
             self.empty += 1;
         } else {
-            self.digester.take(&String::from_utf8_lossy(text), true);
+            self.digester.take(&String::from_utf8_lossy(text));
         }
     }
 
@@ -159,19 +159,30 @@ fn part(message: &str) -> Option<(&str, bool)> {
 struct Digester {
     lines: u64,
     hasher: crc32fast::Hasher,
-    line: crc32fast::Hasher,
+    /// Of the parts of a long line: whole lines may come between them.
+    parts: crc32fast::Hasher,
     sum: u64,
 }
 
 impl Digester {
-    fn take(&mut self, text: &str, ends_line: bool) {
+    fn take(&mut self, line: &str) {
+        self.hasher.update(line.as_bytes());
+        self.end_line(crc32fast::hash(line.as_bytes()));
+    }
+
+    fn take_part(&mut self, text: &str, is_last: bool) {
         self.hasher.update(text.as_bytes());
-        self.line.update(text.as_bytes());
-        if ends_line {
-            self.hasher.update(b"\n");
-            self.sum = self.sum.wrapping_add(u64::from(std::mem::take(&mut self.line).finalize()));
-            self.lines += 1;
+        self.parts.update(text.as_bytes());
+        if is_last {
+            let parts = std::mem::take(&mut self.parts);
+            self.end_line(parts.finalize());
         }
+    }
+
+    fn end_line(&mut self, own: u32) {
+        self.hasher.update(b"\n");
+        self.sum = self.sum.wrapping_add(u64::from(own));
+        self.lines += 1;
     }
 
     fn finish(self) -> Digest {
@@ -205,9 +216,9 @@ mod tests {
     #[test]
     fn parts_digest_like_the_line_they_are_of() {
         let (mut whole, mut parts) = (Digester::default(), Digester::default());
-        whole.take("abcdef", true);
-        parts.take("abc", false);
-        parts.take("def", true);
+        whole.take("abcdef");
+        parts.take_part("abc", false);
+        parts.take_part("def", true);
         assert_eq!(whole.finish(), parts.finish());
     }
 
@@ -228,7 +239,7 @@ mod tests {
         let digest = |lines: [&str; 2]| {
             let mut digester = Digester::default();
             for line in lines {
-                digester.take(line, true);
+                digester.take(line);
             }
             digester.finish()
         };
