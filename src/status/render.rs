@@ -217,12 +217,8 @@ impl Screen {
         if events.pending + dropped == 0 {
             return;
         }
-        let parts = [
-            (events.pending, "pending"),
-            (dropped, "dropped"),
-            (to.in_flight, "in flight"),
-            (to.retries, "retries"),
-        ];
+        let parts =
+            [(events.pending, "pending"), (dropped, "dropped"), (to.in_flight, "in flight"), (to.retries, "retries")];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
         let parts: Vec<_> = parts.map(|(number, what)| format!("{} {what}", count(*number))).collect();
         self.line(&format!("  {}", parts.join(", ")));
