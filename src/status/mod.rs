@@ -6,12 +6,14 @@ mod headline;
 mod render;
 mod report;
 mod server;
+mod words;
 
 pub use client::{Error as ClientError, fetch};
 pub use headline::{Condition, count, headline, word};
-pub use render::{Style, duration, render};
+pub use render::{Style, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
 pub use server::{Reporter, StatusServer};
+pub use words::duration;
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "status.sock";

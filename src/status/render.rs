@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::headline::{Condition, count, word};
+use super::words::{bytes, duration, escape, percent, shortened, wrap};
 use super::{Instance, Report};
 use crate::credentials;
 use crate::fault::Fault;
@@ -340,78 +341,6 @@ fn source_rank(source: &SourceSnapshot) -> u8 {
     }
 }
 
-/// Text of others' making, without what could play tricks on a terminal.
-fn escape(text: &str) -> String {
-    let dangerous = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
-        if dangerous(c) {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-        safe
-    })
-}
-
-/// `text` in lines of at most `width` characters, but for words that are longer.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-/// The last `width` characters, since a path's end says more than its beginning.
-fn shortened(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
-        return text.to_owned();
-    }
-    std::iter::once('…').chain(text.chars().skip(length - width + 1)).collect()
-}
-
-/// The two largest units: `5 h 12 min`, `3 d 4 h`, `0 s`.
-#[must_use]
-pub fn duration(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
-        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
-    }
-}
-
-/// `9.8 MiB`, with one decimal.
-fn bytes(n: u64) -> String {
-    let units = ["KiB", "MiB", "GiB", "TiB"];
-    if n < 1_024 {
-        return format!("{n} B");
-    }
-    // Tenths of a unit, in whole numbers: exact at any size.
-    let mut tenths = u128::from(n) * 10 / 1_024;
-    let mut unit = 0;
-    while tenths >= 10_240 && unit + 1 < units.len() {
-        tenths /= 1_024;
-        unit += 1;
-    }
-    format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
-}
-
-fn percent(part: u64, whole: u64) -> String {
-    let percent = (u128::from(part) * 100).checked_div(u128::from(whole)).unwrap_or(100).min(100);
-    format!("{percent} %")
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::report::tests::{at, sample};
@@ -471,22 +400,5 @@ mod tests {
         let mut report = sample();
         report.credentials[0].expiration = Some(at("2026-11-22T11:50:00Z"));
         assert!(render(&report, PLAIN).contains("expired 10 min ago"));
-    }
-
-    #[test]
-    fn a_long_name_keeps_its_end() {
-        assert_eq!(shortened("/var/log/app.log", 8), "…app.log");
-        assert_eq!(shortened("short", 8), "short");
-    }
-
-    #[test]
-    fn sizes_and_times_have_their_units() {
-        assert_eq!(
-            [0, 1_023, 1_536, 10_276_045, u64::MAX].map(bytes),
-            ["0 B", "1023 B", "1.5 KiB", "9.8 MiB", "16777215.9 TiB"]
-        );
-        let durations = [59, 61, 3_700, 100_000].map(|s| duration(SignedDuration::from_secs(s)));
-        assert_eq!(durations, ["59 s", "1 min", "1 h 1 min", "1 d 3 h"]);
-        assert_eq!([percent(0, 0), percent(1, 3), percent(9, 3)], ["100 %", "33 %", "100 %"]);
     }
 }
