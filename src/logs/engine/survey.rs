@@ -12,9 +12,11 @@ use super::adopting::Stranger;
 use super::{Engine, SURVEY_INTERVAL, SURVEY_SOON};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
+use crate::logs::coverage::Coverage;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::settings::Table;
 use crate::logs::source::discover::{Found, Walk};
+use crate::logs::source::feed::Feed;
 use crate::logs::source::tailed::{Life, Look};
 use crate::logs::source::watch::Watcher;
 
@@ -106,9 +108,15 @@ impl Engine {
         }
     }
 
-    /// The file at `path` is no longer there.
+    /// The file at `path` is no longer there. Whether it was cut before it left is seen first: of one that is cut later,
+    /// by what rotates logs, nothing more is wanted.
     fn let_go(&mut self, path: &Path, now: Moment) {
-        if let Some(file) = self.files.by_path.remove(path).and_then(|id| self.feeds.file_mut(id)) {
+        let Some(id) = self.files.at(path) else { return };
+        self.look(id, now);
+        if self.files.at(path) == Some(id) {
+            self.files.by_path.remove(path);
+        }
+        if let Some(file) = self.feeds.file_mut(id) {
             file.leave(now.boot);
         }
     }
@@ -211,20 +219,35 @@ impl Engine {
         let table = feed.table;
         let (Some(file), Table::File(table)) = (feed.file_mut(), table) else { return };
         let (path, was_active) = (file.path.clone(), file.is_active());
+        let stands = fs::metadata(&path).is_ok_and(|metadata| file.is(&metadata));
         file.life = Life::Cut { at: now.boot };
         tracing::info!(path = %path.display(), unread_bytes = unread, "file was truncated, reading it from its beginning");
         if self.files.by_path.get(&path) == Some(&id) {
             self.files.by_path.remove(&path);
         }
         self.survey_soon(SURVEY_SOON, now);
-        if was_active {
-            let mut adopted = BTreeSet::new();
-            let stranger = Stranger { path, table, bases: Vec::new(), matched: true, fresh: true };
-            if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
-                self.settle_strangers(&[stranger], &mut adopted, now);
-            }
-            self.enlist(&adopted, now);
+        if !was_active {
+            return;
         }
+        let mut adopted = BTreeSet::new();
+        let stranger = Stranger { path, table, bases: Vec::new(), matched: stands, fresh: true };
+        if !stands {
+            adopted.extend(self.follow_what_left(id, &stranger, now));
+        } else if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
+            self.settle_strangers(&[stranger], &mut adopted, now);
+        }
+        self.enlist(&adopted, now);
+    }
+
+    /// A file was cut, written to and then renamed or deleted before anyone looked: only the descriptor is sure to show
+    /// what stands in it now. What is at its place by now is found by looking around.
+    fn follow_what_left(&mut self, cut: FileId, stranger: &Stranger, now: Moment) -> Option<FileId> {
+        let feed = self.feeds.get(cut)?;
+        let (source, table) = (feed.source.clone(), feed.table);
+        let descriptor = feed.file()?.file()?.try_clone().ok()?;
+        let (id, path) = (self.feeds.next_id(), stranger.path.clone());
+        let feed = Feed::of_file(id, path, source, table, descriptor, Coverage::from(0)).ok()?;
+        Some(self.follow(feed, stranger, now))
     }
 }
 
