@@ -446,6 +446,20 @@ fn truncated_written_to_and_deleted_between_two_looks() {
 }
 
 #[test]
+fn truncated_written_to_and_deleted_before_a_reload() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.write("app.log", 3);
+        case.bench.deliver_all();
+        case.truncate("app.log");
+        case.write("app.log", 1);
+        fs::remove_file(case.path("app.log")).expect("removes");
+        case.bench.reload();
+        case.assert_complete(Agent::Runs);
+    }
+}
+
+#[test]
 fn truncated_written_to_and_renamed_between_two_looks() {
     for pattern in PATTERNS {
         for made_anew in [false, true] {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -216,8 +217,9 @@ impl Engine {
     fn cut_off(&mut self, id: FileId, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id) else { return };
         let unread = feed.unread_bytes();
-        let table = feed.table;
+        let (source, table) = (feed.source.clone(), feed.table);
         let (Some(file), Table::File(table)) = (feed.file_mut(), table) else { return };
+        let descriptor = file.file().and_then(|file| file.try_clone().ok());
         let (path, was_active) = (file.path.clone(), file.is_active());
         let stands = fs::metadata(&path).is_ok_and(|metadata| file.is(&metadata));
         file.life = Life::Cut { at: now.boot };
@@ -232,20 +234,24 @@ impl Engine {
         let mut adopted = BTreeSet::new();
         let stranger = Stranger { path, table, bases: Vec::new(), matched: stands, fresh: true };
         if !stands {
-            adopted.extend(self.follow_what_left(id, &stranger, now));
+            let followed = descriptor.and_then(|file| self.follow_what_left(source, &stranger, file, now));
+            adopted.extend(followed);
         } else if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
             self.settle_strangers(&[stranger], &mut adopted, now);
         }
         self.enlist(&adopted, now);
     }
 
-    /// A file was cut, written to and then renamed or deleted before anyone looked: only the descriptor is sure to show
+    /// A file was cut, written to and then renamed or deleted before anyone looked: only `descriptor` is sure to show
     /// what stands in it now. What is at its place by now is found by looking around.
-    fn follow_what_left(&mut self, cut: FileId, stranger: &Stranger, now: Moment) -> Option<FileId> {
-        let feed = self.feeds.get(cut)?;
-        let (source, table) = (feed.source.clone(), feed.table);
-        let descriptor = feed.file()?.file()?.try_clone().ok()?;
-        let (id, path) = (self.feeds.next_id(), stranger.path.clone());
+    pub(super) fn follow_what_left(
+        &mut self,
+        source: Arc<str>,
+        stranger: &Stranger,
+        descriptor: fs::File,
+        now: Moment,
+    ) -> Option<FileId> {
+        let (id, path, table) = (self.feeds.next_id(), stranger.path.clone(), Table::File(stranger.table));
         let feed = Feed::of_file(id, path, source, table, descriptor, Coverage::from(0)).ok()?;
         Some(self.follow(feed, stranger, now))
     }
