@@ -1,6 +1,7 @@
 //! How the following of a file ends: read to its end, or gone with bytes unread, which is counted. Not how it begins.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,11 +32,15 @@ impl Engine {
             let file = inherited.remove(&state.id).or_else(|| spill.as_ref().and_then(|spill| spill.reader().ok()));
             let Some(file) = file else { continue };
             let Ok(metadata) = file.metadata() else { continue };
+            let (id, source, size) = (state.id, state.source.as_str().into(), state.size);
+            let table = crate::logs::settings::Table::File(table);
             if !state.fingerprint.content_stands(&file, metadata.len()).unwrap_or(false) {
+                // Cut, perhaps written to, and deleted before anyone looked.
+                if spill.is_none() && metadata.nlink() == 0 {
+                    adopted.extend(self.follow_what_left(source, &stranger, file, now));
+                }
                 continue;
             }
-            let (id, source, size) = (state.id, state.source.into(), state.size);
-            let table = crate::logs::settings::Table::File(table);
             let Ok(mut feed) = Feed::of_file(id, stranger.path.clone(), source, table, file, state.coverage) else {
                 continue;
             };

@@ -426,6 +426,57 @@ fn truncated_with_bytes_on_their_way_at_a_kill_is_a_counted_gap() {
     assert_eq!((&case.bench.delivered, case.bench.lost()), (&case.expected, lost as u64));
 }
 
+/// Cut, written to and gone from its place before the agent looked: its descriptor is the only way to the new lines.
+#[test]
+fn truncated_written_to_and_deleted_between_two_looks() {
+    for pattern in PATTERNS {
+        for made_anew in [false, true] {
+            let mut case = Case::new(pattern);
+            case.write("app.log", 3);
+            case.bench.deliver_all();
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            fs::remove_file(case.path("app.log")).expect("removes");
+            if made_anew {
+                case.write("app.log", 2);
+            }
+            case.assert_complete(Agent::Runs);
+        }
+    }
+}
+
+#[test]
+fn truncated_written_to_and_deleted_before_a_reload() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.write("app.log", 3);
+        case.bench.deliver_all();
+        case.truncate("app.log");
+        case.write("app.log", 1);
+        fs::remove_file(case.path("app.log")).expect("removes");
+        case.bench.reload();
+        case.assert_complete(Agent::Runs);
+    }
+}
+
+#[test]
+fn truncated_written_to_and_renamed_between_two_looks() {
+    for pattern in PATTERNS {
+        for made_anew in [false, true] {
+            let mut case = Case::new(pattern);
+            case.write("app.log", 3);
+            case.bench.deliver_all();
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            case.rename("app.log", "app.log.1");
+            if made_anew {
+                case.write("app.log", 2);
+            }
+            case.assert_complete(Agent::Runs);
+        }
+    }
+}
+
 #[test]
 fn rotated_twice_while_the_agent_was_away_with_a_generation_that_nobody_saw() {
     for pattern in PATTERNS {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::time::{ClockId, clock_gettime};
@@ -12,9 +13,11 @@ use super::adopting::Stranger;
 use super::{Engine, SURVEY_INTERVAL, SURVEY_SOON};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
+use crate::logs::coverage::Coverage;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::settings::Table;
 use crate::logs::source::discover::{Found, Walk};
+use crate::logs::source::feed::Feed;
 use crate::logs::source::tailed::{Life, Look};
 use crate::logs::source::watch::Watcher;
 
@@ -106,9 +109,15 @@ impl Engine {
         }
     }
 
-    /// The file at `path` is no longer there.
+    /// The file at `path` is no longer there. Whether it was cut before it left is seen first: of one that is cut later,
+    /// by what rotates logs, nothing more is wanted.
     fn let_go(&mut self, path: &Path, now: Moment) {
-        if let Some(file) = self.files.by_path.remove(path).and_then(|id| self.feeds.file_mut(id)) {
+        let Some(id) = self.files.at(path) else { return };
+        self.look(id, now);
+        if self.files.at(path) == Some(id) {
+            self.files.by_path.remove(path);
+        }
+        if let Some(file) = self.feeds.file_mut(id) {
             file.leave(now.boot);
         }
     }
@@ -208,23 +217,43 @@ impl Engine {
     fn cut_off(&mut self, id: FileId, now: Moment) {
         let Some(feed) = self.feeds.get_mut(id) else { return };
         let unread = feed.unread_bytes();
-        let table = feed.table;
+        let (source, table) = (feed.source.clone(), feed.table);
         let (Some(file), Table::File(table)) = (feed.file_mut(), table) else { return };
+        let descriptor = file.file().and_then(|file| file.try_clone().ok());
         let (path, was_active) = (file.path.clone(), file.is_active());
+        let stands = fs::metadata(&path).is_ok_and(|metadata| file.is(&metadata));
         file.life = Life::Cut { at: now.boot };
         tracing::info!(path = %path.display(), unread_bytes = unread, "file was truncated, reading it from its beginning");
         if self.files.by_path.get(&path) == Some(&id) {
             self.files.by_path.remove(&path);
         }
         self.survey_soon(SURVEY_SOON, now);
-        if was_active {
-            let mut adopted = BTreeSet::new();
-            let stranger = Stranger { path, table, bases: Vec::new(), matched: true, fresh: true };
-            if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
-                self.settle_strangers(&[stranger], &mut adopted, now);
-            }
-            self.enlist(&adopted, now);
+        if !was_active {
+            return;
         }
+        let mut adopted = BTreeSet::new();
+        let stranger = Stranger { path, table, bases: Vec::new(), matched: stands, fresh: true };
+        if !stands {
+            let followed = descriptor.and_then(|file| self.follow_what_left(source, &stranger, file, now));
+            adopted.extend(followed);
+        } else if let Some(stranger) = self.adopt(stranger, &mut adopted, now) {
+            self.settle_strangers(&[stranger], &mut adopted, now);
+        }
+        self.enlist(&adopted, now);
+    }
+
+    /// A file was cut, written to and then renamed or deleted before anyone looked: only `descriptor` is sure to show
+    /// what stands in it now. What is at its place by now is found by looking around.
+    pub(super) fn follow_what_left(
+        &mut self,
+        source: Arc<str>,
+        stranger: &Stranger,
+        descriptor: fs::File,
+        now: Moment,
+    ) -> Option<FileId> {
+        let (id, path, table) = (self.feeds.next_id(), stranger.path.clone(), Table::File(stranger.table));
+        let feed = Feed::of_file(id, path, source, table, descriptor, Coverage::from(0)).ok()?;
+        Some(self.follow(feed, stranger, now))
     }
 }
 

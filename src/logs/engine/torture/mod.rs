@@ -333,11 +333,13 @@ impl<'a> Torture<'a> {
         let Some(engine) = self.engine.take() else { return };
         let stands = engine.books.stands();
         self.forgotten += self.cloud.heard - self.written;
-        let left = engine.into_open_files();
         let reload = self.random.bool();
-        if !reload {
+        if reload {
+            self.logs.reloaded(&engine);
+        } else {
             self.logs.killed(stands);
         }
+        let left = engine.into_open_files();
         self.cloud.forget_flying(self.life, &mut self.random);
         self.creating.clear();
         self.unsynced.clear();
