@@ -111,8 +111,9 @@ impl Daemon {
     }
 
     /// Waits for the stop, then: STOPPING; reading ends, what was read is sent within the drain's time, the checkpoint
-    /// is left behind; the doors close. What takes longer than the deadline is cut off, which loses nothing.
-    pub async fn finish(mut self) {
+    /// is left behind; the doors close. What takes longer than the deadline is cut off, which loses nothing. Returns what
+    /// it has to say at the very end.
+    pub async fn finish(mut self) -> Report {
         self.stop.cancelled().await;
         let begun = Instant::now();
         self.ground.environment.notifier.stopping();
@@ -124,8 +125,10 @@ impl Daemon {
         if !cut_off.is_empty() {
             tracing::warn!(tasks = cut_off.join(","), "the deadline cut tasks off");
         }
-        let events = self.overview.report().logs.ledger.events;
+        let report = self.overview.report();
+        let events = &report.logs.ledger.events;
         tracing::info!(took = ?begun.elapsed(), delivered = events.delivered, pending = events.pending, "stopped");
+        report
     }
 
     /// The doors outlive every configuration.

@@ -1,9 +1,13 @@
 //! `demo`: the whole thing on this machine. An emulator and the daemon in one process, over real sockets, ship the
-//! given files, or a log that an invented application writes meanwhile. Not a test: it shows, and checks what it shows.
+//! given files and stdin, or a log that an invented application writes meanwhile, the journal, and stdin if it is given.
+//! Not a test: it shows, and checks what it shows.
 
 mod application;
+mod conclusion;
+mod journal;
 mod proof;
 mod screen;
+mod stdin;
 
 use std::fs;
 use std::io;
@@ -16,8 +20,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::application::Application;
+use self::conclusion::Conclusion;
 use self::proof::Text;
-use self::screen::Screen;
+use self::screen::{Cast, Screen};
+use self::stdin::Stdin;
 use super::exit::{FAILED, failed};
 use crate::agent::{self, Configured, Daemon, Directories, Environment, Inherited};
 use crate::config::Config;
@@ -35,7 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files to ship; without one, a log that an invented application writes until Ctrl-C
+    /// Files to ship, `-` for stdin; without one, a log that an invented application writes until Ctrl-C, the machine's
+    /// journal if it can be read, and stdin if it is neither a terminal nor /dev/null
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -72,34 +79,47 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 
 /// The demo from beginning to end; `false` when a line did not arrive.
 async fn show(files: &[PathBuf]) -> Result<bool, Error> {
-    let texts = files.iter().map(|path| open(path)).collect::<Result<Vec<Text>, Error>>()?;
+    let is_stdin = |path: &&PathBuf| path.as_os_str() == "-";
+    let named = files.iter().filter(|path| !is_stdin(path)).map(|path| open(path));
+    let named = named.collect::<Result<Vec<Text>, Error>>()?;
+    let is_live = files.is_empty();
     let place = Place::make()?;
     let emulator = Emulator::start(Options::default()).await.map_err(Error::Emulator)?;
-    let (texts, application) = if texts.is_empty() {
-        let application = Application::start(&place.0)?;
-        (vec![Text::growing(application.path())], Some(application))
-    } else {
-        (texts, None)
+    let application = if is_live { Some(Application::start(&place.0)?) } else { None };
+    let cast = Cast {
+        texts: application.as_ref().map_or(named, |application| vec![Text::growing(application.path())]),
+        is_live,
+        stdin: if is_live { stdin::is_given() } else { files.iter().any(|path| is_stdin(&path)) },
+        journal: if is_live { Some(journal::look().await) } else { None },
     };
-    let mut screen = Screen::new(&emulator.url(), &texts, application.is_some());
+    let mut screen = Screen::new(&emulator.url(), &cast);
     let stop = CancellationToken::new();
-    let daemon = start_daemon(&texts, &place, &emulator, stop.clone()).await?;
+    let directories = Directories { state: place.0.join("state"), runtime: place.0.join("run") };
+    let daemon = start_daemon(configuration(&cast, &emulator)?, &directories, &emulator, stop.clone()).await?;
+    let stdin = cast.stdin.then(|| Stdin::start(directories.runtime));
     tokio::select! {
-        () = watch(&daemon, &texts, &mut screen) => {}
+        () = watch(&daemon, &cast.texts, stdin.as_ref(), &mut screen) => {}
         () = interrupted() => {}
     }
+    let mut whole = Vec::new();
     if let Some(application) = application {
         application.stop().await;
-        // Its last lines are read before reading ends.
-        let whole = [Text::at(&texts[0])?];
-        tokio::select! {
-            () = watch(&daemon, &whole, &mut screen) => {}
-            () = interrupted() => {}
-        }
+        whole.push(Text::at(&cast.texts[0])?);
     }
-    screen.show(&daemon.report());
-    let report = finish(daemon, &stop).await;
-    Ok(Screen::conclude(&emulator, &texts, &report))
+    if let Some(stdin) = &stdin {
+        stdin.stop();
+    }
+    // The last lines of what was ended here are read before reading ends.
+    tokio::select! {
+        () = watch(&daemon, &whole, stdin.as_ref(), &mut screen) => {}
+        () = interrupted() => {}
+    }
+    let report = daemon.report();
+    screen.show(&report);
+    // The phases of a real stop: what was read of the journal is sent in them.
+    stop.cancel();
+    let last = daemon.finish().await;
+    Ok(Conclusion::of(&emulator, &cast, stdin.and_then(|stdin| stdin.outcome()).as_ref(), &report, &last).say())
 }
 
 /// A file as it is now, by the path that leads to it without links.
@@ -112,30 +132,45 @@ fn open(path: &Path) -> Result<Text, Error> {
     Text::of(&real).map_err(named)
 }
 
+/// The demo's own configuration.
+fn configuration(cast: &Cast, emulator: &Emulator) -> Result<Config, Error> {
+    let target = |log_stream| -> Result<Target, Error> {
+        Ok(Target::new(Template::parse(LOG_GROUP, &[])?, Template::parse(log_stream, &[])?))
+    };
+    let include: Vec<String> = cast.texts.iter().map(|text| globset::escape(&text.path.to_string_lossy())).collect();
+    let mut config = Config::default();
+    config.imds = imds::Settings { endpoint: Some(emulator.url()), ..config.imds };
+    if !include.is_empty() {
+        let table = FileSettings::new(include, target("{instance_id}{file_path}")?);
+        config.logs.files.push(FileSettings { start_at: StartAt::Beginning, ..table });
+    }
+    if let Some(Ok(beginning)) = &cast.journal {
+        config.logs.journals.push(journal::settings(target(journal::STREAM)?, beginning));
+    }
+    if cast.stdin {
+        config.logs.sockets.push(stdin::settings(target(stdin::STREAM)?));
+    }
+    Ok(config)
+}
+
 async fn start_daemon(
-    texts: &[Text],
-    place: &Place,
+    config: Config,
+    directories: &Directories,
     emulator: &Emulator,
     stop: CancellationToken,
 ) -> Result<Daemon, Error> {
-    let include = texts.iter().map(|text| globset::escape(&text.path.to_string_lossy())).collect();
-    let target = Target::new(Template::parse(LOG_GROUP, &[])?, Template::parse("{instance_id}{file_path}", &[])?);
-    let table = FileSettings { start_at: StartAt::Beginning, ..FileSettings::new(include, target) };
-    let mut config = Config::default();
-    config.imds = imds::Settings { endpoint: Some(emulator.url()), ..config.imds };
-    config.logs.files = vec![table];
     let endpoint = |name: &str| (name == "AWS_ENDPOINT_URL").then(|| emulator.url());
     let environment = Environment { aws: aws::Environment::read(&endpoint)?, ..Environment::default() };
-    let directories = Directories { state: place.0.join("state"), runtime: place.0.join("run") };
-    Ok(Daemon::start(Configured::given(config), &directories, environment, Inherited::default(), stop).await?)
+    Ok(Daemon::start(Configured::given(config), directories, environment, Inherited::default(), stop).await?)
 }
 
-/// Shows what goes on until all that stood in the files at the start is delivered.
-async fn watch(daemon: &Daemon, texts: &[Text], screen: &mut Screen) {
+/// Shows what goes on until all that stood in the files at the start, and all of stdin, is delivered.
+async fn watch(daemon: &Daemon, texts: &[Text], stdin: Option<&Stdin>, screen: &mut Screen) {
     loop {
         let report = daemon.report();
         screen.show(&report);
-        if texts.iter().all(|text| is_delivered(text, &report)) {
+        let is_through = stdin.is_none_or(|stdin| stdin.outcome().is_some_and(|outcome| outcome.is_through(&report)));
+        if is_through && texts.iter().all(|text| is_delivered(text, &report)) {
             return;
         }
         sleep(LOOK_EVERY).await;
@@ -146,14 +181,6 @@ fn is_delivered(text: &Text, report: &Report) -> bool {
     let name = text.path.to_string_lossy();
     let source = report.logs.sources.iter().find(|source| source.name == name);
     text.complete_bytes.is_some_and(|end| end == 0 || source.is_some_and(|source| source.position >= end))
-}
-
-/// The phases of a real stop; returns what the daemon said last.
-async fn finish(daemon: Daemon, stop: &CancellationToken) -> Report {
-    let report = daemon.report();
-    stop.cancel();
-    daemon.finish().await;
-    report
 }
 
 /// Ctrl-C, or being told to end.

@@ -256,6 +256,8 @@ pub struct JournalSettings {
     pub format: JournalFormat,
     /// Where to begin in a journal that the state does not know.
     pub start_at: StartAt,
+    /// Instead of that, behind the entry with this cursor; no key of the configuration says so.
+    pub after: Option<String>,
     /// The directory of the journal; `None` for this system's.
     pub directory: Option<PathBuf>,
     /// Where entries go.
@@ -275,6 +277,7 @@ impl JournalSettings {
             matches: BTreeMap::new(),
             format: JournalFormat::default(),
             start_at: StartAt::default(),
+            after: None,
             directory: None,
             target,
             framing: framing::Settings::default(),

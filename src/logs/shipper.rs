@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use inotify::{EventStream, Inotify};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -321,24 +322,29 @@ impl Run {
         let now = boot_time();
         let until_wake = wake_at.saturating_sub(now).min(LONGEST_SLEEP);
         let until_listening = self.paced_until.saturating_sub(now);
+        let mut heard = Vec::new();
         tokio::select! {
             biased;
             Some(event) = self.tasks.join_next() => events.extend(event.ok()),
             Some(event) = self.background.join_next() => events.extend(event.ok()),
             Ok(()) = self.names.changed() => events.push(Event::Names(self.names.borrow_and_update().clone())),
-            event = listen(&mut self.changes, until_listening) => {
-                events.extend(event);
-                self.paced_until = boot_time() + PACE;
-            }
-            () = more_received(&mut self.received, until_listening) => {
-                events.push(Event::Spooled);
-                self.paced_until = boot_time() + PACE;
-            }
+            event = listen(&mut self.changes, until_listening) => heard.extend(event),
+            () = more_received(&mut self.received, until_listening) => heard.push(Event::Spooled),
             () = sleep(until_wake) => {}
         }
         while let Some(event) = self.tasks.try_join_next() {
             events.extend(event.ok());
         }
+        if boot_time() >= self.paced_until {
+            // Who has something to say all the time must not drown the others.
+            heard.extend(listen(&mut self.changes, Duration::ZERO).now_or_never().flatten());
+            let received = more_received(&mut self.received, Duration::ZERO).now_or_never();
+            heard.extend(received.map(|()| Event::Spooled));
+        }
+        if !heard.is_empty() {
+            self.paced_until = boot_time() + PACE;
+        }
+        events.extend(heard);
         events
     }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::{Agent, Effect, Emulator, Fates, Fault, Host, SOON, fates, look_until, numbered, set_mode};
+use crate::harness::{
+    Agent, Effect, Emulator, Fates, Fault, Host, SOON, Writer, fates, look_until, numbered, set_mode,
+};
 
 /// A user that no rule of these tests names.
 const STRANGER: u32 = 65_534;
@@ -76,6 +78,27 @@ fn unavailable() -> Fault {
 fn wait_for_empty_spool(agent: &Agent) {
     let report = agent.wait_within(EMPTIED, "the spool is empty", |report| report.at("/logs/spool/bytes") == 0);
     report.assert_ledger_adds_up();
+}
+
+/// A file that grows all the time.
+const BUSY_FILE: &str = "[[logs.file]]\ninclude = [\"LOG\"]\nlog_stream = \"busy\"\n";
+
+#[test]
+fn a_file_that_grows_all_the_time_does_not_keep_sockets_waiting() {
+    let (host, emulator) = host("");
+    let busy = BUSY_FILE.replace("LOG", &host.log("busy.log").display().to_string());
+    host.configure(&format!("{}\n{busy}", sockets("")));
+    let agent = host.start();
+    // Twelve seconds of lines, each sooner than the agent listens again.
+    let writer = Writer::start(host.log("busy.log"), numbered(0, 1_200, 50), 1, Duration::from_millis(10));
+    for round in 1..=5 {
+        let lines = numbered(round * 10, 10, 50);
+        assert_eq!(end_of(send(&host, &["--log-group", "/test/app"], &lines)).0, Some(0));
+        arrived(&emulator, "app", round * 10);
+    }
+    assert!(writer.is_writing(), "they did not wait for the file to end");
+    writer.finish();
+    drop(agent);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Whether every line arrived, once and in order: the file and what the emulator holds are reduced to the same text and
-//! compared by their checksums. Not by the agent's own counters: those are what is to be proved.
+//! Whether every line arrived, once and in order: what was read and what the emulator holds are reduced to the same text
+//! and compared by their checksums. Not by the agent's own counters: those are what is to be proved.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -19,24 +19,40 @@ pub(super) struct Text {
 }
 
 /// Lines, and a checksum of them in their order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Digest {
     /// Lines that are not empty.
     pub(super) lines: u64,
     checksum: u32,
+    /// The sum of each line's own checksum, which is the same in any order.
+    sum: u64,
 }
 
-/// What became of one file.
-#[derive(Debug)]
-pub(super) struct Fate {
-    /// What the file holds, as far as it is shipped.
-    pub(super) written: Digest,
+impl Digest {
+    /// Whether the lines are the same, in whatever order.
+    pub(super) fn has_lines_of(&self, other: &Self) -> bool {
+        (self.lines, self.sum) == (other.lines, other.sum)
+    }
+}
+
+/// What there is to ship.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Its lines.
+    pub(super) digest: Digest,
     /// Empty lines, which are not sent.
     pub(super) empty: u64,
-    /// What the emulator holds.
-    pub(super) arrived: Digest,
-    /// Events there: more than lines when long lines were split.
+}
+
+/// What the emulator holds of one source.
+#[derive(Debug)]
+pub(super) struct Arrived {
+    /// Its lines.
+    pub(super) digest: Digest,
+    /// Events: more than lines when long lines were split.
     pub(super) events: u64,
+    /// Whether a line was longer than an event.
+    pub(super) is_split: bool,
 }
 
 impl Text {
@@ -63,29 +79,71 @@ impl Text {
         Self::of(&text.path).map_err(|source| Error::File { path: text.path.display().to_string(), source })
     }
 
-    /// Compares the first `delivered` bytes of the file with what the emulator holds of it.
-    pub(super) fn fate(&self, emulator: &Emulator, log_stream: &str, delivered: u64) -> io::Result<Fate> {
-        let mut written = Digester::default();
-        let mut empty = 0;
-        each_line(&self.path, delivered, |line| {
-            let text = line.strip_suffix(b"\n").unwrap_or(line);
-            let text = text.strip_suffix(b"\r").unwrap_or(text);
-            if text.is_empty() {
-                empty += 1;
-            } else {
-                written.take(&String::from_utf8_lossy(text), true);
-            }
-        })?;
-        let mut arrived = Digester::default();
-        let mut events = 0;
+    /// What stands in the first `delivered` bytes of the file.
+    pub(super) fn written(&self, delivered: u64) -> io::Result<Written> {
+        let mut writing = Writing::default();
+        each_line(&self.path, delivered, |line| writing.take(line))?;
+        Ok(writing.finish())
+    }
+}
+
+impl Arrived {
+    /// What the emulator holds in that stream.
+    pub(super) fn at(emulator: &Emulator, log_stream: &str) -> Self {
+        let mut digester = Digester::default();
+        let (mut events, mut is_split) = (0, false);
         emulator.each_event(LOG_GROUP, log_stream, |_, _, message| {
             events += 1;
             match part(message) {
-                Some((text, last)) => arrived.take(text, last),
-                None => arrived.take(message, true),
+                Some((text, last)) => {
+                    is_split = true;
+                    digester.take_part(text, last);
+                }
+                None => digester.take(message),
             }
         });
-        Ok(Fate { written: written.finish(), empty, arrived: arrived.finish(), events })
+        Self { digest: digester.finish(), events, is_split }
+    }
+}
+
+/// Takes in what there is to ship, as it is read.
+#[derive(Default)]
+pub(super) struct Writing {
+    digester: Digester,
+    empty: u64,
+    /// A line whose end did not come yet.
+    begun: Vec<u8>,
+}
+
+impl Writing {
+    /// Some bytes, wherever they were cut.
+    pub(super) fn take_piece(&mut self, piece: &[u8]) {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            self.begun.extend_from_slice(part);
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.begun);
+                self.take(&line);
+            }
+        }
+    }
+
+    /// Whether the last line has no end yet.
+    pub(super) fn is_within_line(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    fn take(&mut self, line: &[u8]) {
+        let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if text.is_empty() {
+            self.empty += 1;
+        } else {
+            self.digester.take(&String::from_utf8_lossy(text));
+        }
+    }
+
+    pub(super) fn finish(self) -> Written {
+        Written { digest: self.digester.finish(), empty: self.empty }
     }
 }
 
@@ -101,19 +159,34 @@ fn part(message: &str) -> Option<(&str, bool)> {
 struct Digester {
     lines: u64,
     hasher: crc32fast::Hasher,
+    /// Of the parts of a long line: whole lines may come between them.
+    parts: crc32fast::Hasher,
+    sum: u64,
 }
 
 impl Digester {
-    fn take(&mut self, text: &str, ends_line: bool) {
+    fn take(&mut self, line: &str) {
+        self.hasher.update(line.as_bytes());
+        self.end_line(crc32fast::hash(line.as_bytes()));
+    }
+
+    fn take_part(&mut self, text: &str, is_last: bool) {
         self.hasher.update(text.as_bytes());
-        if ends_line {
-            self.hasher.update(b"\n");
-            self.lines += 1;
+        self.parts.update(text.as_bytes());
+        if is_last {
+            let parts = std::mem::take(&mut self.parts);
+            self.end_line(parts.finalize());
         }
     }
 
+    fn end_line(&mut self, own: u32) {
+        self.hasher.update(b"\n");
+        self.sum = self.sum.wrapping_add(u64::from(own));
+        self.lines += 1;
+    }
+
     fn finish(self) -> Digest {
-        Digest { lines: self.lines, checksum: self.hasher.finalize() }
+        Digest { lines: self.lines, checksum: self.hasher.finalize(), sum: self.sum }
     }
 }
 
@@ -143,10 +216,22 @@ mod tests {
     #[test]
     fn parts_digest_like_the_line_they_are_of() {
         let (mut whole, mut parts) = (Digester::default(), Digester::default());
-        whole.take("abcdef", true);
-        parts.take("abc", false);
-        parts.take("def", true);
+        whole.take("abcdef");
+        parts.take_part("abc", false);
+        parts.take_part("def", true);
         assert_eq!(whole.finish(), parts.finish());
+    }
+
+    #[test]
+    fn lines_count_the_same_wherever_they_were_cut() {
+        let (mut whole, mut cut) = (Writing::default(), Writing::default());
+        whole.take_piece(b"one\r\n\ntwo\n");
+        for byte in b"one\r\n\ntwo\n" {
+            cut.take_piece(&[*byte]);
+        }
+        let written = whole.finish();
+        assert_eq!((written.digest.lines, written.empty), (2, 1));
+        assert_eq!(written, cut.finish());
     }
 
     #[test]
@@ -154,10 +239,12 @@ mod tests {
         let digest = |lines: [&str; 2]| {
             let mut digester = Digester::default();
             for line in lines {
-                digester.take(line, true);
+                digester.take(line);
             }
             digester.finish()
         };
         assert_ne!(digest(["a", "b"]), digest(["b", "a"]));
+        assert!(digest(["a", "b"]).has_lines_of(&digest(["b", "a"])));
+        assert!(!digest(["a", "b"]).has_lines_of(&digest(["b", "c"])));
     }
 }

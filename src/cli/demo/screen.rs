@@ -1,5 +1,5 @@
-//! What the demo shows: on a terminal a few lines that are redrawn, elsewhere a line now and then; at the end what the
-//! emulator holds, and whether every line arrived.
+//! What the demo shows while it runs: on a terminal a few lines that are redrawn, elsewhere a line now and then. Not what
+//! it says at the end.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _, stdout};
@@ -7,16 +7,30 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::LOG_GROUP;
-use super::proof::{Fate, Text};
-use crate::emulator::Emulator;
+use super::journal::Beginning;
+use super::proof::Text;
+use crate::logs::Tally;
 use crate::status::{Report, count, duration, word};
 
 /// Without a terminal to redraw on, a line is printed this often.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
+/// The kinds of sources as the report has them, and what the demo calls them.
+const KINDS: [(&str, &str); 3] = [("file", "files"), ("journal", "journal"), ("socket", "stdin")];
+
+/// What is shipped.
+pub(super) struct Cast {
+    pub(super) texts: Vec<Text>,
+    /// Whether the only text is the log of the invented application.
+    pub(super) is_live: bool,
+    pub(super) stdin: bool,
+    /// The journal, or why it is left out; `None` when nobody asked for it.
+    pub(super) journal: Option<Result<Beginning, String>>,
+}
+
 /// The demo's display.
 pub(super) struct Screen {
+    kinds: Vec<(&'static str, &'static str)>,
     redraws: bool,
     drawn_lines: usize,
     last: Option<(Instant, u64)>,
@@ -26,23 +40,26 @@ pub(super) struct Screen {
 
 impl Screen {
     /// Says what is about to happen.
-    pub(super) fn new(url: &str, texts: &[Text], live: bool) -> Self {
+    pub(super) fn new(url: &str, cast: &Cast) -> Self {
         print(&format!(
-            "imds-agent demo: IMDSv2, STS and CloudWatch Logs are emulated on {url};\nthe agent ships {} there.{}\n\n",
-            match (texts, live) {
-                (_, true) => "the log of an invented application".to_owned(),
-                ([one], false) => one.path.display().to_string(),
-                (several, false) => format!("{} files", several.len()),
-            },
-            if live { " Ctrl-C ends it." } else { "" }
+            "imds-agent demo: IMDSv2, STS and CloudWatch Logs are emulated on {url};\nthe agent ships {} there.{}\n{}\n",
+            cast.words(),
+            if cast.is_live { " Ctrl-C ends it." } else { "" },
+            match &cast.journal {
+                Some(Err(reason)) => format!("The journal is left out: {reason}\n"),
+                _ => String::new(),
+            }
         ));
-        Self { redraws: stdout().is_terminal(), drawn_lines: 0, last: None, rate: 0.0, printed_at: None }
+        let redraws = stdout().is_terminal();
+        Self { kinds: cast.kinds(), redraws, drawn_lines: 0, last: None, rate: 0.0, printed_at: None }
     }
 
     /// Shows what goes on now.
     pub(super) fn show(&mut self, report: &Report) {
         self.measure(report.logs.ledger.events.delivered);
-        let lines = [token(report), credentials(report), self.events(report)];
+        let mut lines = vec![token(report), credentials(report), self.events(report)];
+        // Of one kind alone that is said already.
+        lines.extend((self.kinds.len() > 1).then(|| self.delivered(report)));
         if self.redraws {
             let up = if self.drawn_lines > 0 { format!("\x1b[{}A", self.drawn_lines) } else { String::new() };
             let clear = "\x1b[2K  ";
@@ -83,45 +100,50 @@ impl Screen {
         )
     }
 
-    /// Says what the emulator holds, and whether every line arrived; `false` when one did not.
-    pub(super) fn conclude(emulator: &Emulator, texts: &[Text], report: &Report) -> bool {
-        let mut text = String::from("\nThe emulator holds\n");
-        let mut all = true;
-        for file in texts {
-            let name = file.path.to_string_lossy();
-            let source = report.logs.sources.iter().find(|source| source.name == name);
-            let stream = source.and_then(|source| source.log_stream.clone()).unwrap_or_default();
-            let delivered = source.map_or(0, |source| source.position);
-            match file.fate(emulator, &stream, delivered) {
-                Ok(fate) => {
-                    let _ = writeln!(text, "  {LOG_GROUP} {stream}: {} events", count(fate.events));
-                    let _ = writeln!(text, "    {}", verdict(&fate));
-                    all &= fate.written == fate.arrived && file.complete_bytes.is_none_or(|end| delivered >= end);
-                }
-                Err(error) => {
-                    let _ = writeln!(text, "  '{name}' can't be read again: {error}");
-                    all = false;
-                }
-            }
-        }
-        let conclusion = if all { "every line arrived, once and in order" } else { "not every line arrived" };
-        let _ = writeln!(text, "{conclusion}");
-        print(&text);
-        all
+    fn delivered(&self, report: &Report) -> String {
+        let of_kind = |(kind, name): &(&str, &str)| format!("{name} {}", count(tally(report, kind).delivered));
+        let each: Vec<String> = self.kinds.iter().map(of_kind).collect();
+        format!("delivered    {}", each.join(" · "))
     }
 }
 
-fn verdict(fate: &Fate) -> String {
-    let empty = match fate.empty {
-        0 => String::new(),
-        empty => format!(" ({} empty lines are not sent: CloudWatch takes no empty message)", count(empty)),
-    };
-    let (written, arrived) = (count(fate.written.lines), count(fate.arrived.lines));
-    if fate.written == fate.arrived {
-        format!("{arrived} of {written} lines, in order{empty}")
-    } else {
-        format!("{arrived} of {written} lines, or not in order{empty}")
+impl Cast {
+    fn kinds(&self) -> Vec<(&'static str, &'static str)> {
+        let there = [!self.texts.is_empty(), matches!(self.journal, Some(Ok(_))), self.stdin];
+        KINDS.into_iter().zip(there).filter_map(|(kind, there)| there.then_some(kind)).collect()
     }
+
+    /// All of it, in a sentence.
+    fn words(&self) -> String {
+        let texts = match (&self.texts[..], self.is_live) {
+            (_, true) => Some("the log of an invented application".to_owned()),
+            ([], false) => None,
+            ([one], false) => Some(one.path.display().to_string()),
+            (several, false) => Some(format!("{} files", several.len())),
+        };
+        let journal = matches!(self.journal, Some(Ok(_))).then(|| "the machine's journal".to_owned());
+        let stdin = self.stdin.then(|| "stdin".to_owned());
+        let all: Vec<String> = [texts, journal, stdin].into_iter().flatten().collect();
+        match all.split_last() {
+            Some((last, before @ [_, ..])) => format!("{} and {last}", before.join(", ")),
+            _ => all.concat(),
+        }
+    }
+}
+
+/// The events of all sources of one kind.
+pub(super) fn tally(report: &Report, kind: &str) -> Tally {
+    let mut sum = Tally::default();
+    for source in report.logs.sources.iter().filter(|source| source.kind == kind) {
+        let events = &source.ledger.events;
+        sum.read += events.read;
+        sum.delivered += events.delivered;
+        sum.pending += events.pending;
+        for (reason, dropped) in &events.dropped {
+            *sum.dropped.entry(reason.clone()).or_default() += dropped;
+        }
+    }
+    sum
 }
 
 fn token(report: &Report) -> String {
@@ -147,7 +169,7 @@ fn until(at: Timestamp) -> String {
 }
 
 /// To stdout; one that is closed has nobody to be told.
-fn print(text: &str) {
+pub(super) fn print(text: &str) {
     let mut stdout = stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

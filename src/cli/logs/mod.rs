@@ -2,7 +2,7 @@
 //! the same name.
 
 mod dead_letters;
-mod send;
+pub(super) mod send;
 
 use std::process::ExitCode;
 

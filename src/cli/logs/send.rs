@@ -13,7 +13,7 @@ use crate::logs::{Destination, SendError, send};
 use crate::status::SOCKET_NAME;
 
 /// Pieces of stdin that are read ahead, each of 64 KiB at most: what is on its way is kept by the sender.
-const AHEAD: usize = 4;
+pub(in crate::cli) const AHEAD: usize = 4;
 
 /// How much of stdin is read at once.
 const PIECE: usize = 64 * 1024;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 /// Stdin in pieces; the last one ends with a line end.
-fn read_stdin(pieces: &mpsc::Sender<Bytes>) -> std::io::Result<()> {
+pub(in crate::cli) fn read_stdin(pieces: &mpsc::Sender<Bytes>) -> std::io::Result<()> {
     let mut stdin = std::io::BufReader::with_capacity(PIECE, std::io::stdin().lock());
     let mut ends_line = true;
     loop {

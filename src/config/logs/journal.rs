@@ -57,6 +57,7 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
         matches,
         format,
         start_at,
+        after: None,
         directory,
         target: target?,
         framing,

@@ -164,6 +164,11 @@ impl Engine {
                 // What began to be asked for while nobody looked is read from where the others were left.
                 table.tip = newest;
             }
+            if state.is_none()
+                && let Some(after) = &settings.after
+            {
+                table.tip = after.parse().ok();
+            }
             self.journals.tables.push(table);
             self.revive(index, state);
         }

@@ -144,7 +144,7 @@ fn is_served(path: &Path) -> bool {
 }
 
 impl Sender<'_> {
-    async fn reconnect(&self) -> Result<UnixStream, SendError> {
+    async fn reconnect(&mut self) -> Result<UnixStream, SendError> {
         let deadline = Instant::now() + AWAY;
         while Instant::now() < deadline {
             if let Ok(Ok(stream)) = timeout_at(deadline, UnixStream::connect(&self.path)).await {
@@ -219,7 +219,7 @@ impl Sender<'_> {
         }
     }
 
-    async fn next(&self, replies: &mut Lines<BufReader<OwnedReadHalf>>) -> Result<Option<Reply>, SendError> {
+    async fn next(&mut self, replies: &mut Lines<BufReader<OwnedReadHalf>>) -> Result<Option<Reply>, SendError> {
         let line = replies.next_line().await;
         self.understand(line)
     }
