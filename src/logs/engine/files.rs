@@ -170,6 +170,12 @@ impl Files {
         self.watcher.as_mut()?.resolve(change)
     }
 
+    /// Whether files that are meant may lie behind `path`. What else comes and goes on the way to them, in /tmp, say, is
+    /// no reason to look around.
+    pub(super) fn lie_behind(&self, path: &Path) -> bool {
+        self.finders.iter().any(|finder| finder.leads_over(path))
+    }
+
     pub(super) fn at(&self, path: &Path) -> Option<FileId> {
         self.by_path.get(path).copied()
     }

@@ -243,9 +243,11 @@ impl Engine {
                 Some(Change::Grew(path)) => {
                     grown.insert(path);
                 }
-                Some(Change::Tree) => self.survey_soon(SURVEY_SOON, now),
+                Some(Change::Tree { path, beside_files }) if beside_files || self.files.lie_behind(&path) => {
+                    self.survey_soon(SURVEY_SOON, now);
+                }
                 Some(Change::Rights(path)) if self.files.is_hidden(&path) => self.survey_soon(SURVEY_SOON, now),
-                Some(Change::Rights(_)) | None => {}
+                Some(Change::Rights(_) | Change::Tree { .. }) | None => {}
             }
         }
         for path in grown {

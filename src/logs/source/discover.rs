@@ -105,6 +105,12 @@ impl Finder {
         self.included.is_match(path) && !self.excludes(path)
     }
 
+    /// Whether `path` is one that a pattern means, or stands on the way to such.
+    pub(crate) fn leads_over(&self, path: &Path) -> bool {
+        let names: Vec<&OsStr> = path.iter().skip(1).collect();
+        self.patterns.iter().any(|steps| lead_over(steps, &names))
+    }
+
     /// Whether a pattern without wildcards names `path`: somebody means this very file.
     pub(crate) fn names(&self, path: &Path) -> bool {
         self.patterns.iter().any(|pattern| {
@@ -341,6 +347,16 @@ fn whole_tree(pattern: &str) -> Option<&str> {
     (!tree.is_empty()).then_some(tree)
 }
 
+fn lead_over(steps: &[Step], names: &[&OsStr]) -> bool {
+    let Some((name, deeper)) = names.split_first() else { return true };
+    match steps.split_first() {
+        None => false,
+        Some((Step::AnyDepth, _)) => true,
+        Some((Step::Literal(wanted), rest)) => *name == wanted.as_str() && lead_over(rest, deeper),
+        Some((Step::Wild(matcher), rest)) => matcher.is_match(Path::new(name)) && lead_over(rest, deeper),
+    }
+}
+
 fn steps(pattern: &str) -> Result<Vec<Step>, PatternError> {
     let components = pattern.split('/').filter(|component| !component.is_empty());
     let step = |component: &str| match component {
@@ -407,6 +423,18 @@ mod tests {
             fs::write(path, "x").expect("writes");
         }
         root
+    }
+
+    #[test]
+    fn what_comes_and_goes_elsewhere_leads_to_no_file_that_is_meant() {
+        let finder =
+            Finder::new(&settings(Path::new("/srv"), &["app*/logs/*.log", "deep/**/x.log"], &[])).expect("patterns");
+        for path in ["/srv", "/srv/app1", "/srv/app1/logs", "/srv/app1/logs/a.log", "/srv/deep/er/and/deeper"] {
+            assert!(finder.leads_over(Path::new(path)), "{path}");
+        }
+        for path in ["/tmp", "/srv/other", "/srv/app1/cache", "/srv/app1/logs/a.log/b"] {
+            assert!(!finder.leads_over(Path::new(path)), "{path}");
+        }
     }
 
     #[test]

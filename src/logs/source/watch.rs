@@ -28,8 +28,13 @@ fn tree_changes() -> WatchMask {
 pub(crate) enum Change {
     /// This file may have grown.
     Grew(PathBuf),
-    /// Files came or went: look around.
-    Tree,
+    /// This came or went, in a directory that holds files we follow or not: perhaps it is time to look around.
+    Tree {
+        /// What.
+        path: PathBuf,
+        /// Whether files are followed beside it.
+        beside_files: bool,
+    },
     /// This file, or directory, may be somebody else's now, or have other rights.
     Rights(PathBuf),
 }
@@ -143,14 +148,18 @@ impl Watcher {
             Some(name) => Some(match raw.kind {
                 Kind::Content => Change::Grew(directory.join(name)),
                 Kind::Attributes => Change::Rights(directory.join(name)),
-                Kind::Tree => Change::Tree,
+                Kind::Tree => {
+                    let beside_files = self.by_path.get(directory).is_none_or(|(_, files)| *files);
+                    Change::Tree { path: directory.join(name), beside_files }
+                }
             }),
             None if raw.kind == Kind::Attributes => Some(Change::Rights(directory.clone())),
             // The directory itself is gone: forget the watch, so that one of the same name is watched anew.
             None => {
-                self.by_path.remove(&directory.clone());
+                let path = directory.clone();
+                self.by_path.remove(&path);
                 self.by_descriptor.remove(&raw.watch);
-                Some(Change::Tree)
+                Some(Change::Tree { path, beside_files: true })
             }
         }
     }
