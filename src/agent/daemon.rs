@@ -55,8 +55,8 @@ impl Daemon {
         inherited: Inherited,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let files = configured.loaded.config.logs.files.len();
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), files, "starting");
+        let sources = configured.loaded.config.logs.tables();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), sources, "starting");
         directories.create()?;
         let lock = InstanceLock::take(&directories.state)?;
         let clock = Clock::system();

@@ -60,7 +60,7 @@ impl Daemon {
         };
         let standing = self.accept(configured).await;
         let (same_identity, same_shipper) = (rooms.shares_identity(&before), rooms.shares_shipper(&before));
-        let files = rooms.config.logs.files.len();
+        let sources = rooms.config.logs.tables();
         if !same_shipper {
             self.end_readers().await;
             rooms.shipper.succeed(&before.shipper);
@@ -84,7 +84,7 @@ impl Daemon {
                 _ = timeout(FIRST_LOOK, news.changed()) => {}
             }
         }
-        tracing::info!(files, changed = !(same_identity && same_shipper), "the configuration was read again");
+        tracing::info!(sources, changed = !(same_identity && same_shipper), "the configuration was read again");
     }
 
     /// The last good configuration is this one from now on.

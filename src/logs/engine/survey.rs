@@ -50,8 +50,6 @@ impl Engine {
         let Some(walk) = &mut self.files.walk else { return false };
         let Some(found) = walk.advance(&self.files.finders, &wanted, ENTRIES_A_STEP) else { return true };
         self.files.walk = None;
-        self.books.dead_letters.look();
-        self.find_letters(now);
         let pause = PAUSE_PER_ENTRY * u32::try_from(found.entries).unwrap_or(u32::MAX);
         self.files.look_not_before = now.boot + pause;
         self.survey_at = now.boot + SURVEY_INTERVAL.max(pause);
