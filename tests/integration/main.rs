@@ -12,6 +12,7 @@ mod harness;
 mod house;
 mod https;
 mod journal;
+mod metadata;
 mod names;
 mod reload;
 mod secrets;
