@@ -8,6 +8,7 @@ use crate::harness::{Emulator, Host, JournalFile, SOON, look_until};
 const GROUP: &str = "/test/journal";
 
 /// A host that ships the journal in its directory `journal`, one stream a unit; none, said loudly, without journalctl.
+#[expect(clippy::print_stderr, reason = "who reads the log must see what was not tested")]
 fn host() -> Option<(Host, Emulator, JournalFile)> {
     if !Path::new("/usr/bin/journalctl").exists() {
         eprintln!("SKIPPED: there is no /usr/bin/journalctl here, so no journal is read");
@@ -77,9 +78,9 @@ fn a_message_longer_than_an_event_comes_in_parts_and_no_secret_in_halves() {
     let arrived = arrived.expect("three parts, and the next");
     let marks =
         [" [imds-agent: part 1, continued]", " [imds-agent: part 2, continued]", " [imds-agent: part 3, last]", ""];
-    let parts = arrived.iter().zip(marks).map(|(line, mark)| line.strip_suffix(mark).expect("it is marked"));
+    let mut parts = arrived.iter().zip(marks).map(|(line, mark)| line.strip_suffix(mark).expect("it is marked"));
     let joined: String = parts.clone().take(3).collect();
     assert!(joined == format!("{before} password=*** {behind}"), "{} bytes", joined.len());
-    assert_eq!(parts.last(), Some("next"));
+    assert_eq!(parts.next_back(), Some("next"));
     agent.wait_until_delivered(2).assert_ledger_adds_up();
 }

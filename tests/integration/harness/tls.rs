@@ -40,6 +40,7 @@ pub(crate) struct Authority(TempDir);
 
 impl Authority {
     /// A new one; `None`, said loudly, where there is no openssl to make it.
+    #[expect(clippy::print_stderr, reason = "who reads the log must see what was not tested")]
     pub(crate) fn new() -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("openssl.cnf"), CONFIGURATION).expect("it can be written");
