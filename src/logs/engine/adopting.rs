@@ -333,7 +333,7 @@ impl Engine {
         }
         let Some(table) = self.settings.files.get(stranger.table) else { return Ok(None) };
         let limit = table.backfill_limit;
-        let (offset, was_there) = self.files.beginning(table, metadata);
+        let (offset, was_there) = self.files.beginning(table, &stranger.path, metadata);
         let (size, path) = (metadata.len(), &stranger.path);
         if !was_there || size - offset.min(size) <= limit {
             return Ok(Some((source, offset)));

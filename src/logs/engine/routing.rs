@@ -16,7 +16,7 @@ impl Engine {
     pub(super) fn find_route(&mut self, id: FileId, day: Date) {
         let Some(feed) = self.feeds.get(id) else { return };
         if let Some((group, stream)) = feed.own_place() {
-            return self.streams.set_route(id, group, stream, None, self.unsettled.is_empty());
+            return self.streams.set_route(id, group, stream, None);
         }
         let Some(target) = self.settings.target(feed.table) else { return };
         let names = self.names_for(feed, day);
@@ -25,7 +25,7 @@ impl Engine {
         let (group, stream) = (group_name(&group), stream_name(&stream));
         let day = target.follows_the_day().then_some(day);
         self.groups.want(&group.as_str().into(), &target.group);
-        self.streams.set_route(id, &group, &stream, day, self.unsettled.is_empty());
+        self.streams.set_route(id, &group, &stream, day);
     }
 
     /// What is known for the names of where a feed's events of that day go.

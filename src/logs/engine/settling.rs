@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Action, Engine, Step};
 use crate::logs::Compression;
-use crate::logs::batch::FileId;
+use crate::logs::batch::{FileId, Segment};
 use crate::logs::creation::Created;
 use crate::logs::dead_letters::DeadLetter;
 use crate::logs::delivery::destination::{Moment, Ticket};
@@ -53,6 +53,7 @@ impl Engine {
             if short {
                 self.give_back(index, now);
             }
+            self.give_back_strays(index, now);
         }
         self.slots_free_at = slots.frees_at().filter(|_| waiting);
     }
@@ -75,6 +76,18 @@ impl Engine {
             .get_mut(index)
             .destination
             .release(now, |segments| segments.iter().all(|segment| readable(segment.file)));
+        self.take_back(index, released, now);
+    }
+
+    /// What waits in vain in a stream, and is not for it any more, goes back to its files.
+    fn give_back_strays(&mut self, index: usize, now: Moment) {
+        let feeds = &self.feeds;
+        let readable = |id: FileId| feeds.get(id).is_some_and(Feed::can_be_read_again);
+        let released = self.streams.release_strays(index, readable);
+        self.take_back(index, released, now);
+    }
+
+    fn take_back(&mut self, index: usize, released: Vec<Segment>, now: Moment) {
         for segment in released {
             let Some(feed) = self.feeds.get_mut(segment.file) else { continue };
             feed.coverage.give_back(segment.start);

@@ -23,6 +23,7 @@ use crate::logs::creation::Created;
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 use crate::logs::source::watch::Kind as ChangeKind;
+use crate::template::Template;
 
 /// How much happens in one life of a host.
 const HAPPENINGS: std::ops::Range<usize> = 30..300;
@@ -149,7 +150,8 @@ impl<'a> Torture<'a> {
                 self.logs.delete(log, self.now.boot, self.engine.as_ref());
             }
             89..92 => self.change_disk(),
-            92..94 => self.jump(),
+            92..93 => self.jump(),
+            93..94 => self.reload(),
             94..97 => self.kill(),
             97..98 => self.lose_power(),
             _ if self.engine.is_some() => self.restart_in_order(),
@@ -323,7 +325,30 @@ impl<'a> Torture<'a> {
         self.unsynced.clear();
     }
 
-    /// A stop, with or without time to drain, and another start or a reload at once.
+    /// The configuration is another, or the same: the streams have other names, and something else changes.
+    fn reload(&mut self) {
+        let table = &mut self.settings.files[0];
+        if self.random.bool() {
+            let names = ["all", "{file_name}", "{file_name}-again"];
+            let name = self.random.choice(names).expect("one of three");
+            table.target.log_stream = Template::parse(name, &["file_name"]).expect("a name");
+        }
+        // The table comes second, and first again.
+        if self.settings.files.len() > 1 {
+            self.settings.files.remove(0);
+        } else {
+            let mut other = self.settings.files[0].clone();
+            other.include = vec!["/nowhere/*.log".to_owned()];
+            self.settings.files.insert(0, other);
+        }
+        self.settings.flush_interval = Duration::from_secs(self.random.u64(1..20));
+        self.tell(|| format!("reload: {:?}", self.settings.files.iter().map(|table| table.target.log_stream.text()).collect::<Vec<_>>()));
+        let settings = Arc::new(self.settings.clone());
+        let elsewhere = self.random.bool();
+        self.step(vec![Event::Settings { settings, elsewhere }]);
+    }
+
+    /// A stop, with or without time to drain, and another start at once.
     fn restart_in_order(&mut self) {
         self.tell(|| "restart in order".to_owned());
         self.step(vec![Event::Stop]);
@@ -333,21 +358,12 @@ impl<'a> Torture<'a> {
         let Some(engine) = self.engine.take() else { return };
         let stands = engine.books.stands();
         self.forgotten += self.cloud.heard - self.written;
-        let reload = self.random.bool();
-        if reload {
-            self.logs.reloaded(&engine);
-        } else {
-            self.logs.killed(stands);
-        }
-        let left = engine.into_open_files();
+        drop(engine);
+        self.logs.killed(stands);
         self.cloud.forget_flying(self.life, &mut self.random);
         self.creating.clear();
         self.unsynced.clear();
         self.start();
-        match &mut self.engine {
-            Some(engine) if reload => engine.inherit(left),
-            _ => self.logs.killed(stands),
-        }
     }
 
     /// All trouble ends, and everything is delivered.
