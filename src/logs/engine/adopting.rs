@@ -64,7 +64,7 @@ impl Engine {
             self.note_new_name(id, path, &metadata, now);
             return None;
         }
-        let known = self.files.known.values().any(|state| state.fingerprint.inode() == metadata.ino());
+        let known = self.files.is_wanted(metadata.ino());
         let bases: Vec<String> = rotated.base.iter().map(|base| base.to_string_lossy().into_owned()).collect();
         let kin = self.kin_of(&bases);
         let is_kin = kin.iter().any(|kin| kin.sought);

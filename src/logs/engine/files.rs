@@ -231,9 +231,19 @@ impl Files {
         self.unreadable.contains_key(path) || self.hidden.contains(path)
     }
 
-    /// Inodes to look for under any name.
+    /// Inodes to look for under any name: not those of what the configuration does not mean any more.
     pub(super) fn wanted(&self) -> BTreeSet<u64> {
-        self.known.values().map(|state| state.fingerprint.inode()).collect()
+        let meant = self.known.values().filter(|state| self.is_meant(state));
+        meant.map(|state| state.fingerprint.inode()).collect()
+    }
+
+    /// Whether this one is among them.
+    pub(super) fn is_wanted(&self, inode: u64) -> bool {
+        self.known.values().any(|state| state.fingerprint.inode() == inode && self.is_meant(state))
+    }
+
+    fn is_meant(&self, state: &FileState) -> bool {
+        self.table_of(Path::new(&state.source)).is_some()
     }
 
     /// Why directories are only looked at from time to time, if some are.

@@ -27,6 +27,12 @@ impl Bench {
         self
     }
 
+    /// Finds what is new, too.
+    fn find_and_put(&mut self) {
+        self.go(SURVEY_INTERVAL);
+        self.put();
+    }
+
     fn stream_of(&self, index: usize) -> String {
         self.engine.streams.place(index).1.to_string()
     }
@@ -66,14 +72,14 @@ fn with_requests_that_hang_a_renamed_stream_gets_new_lines_only_and_each_arrives
     let mut bench = Bench::new().with_tables(&[("a.log", "old"), ("b.log", "b")]);
     bench.append("a.log", "one\n");
     bench.append("b.log", "one\n");
-    bench.put();
+    bench.find_and_put();
     assert_eq!(bench.puts.len(), 2);
     bench.settings.files[0] = bench.table("a.log", "new");
     bench.settings.files.swap(0, 1);
     bench.reload();
     bench.append("a.log", "two\n");
     bench.append("b.log", "two\n");
-    bench.put();
+    bench.find_and_put();
     assert_eq!(bench.streams(), ["b", "new", "old"]);
     assert_eq!(bench.snapshot().ledger.events.pending, 4);
     assert_eq!(bench.accept_all(), ["old one", "b one", "new two", "b two"]);
@@ -86,7 +92,7 @@ fn with_requests_that_hang_a_renamed_stream_gets_new_lines_only_and_each_arrives
 fn what_can_not_arrive_where_it_was_to_go_goes_where_it_goes_now() {
     let mut bench = Bench::new().with_tables(&[("a.log", "wrong")]);
     bench.append("a.log", "one\n");
-    bench.put();
+    bench.find_and_put();
     bench.answer(Err(denied()));
     bench.append("a.log", "two\n");
     bench.go(Duration::from_secs(1));
@@ -95,7 +101,7 @@ fn what_can_not_arrive_where_it_was_to_go_goes_where_it_goes_now() {
     assert_eq!(bench.accept_all(), ["right one", "right two"]);
     assert_eq!(bench.streams(), ["right"]);
     bench.append("a.log", "three\n");
-    bench.put();
+    bench.find_and_put();
     bench.settings.files[0] = bench.table("a.log", "another");
     bench.reload();
     bench.answer(Err(denied()));
@@ -106,7 +112,7 @@ fn what_can_not_arrive_where_it_was_to_go_goes_where_it_goes_now() {
 fn a_change_lets_what_was_denied_try_again_at_once() {
     let mut bench = Bench::new();
     bench.append("a.log", "one\n");
-    bench.put();
+    bench.find_and_put();
     bench.answer(Err(denied()));
     bench.go(Duration::from_secs(1));
     assert!(bench.puts.is_empty());
@@ -120,7 +126,7 @@ fn who_is_not_concerned_keeps_its_descriptor_its_position_and_what_is_on_its_way
     let mut bench = Bench::new().with_tables(&[("a.log", "a"), ("b.log", "b")]);
     bench.append("a.log", "one\n");
     bench.append("b.log", "one\n");
-    bench.put();
+    bench.find_and_put();
     let before = (bench.coverage_of("a.log"), bench.engine.feeds.files().count());
     bench.settings.files.remove(1);
     bench.settings.files.insert(0, bench.table("c.log", "c"));
@@ -138,7 +144,7 @@ fn who_is_not_concerned_keeps_its_descriptor_its_position_and_what_is_on_its_way
 fn a_source_that_is_removed_and_comes_back_goes_on_where_it_was() {
     let mut bench = Bench::new().with_tables(&[("a.log", "a"), ("b.log", "b")]);
     bench.append("b.log", "one\n");
-    bench.put();
+    bench.find_and_put();
     let tables = bench.settings.files.clone();
     bench.settings.files.remove(1);
     bench.reload();
@@ -168,7 +174,7 @@ fn a_source_that_is_removed_and_comes_back_goes_on_where_it_was() {
 fn what_was_on_its_way_of_a_removed_source_settles_into_the_checkpoint() {
     let mut bench = Bench::new().with_tables(&[("a.log", "a"), ("b.log", "b")]);
     bench.append("b.log", "one\n");
-    bench.put();
+    bench.find_and_put();
     let tables = bench.settings.files.clone();
     bench.settings.files.remove(1);
     bench.reload();
@@ -189,7 +195,7 @@ fn a_kill_right_after_a_reload_repeats_what_was_in_flight_and_nothing_else() {
     bench.append("b.log", "one\n");
     assert_eq!(bench.accept_all().len(), 2);
     bench.append("a.log", "two\n");
-    bench.put();
+    bench.find_and_put();
     bench.settings.files = vec![bench.table("*.log", "all")];
     bench.reload();
     bench.kill_and_restart();
@@ -225,7 +231,7 @@ fn an_include_that_drops_a_file_with_unread_bytes_keeps_its_place_until_it_is_as
 fn changed_framing_counts_for_what_is_not_read_yet() {
     let mut bench = Bench::new();
     bench.append("a.log", "start one\n more\n");
-    bench.put();
+    bench.find_and_put();
     assert_eq!(bench.puts[0].2, ["start one", " more"]);
     let pattern = Pattern::parse("^start").expect("a pattern");
     let rule = Rule::Start(pattern);
@@ -323,7 +329,7 @@ fn ten_reloads_in_a_row_while_lines_are_written_and_rotated_lose_none_and_repeat
             bench.append("a.log", &format!("{line}\n"));
             expected.push(line);
         }
-        bench.put();
+        bench.find_and_put();
         if round % 2 == 0 {
             let from = bench.logs.path().join("a.log");
             fs::rename(&from, bench.logs.path().join(format!("a.log.{round}"))).expect("renames");

@@ -72,9 +72,11 @@ pub(super) struct Streams {
     active: BTreeSet<usize>,
     /// Which stream a file goes to, once its name is known.
     routes: BTreeMap<FileId, Route>,
-    /// Streams that files have left, the last one at the end: the next day's are used instead, or the files are done.
+    /// Streams that files have left, the last one at the end.
     left: VecDeque<usize>,
-    /// Streams that files have left since the configuration says so. What waits there in vain is for others.
+    /// Those of them that nobody will ask for: days that are over, and what the configuration says no more.
+    passing: BTreeSet<usize>,
+    /// Streams that files were taken away from. What waits there in vain is for others.
     estranged: BTreeSet<usize>,
     /// The places of streams that were let go.
     free: Vec<usize>,
@@ -100,6 +102,7 @@ impl Streams {
             active: BTreeSet::new(),
             routes: BTreeMap::new(),
             left: VecDeque::new(),
+            passing: BTreeSet::new(),
             estranged: BTreeSet::new(),
             free: Vec::new(),
             flush_interval,
@@ -125,6 +128,7 @@ impl Streams {
         {
             self.all[before.stream].forget(file);
             self.left.push_back(before.stream);
+            self.passing.insert(before.stream);
         }
     }
 
@@ -147,10 +151,9 @@ impl Streams {
         index
     }
 
-    /// Lets go of streams that files have left and that hold nothing: of those that the configuration took away at once,
-    /// of others when there are too many. `is_needed` says that somebody remembers a stream by its number.
+    /// Lets go of streams that files have left and that hold nothing: of those of finished files when there are too many. `is_needed` says that somebody remembers a stream by its number.
     pub(super) fn let_go(&mut self, is_needed: impl Fn(usize) -> bool) {
-        if self.estranged.is_empty() && self.left.len() <= MOST_LEFT {
+        if self.passing.is_empty() && self.left.len() <= MOST_LEFT {
             return;
         }
         let mut used: HashSet<usize> = self.routes.values().map(|route| route.stream).collect();
@@ -164,24 +167,25 @@ impl Streams {
         };
         let surplus = self.left.len().saturating_sub(MOST_LEFT);
         let surplus = self.left.iter().copied().filter(is_free).take(surplus);
-        let taken_away = self.left.iter().copied().filter(|index| self.estranged.contains(index)).filter(is_free);
-        let gone: BTreeSet<usize> = surplus.chain(taken_away).collect();
+        let passing = self.left.iter().copied().filter(|index| self.passing.contains(index)).filter(is_free);
+        let gone: BTreeSet<usize> = surplus.chain(passing).collect();
         self.left.retain(|index| !gone.contains(index));
-        self.estranged.retain(|index| {
-            !gone.contains(index) && (self.left.contains(index) || !self.all[*index].destination.is_idle())
-        });
+        self.passing.retain(|index| self.left.contains(index));
+        self.estranged.retain(|index| !self.all[*index].destination.is_idle());
         self.by_name.retain(|_, index| !gone.contains(index));
         self.free.extend(gone);
     }
 
-    /// Whether there may be streams to let go of, or to free of what waits there in vain.
+    /// Whether there may be streams to let go of.
     pub(super) fn is_parting(&self) -> bool {
-        !self.estranged.is_empty()
+        !self.passing.is_empty()
     }
 
     /// The configuration takes `file` away from its stream.
     pub(super) fn estrange(&mut self, file: FileId) {
-        self.estranged.extend(self.routes.get(&file).map(|route| route.stream));
+        let stream = self.routes.get(&file).map(|route| route.stream);
+        self.passing.extend(stream);
+        self.estranged.extend(stream);
         self.lose_interest(file);
     }
 
@@ -230,7 +234,11 @@ impl Streams {
 
     /// All routes are to be found anew: names have changed.
     pub(super) fn forget_routes(&mut self) {
-        self.left.extend(std::mem::take(&mut self.routes).values().map(|route| route.stream));
+        for route in std::mem::take(&mut self.routes).values() {
+            self.left.push_back(route.stream);
+            self.passing.insert(route.stream);
+            self.estranged.insert(route.stream);
+        }
         self.queue.clear();
         for stream in &mut self.all {
             stream.unread.clear();
