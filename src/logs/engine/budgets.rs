@@ -100,7 +100,8 @@ impl Budgets {
 
     /// What the checkpoint is to hear of.
     pub(super) fn take_changed(&mut self) -> Vec<Record> {
-        let changed = self.of.values_mut().filter_map(|spent| std::mem::take(&mut spent.changed).then(|| spent.state()));
+        let changed =
+            self.of.values_mut().filter_map(|spent| std::mem::take(&mut spent.changed).then(|| spent.state()));
         changed.collect()
     }
 

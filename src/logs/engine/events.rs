@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::logs::{GroupSettings, Settings};
 use crate::logs::creation::Created;
 use crate::logs::delivery::destination::Ticket;
 use crate::logs::sink::{Accepted, Failure};
 use crate::logs::source::journal::child::Output;
 use crate::logs::source::journal::reader::{Order, ReaderId};
 use crate::logs::source::watch::RawChange;
+use crate::logs::{GroupSettings, Settings};
 use crate::template::Names;
 
 /// What happened.

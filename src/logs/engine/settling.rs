@@ -28,6 +28,7 @@ impl Engine {
         self.starved.clear();
         let (short, packed) = (self.memory_is_short(), self.settings.compression == Compression::Gzip);
         for index in active {
+            self.give_back_strays(index, now);
             let stream = self.streams.get_mut(index);
             stream.destination.seal(now, self.stopping);
             while let Some(shipment) = self.streams.get_mut(index).destination.take_finished() {
@@ -53,7 +54,6 @@ impl Engine {
             if short {
                 self.give_back(index, now);
             }
-            self.give_back_strays(index, now);
         }
         self.slots_free_at = slots.frees_at().filter(|_| waiting);
     }

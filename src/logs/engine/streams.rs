@@ -74,7 +74,9 @@ pub(super) struct Streams {
     routes: BTreeMap<FileId, Route>,
     /// Streams that files have left, the last one at the end.
     left: VecDeque<usize>,
-    /// Those of them that nobody will ask for: days that are over, and what the configuration says no more.
+    /// Those of them whose day is over: shown until the next day's is made.
+    over: Vec<usize>,
+    /// Those of them that nobody will ask for.
     passing: BTreeSet<usize>,
     /// Streams that files were taken away from. What waits there in vain is for others.
     estranged: BTreeSet<usize>,
@@ -102,6 +104,7 @@ impl Streams {
             active: BTreeSet::new(),
             routes: BTreeMap::new(),
             left: VecDeque::new(),
+            over: Vec::new(),
             passing: BTreeSet::new(),
             estranged: BTreeSet::new(),
             free: Vec::new(),
@@ -128,7 +131,7 @@ impl Streams {
         {
             self.all[before.stream].forget(file);
             self.left.push_back(before.stream);
-            self.passing.insert(before.stream);
+            self.over.push(before.stream);
         }
     }
 
@@ -143,6 +146,7 @@ impl Streams {
         let (unread, is_unread) = (VecDeque::new(), HashSet::new());
         let stream = Stream { destination, unread, is_unread, queued: false };
         let index = self.free.pop().unwrap_or(self.all.len());
+        self.passing.extend(self.over.drain(..));
         match self.all.get_mut(index) {
             Some(place) => *place = stream,
             None => self.all.push(stream),

@@ -79,7 +79,8 @@ impl Engine {
             }
             let name = unique(name_of(settings), &mut names);
             let state = states.remove(&index);
-            let is_closing = |state: &JournalState| before.iter().flatten().any(|table| table.id == state.id);
+            let closing = before.iter().flatten().filter(|table| table.stage == Stage::Closing);
+            let is_closing = |state: &JournalState| closing.clone().any(|table| table.id == state.id);
             if let Some(state) = state.as_ref().filter(|state| is_closing(state)) {
                 let mut table = Table::new(state.id, name, settings, is_new);
                 table.stage = Stage::Awaits(state.id);
@@ -99,15 +100,18 @@ impl Engine {
 
     /// Where tables stand that close, or are not there any more.
     fn states_to_claim(&self, stays: &BTreeMap<usize, usize>) -> Vec<JournalState> {
-        let closing = self.journals.tables.iter().enumerate().filter(|(index, table)| {
-            table.stage == Stage::Closing && !stays.values().any(|other| other == index)
-        });
+        let closing = self
+            .journals
+            .tables
+            .iter()
+            .enumerate()
+            .filter(|(index, table)| table.stage == Stage::Closing && !stays.values().any(|other| other == index));
         let closing = closing.map(|(index, _)| self.journals.state(index, &self.feeds));
         closing.chain(self.journals.others.iter().cloned()).collect()
     }
 
     fn is_in_use(&self, id: FileId) -> bool {
-        self.journals.tables.iter().any(|table| table.id == id)
+        self.journals.tables.iter().any(|table| table.can_go_on() && table.id == id)
     }
 
     /// What belongs to a table finds it under its new number.

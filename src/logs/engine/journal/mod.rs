@@ -193,16 +193,17 @@ impl Engine {
     /// Makes a table's feeds as the checkpoint has them.
     fn revive(&mut self, index: usize, state: Option<JournalState>) {
         let table = &mut self.journals.tables[index];
+        let was_per_unit = state.as_ref().map_or(table.per_unit, |state| state.target.contains("{unit"));
         let feeds = state.map_or_else(Vec::new, |state| {
             table.tip = state.tip;
             state.feeds
         });
-        if table.per_unit || feeds.iter().all(|feed| feed.unit.is_none()) {
+        if table.per_unit == was_per_unit {
             for feed in feeds {
                 self.revive_feed(index, feed);
             }
         } else {
-            // One stream has become of one for each unit: it goes on where the last of them was left.
+            // Of one stream for each unit has become one, or the other way round: it goes on where the last was left.
             let unsettled = feeds.iter().filter(|feed| !feed.settled).filter_map(|feed| feed.cursor);
             table.tip = unsettled.chain(table.tip).reduce(Cursor::first);
         }

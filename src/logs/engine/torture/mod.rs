@@ -342,7 +342,12 @@ impl<'a> Torture<'a> {
             self.settings.files.insert(0, other);
         }
         self.settings.flush_interval = Duration::from_secs(self.random.u64(1..20));
-        self.tell(|| format!("reload: {:?}", self.settings.files.iter().map(|table| table.target.log_stream.text()).collect::<Vec<_>>()));
+        self.tell(|| {
+            format!(
+                "reload: {:?}",
+                self.settings.files.iter().map(|table| table.target.log_stream.text()).collect::<Vec<_>>()
+            )
+        });
         let settings = Arc::new(self.settings.clone());
         let elsewhere = self.random.bool();
         self.step(vec![Event::Settings { settings, elsewhere }]);
