@@ -22,6 +22,7 @@ use super::sink::Sink;
 use super::source::journal::child::Children;
 use super::source::read::Suspect;
 use super::source::watch::EVENT_BUFFER;
+use super::task::{Shown, Task};
 use super::{Receiver, Settings, Snapshot, Spool};
 use crate::clock::{Clock, boot_time, cpu_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
@@ -58,26 +59,6 @@ struct Inner {
     panics: Mutex<HashMap<(FileId, u64), u32>>,
     /// What sockets receive, and where they are.
     received: OnceLock<(Spool, PathBuf)>,
-}
-
-/// What is to be shipped, where to, and under which names.
-#[derive(Clone)]
-struct Task {
-    settings: Arc<Settings>,
-    sink: Arc<dyn Sink>,
-    names: watch::Receiver<Names>,
-    /// Grows with each change.
-    revision: u64,
-}
-
-/// What was shown last.
-#[derive(Clone)]
-struct Shown {
-    snapshot: Snapshot,
-    /// When, by the boot-time clock.
-    at: Duration,
-    /// Up to which revision of the task it had heard.
-    revision: u64,
 }
 
 impl LogShipper {

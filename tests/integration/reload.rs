@@ -190,6 +190,8 @@ fn ten_reloads_in_a_row_and_a_kill_right_after_while_lines_are_written_and_rotat
     let writer = Writer::start(host.log("app.log"), lines.clone(), 50, Duration::from_millis(10));
     let mut may_repeat = 0;
     for round in 0..10 {
+        let before = agent.report().events().delivered;
+        agent.wait_until("what is written now arrives", |report| report.events().delivered > before);
         let (log, rotated) = (host.log("app.log"), host.log(&format!("app.log.{round}")));
         let _ = std::fs::rename(log, rotated);
         host.configure(&host.one_source("").replace("/test/app", &format!("/test/{}", round % 2)));

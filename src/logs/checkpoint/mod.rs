@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) segments: BTreeMap<FileId, SegmentState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
+    /// How many sources are summed up in one of them.
+    pub(crate) summed: u64,
     /// When files were last looked for, in nanoseconds since the epoch.
     pub(crate) looked_at: Option<u64>,
     /// What tables with a budget have spent on which day, by their keys.
@@ -66,6 +68,10 @@ impl State {
             }
             Record::Source { name, account } => {
                 self.sources.insert(name, account);
+            }
+            Record::SummedUp { gone, summed } => {
+                gone.iter().for_each(|source| drop(self.sources.remove(source)));
+                self.summed = summed;
             }
             Record::Letters(letters) => {
                 self.letters.insert(letters.id, letters);
@@ -94,8 +100,9 @@ impl State {
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
         let looked_at = self.looked_at.map(Record::Looked);
+        let summed = (self.summed > 0).then(|| Record::SummedUp { gone: Vec::new(), summed: self.summed });
         let feeds = files.chain(letters).chain(segments).chain(journals);
-        instance.into_iter().chain(feeds).chain(sources).chain(budgets).chain(looked_at)
+        instance.into_iter().chain(feeds).chain(sources).chain(summed).chain(budgets).chain(looked_at)
     }
 }
 

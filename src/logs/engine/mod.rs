@@ -10,6 +10,7 @@ mod ending;
 mod events;
 mod feeds;
 mod files;
+mod finished;
 mod framers;
 mod groups;
 mod held;
@@ -256,6 +257,7 @@ impl Engine {
         self.forget_finished(now);
         self.release_parked();
         self.let_streams_go();
+        self.sum_up_finished();
         self.spill_nameless(now);
         self.tick_journals(now);
         self.tick_spool(now);
