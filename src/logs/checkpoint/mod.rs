@@ -70,7 +70,7 @@ impl State {
                 self.sources.insert(name, account);
             }
             Record::SummedUp { gone, summed } => {
-                gone.iter().for_each(|source| drop(self.sources.remove(source)));
+                self.sources.retain(|source, _| !gone.contains(source));
                 self.summed = summed;
             }
             Record::Letters(letters) => {

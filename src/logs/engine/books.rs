@@ -121,7 +121,9 @@ impl Books {
         let gone: Vec<Account> = sources.iter().filter_map(|source| self.accounts.remove(source)).collect();
         self.summed += gone.len() as u64;
         let account = self.accounts.entry(sum.clone()).or_default();
-        gone.iter().for_each(|other| account.add(other));
+        for other in &gone {
+            account.add(other);
+        }
         let account = account.clone();
         let gone = sources.iter().map(ToString::to_string).collect();
         // One line: no kill comes between them.

@@ -4,6 +4,7 @@
 
 mod cloud;
 mod logs;
+mod reload;
 mod seeds;
 mod verdict;
 
@@ -23,7 +24,6 @@ use crate::logs::creation::Created;
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 use crate::logs::source::watch::Kind as ChangeKind;
-use crate::template::Template;
 
 /// How much happens in one life of a host.
 const HAPPENINGS: std::ops::Range<usize> = 30..300;
@@ -323,34 +323,6 @@ impl<'a> Torture<'a> {
         self.cloud.forget_flying(self.life, &mut self.random);
         self.creating.clear();
         self.unsynced.clear();
-    }
-
-    /// The configuration is another, or the same: the streams have other names, and something else changes.
-    fn reload(&mut self) {
-        let table = &mut self.settings.files[0];
-        if self.random.bool() {
-            let names = ["all", "{file_name}", "{file_name}-again"];
-            let name = self.random.choice(names).expect("one of three");
-            table.target.log_stream = Template::parse(name, &["file_name"]).expect("a name");
-        }
-        // The table comes second, and first again.
-        if self.settings.files.len() > 1 {
-            self.settings.files.remove(0);
-        } else {
-            let mut other = self.settings.files[0].clone();
-            other.include = vec!["/nowhere/*.log".to_owned()];
-            self.settings.files.insert(0, other);
-        }
-        self.settings.flush_interval = Duration::from_secs(self.random.u64(1..20));
-        self.tell(|| {
-            format!(
-                "reload: {:?}",
-                self.settings.files.iter().map(|table| table.target.log_stream.text()).collect::<Vec<_>>()
-            )
-        });
-        let settings = Arc::new(self.settings.clone());
-        let elsewhere = self.random.bool();
-        self.step(vec![Event::Settings { settings, elsewhere }]);
     }
 
     /// A stop, with or without time to drain, and another start at once.
