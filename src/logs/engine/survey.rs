@@ -75,8 +75,8 @@ impl Engine {
         }
         self.find_nameless(&mut adopted, now);
         self.settle_strangers(&strangers, &mut adopted, now);
-        self.files.looked();
-        self.books.looked(self.files.look_began.0);
+        let since = self.files.looked();
+        self.books.looked(since);
         self.warn_of_survey(found);
         self.enlist(&adopted, now);
         self.give_up_the_missing(found, now);
