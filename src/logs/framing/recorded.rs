@@ -134,6 +134,19 @@ mod tests {
         assert!(next_recorded(&[0xff; 8]).is_err());
     }
 
+    #[test]
+    fn nothing_hostile_makes_reading_panic_or_take_more_than_there_is() {
+        let one = encoded(Some(1_795_334_400_000), "text ä".as_bytes());
+        let several = [one.clone(), encoded(None, b""), encoded(Some(-1), &[0xff; 300])].concat();
+        crate::fuzz::hostile(&[&one, &several], |input| {
+            let mut rest = input;
+            while let Ok(Some(record)) = next_recorded(rest) {
+                assert!(record.length > record.text.len());
+                rest = &rest[record.length..];
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn what_was_written_is_read_back(records in prop::collection::vec((prop::option::of(0..4_000_000_000_000_i64), prop::collection::vec(any::<u8>(), 0..40)), 0..8)) {
