@@ -20,6 +20,8 @@
 //! other end of a socket), [`clock`], [`door`] (how a unix socket comes to be open), [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the
 //! watchdog), [`template`] (`{instance_id}` and its kind).
 //!
+//! Beside them, for tests only, stands `fuzz`: what a hostile input is.
+//!
 //! Two more rules: `logs` never imports `credentials` (the agent hands it an SDK configuration that carries a
 //! provider), and `emulator` is imported only by `cli` and by tests, so that one misreading of a protocol can't pass
 //! on both sides.
@@ -36,6 +38,8 @@ pub mod door;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 pub mod fault;
+#[cfg(test)]
+mod fuzz;
 pub mod heartbeat;
 pub mod imds;
 pub mod logs;

@@ -110,4 +110,17 @@ mod tests {
         }
         assert_ne!(container_of("0::/docker/a"), container_of("0::/docker/b"));
     }
+
+    #[test]
+    fn nothing_hostile_makes_the_hierarchies_panic() {
+        let samples: [&[u8]; 3] = [
+            b"0::/system.slice/app.service\n",
+            b"12:pids:/docker/0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n0::/\n",
+            b"0::/user.slice/user-1000.slice/user@1000.service/app.slice/app.service\n",
+        ];
+        crate::fuzz::hostile(&samples, |input| {
+            let text = String::from_utf8_lossy(input);
+            let _ = (unit_of(&text), container_of(&text));
+        });
+    }
 }

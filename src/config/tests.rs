@@ -644,3 +644,21 @@ proptest! {
         assert_places_are_inside(text.as_bytes())?;
     }
 }
+
+/// Also what is long, and valid for the most part: the manual's own example, with each key, broken.
+#[test]
+fn nothing_hostile_makes_a_configuration_panic_or_be_cited_outside_of_itself() {
+    let example = include_bytes!("../../packaging/config.toml");
+    let all_set = String::from_utf8_lossy(example).replace("\n#", "\n");
+    // Each one compiles patterns, time formats and templates: some milliseconds.
+    crate::fuzz::hostile_times(100, &[FULL.as_bytes(), example, all_set.as_bytes()], |input| {
+        let mut sources =
+            vec![Ok(Source::new(PathBuf::from("config.toml"), String::from_utf8_lossy(input).into_owned()))];
+        if input.len() % 2 == 0 {
+            sources.push(Ok(Source::new(PathBuf::from("drop-in.toml"), FULL.to_owned())));
+        }
+        if let Err(errors) = super::parse(sources) {
+            assert!(errors.count() > 0 && !errors.to_string().is_empty());
+        }
+    });
+}

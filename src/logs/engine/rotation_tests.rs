@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -142,10 +142,11 @@ impl Case {
     }
 }
 
-/// Births are told apart by the ticks of the kernel's clock, some milliseconds.
-fn wait_for_the_clock_of_files() {
-    let before = survey::file_time();
-    while survey::file_time() == before {
+/// Births are told apart by the ticks of the kernel's clock, some milliseconds. A file's own may be finer than these, and
+/// so lie behind the tick that comes next.
+fn wait_until_older_than_now(path: &Path) {
+    let born = fs::metadata(path).and_then(|metadata| metadata.created()).expect("births are known here");
+    while survey::file_time() <= born {
         std::thread::yield_now();
     }
 }
@@ -538,7 +539,7 @@ fn made_and_rotated_before_anybody_saw_it() {
 fn what_was_rotated_before_the_agent_came_is_not_read() {
     let mut case = Case::new("app.log");
     case.bench.append("app.log.1", "old\n");
-    wait_for_the_clock_of_files();
+    wait_until_older_than_now(&case.path("app.log.1"));
     case.write("app.log", 2);
     case.bench.deliver_all();
     case.bench.kill_and_restart();
