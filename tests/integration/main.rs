@@ -13,6 +13,7 @@ mod house;
 mod metadata;
 mod names;
 mod reload;
+mod roles;
 mod secrets;
 mod shipping;
 mod sockets;
