@@ -12,7 +12,7 @@ mod refresh;
 mod refusal;
 pub mod request;
 mod roles;
-#[cfg(all(test, feature = "emulator"))]
+#[cfg(test)]
 mod roles_tests;
 mod settings;
 mod source;

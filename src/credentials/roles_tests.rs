@@ -1,6 +1,8 @@
 //! Roles and base sources against the emulator's STS, IMDS and container endpoint, in one process. Not the schedule: that
 //! is tested where it is decided, in `refresh`.
 
+#![cfg(feature = "emulator")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
