@@ -21,8 +21,9 @@ use crate::template::Names;
 /// both are asked for at the same time.
 const ABOUT_TO: Duration = Duration::from_secs(2);
 
-/// How long a role waits for its turn: behind three hundred others at five calls a second, and no wait is for ever.
-const TURN: Duration = Duration::from_mins(1);
+/// How long a role waits for all that goes before its call: the base credentials, and its turn behind three hundred others
+/// at five calls a second. No wait is for ever.
+const TURN: Duration = Duration::from_secs(75);
 
 /// What is known of where we are, and how AWS is called.
 #[derive(Clone)]

@@ -147,6 +147,15 @@ async fn a_session_is_asked_for_with_all_that_is_configured() {
 }
 
 #[tokio::test]
+async fn a_role_with_a_region_of_its_own_is_asked_for_there() {
+    let rig = Rig::new().await;
+    let cache = rig.role(RoleSettings { region: Some("us-east-1".to_owned()), ..settings("app", "app") });
+    // The emulator is another region's, and says whose signature it got.
+    let error = cache.refresh_now().await.unwrap_err().to_string();
+    assert!(error.contains("us-east-1"), "{error}");
+}
+
+#[tokio::test]
 async fn a_denial_is_remembered_with_awss_words_and_the_statement_that_is_missing() {
     let rig = Rig::new().await;
     let denial = Denial { policy: Policy::ResourceBased, ..Denial::default() };

@@ -5,11 +5,13 @@
 //! `…_TOKEN` (FACTS, container protocol). The token goes in clear, hence plain HTTP only to this machine's own addresses.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use jiff::Timestamp;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
+use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
@@ -25,6 +27,9 @@ const ECS: &str = "http://169.254.170.2";
 
 /// Beside loopback, what plain HTTP may go to: ECS's agent, and EKS's on IPv4 and IPv6 (FACTS, container protocol).
 const LINK_LOCAL: [&str; 3] = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23"];
+
+/// How long one fetch may take, retries included (as for IMDS).
+const WHOLE_OPERATION: Duration = Duration::from_secs(3);
 
 /// The longest token: EKS's are JWTs of a kilobyte or two.
 const LONGEST_TOKEN: u64 = 16 << 10;
@@ -70,18 +75,21 @@ impl Container {
             reason: failure.reason(),
             cure: failure.cure(self.variable()),
         };
+        let until = Instant::now() + WHOLE_OPERATION;
         let mut attempt = 0;
         loop {
             attempt += 1;
             // Read anew for each attempt, too: it may have been refused because it had just been rotated.
             let token = self.authorization().await?;
-            let answer = self.exchange.get(&url, token).await;
-            let failure = match answer.and_then(|body| parse(&body)) {
+            let answer = timeout_at(until, self.exchange.get(&url, token)).await;
+            let late = |_| Err(Failure::NoAnswer(format!("nothing within {} s", WHOLE_OPERATION.as_secs())));
+            let failure = match answer.unwrap_or_else(late).and_then(|body| parse(&body)) {
                 Ok(fetched) => return Ok(fetched),
                 Err(failure) => failure,
             };
-            let Some(wait) = failure.wait(attempt) else { return Err(failed(failure)) };
-            tokio::time::sleep(wait.mul_f64(fastrand::f64())).await;
+            let wait = failure.wait(attempt).map(|wait| Instant::now() + wait.mul_f64(fastrand::f64()));
+            let Some(next) = wait.filter(|next| *next < until) else { return Err(failed(failure)) };
+            tokio::time::sleep_until(next).await;
         }
     }
 

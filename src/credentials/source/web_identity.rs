@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::secret_file::read;
 use super::sts::{self, Call};
 use super::variables::{Environment, ROLE_ARN, TOKEN_FILE};
-use super::{Fetched, Fetching, Source};
+use super::{FETCH, Fetched, Fetching, Source};
 use crate::credentials::Error;
 use crate::credentials::request::Kind;
 
@@ -100,6 +100,11 @@ impl Source for WebIdentity {
             Some(_) => format!("web_identity ({TOKEN_FILE} is set)"),
             None => "web_identity (as `source` says)".to_owned(),
         }
+    }
+
+    /// The call has a deadline of its own, which names STS.
+    fn patience(&self) -> Duration {
+        2 * ABOUT_TO + FETCH
     }
 
     fn fetch(&self) -> Fetching<'_> {
