@@ -102,7 +102,7 @@ def test_every_file_of_terraform_parses() -> None:
 
 def test_the_policies_give_the_actions_that_the_agent_calls() -> None:
     source = (ROOT / "src" / "logs" / "sink" / "cloudwatch.rs").read_text()
-    called = {f"logs:{action}" for action in re.findall(r'self\.call\("(\w+)"', source)}
+    called = {f"logs:{action}" for action in re.findall(r'\.call\(\s*"(\w+)"', source)}
     assert "logs:PutLogEvents" in called
     requests = [ROOT / "src" / "credentials" / name for name in ("assume.rs", "request.rs")]
     called |= {action for file in requests for action in re.findall(r'"(sts:\w+)"', file.read_text())}

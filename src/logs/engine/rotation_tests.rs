@@ -25,14 +25,6 @@ impl Bench {
         self.engine = open(&self.settings, self.state.path(), Quarantine::new());
     }
 
-    /// Ends and begins in one process: what was open stays open.
-    fn reload(&mut self) {
-        self.puts.clear();
-        let fresh = open(&self.settings, self.state.path(), Quarantine::new());
-        let left = std::mem::replace(&mut self.engine, fresh).into_open_files();
-        self.engine.inherit(left);
-    }
-
     fn lost(&self) -> u64 {
         self.snapshot().ledger.bytes.dropped.get("gap").copied().unwrap_or_default()
     }
