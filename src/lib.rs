@@ -11,7 +11,7 @@
 //! * [`config`]: a file becomes the validated settings of each room, or errors that cite the place.
 //! * [`status`]: the report, its socket, and how it is drawn for a person.
 //! * [`logs`]: lines of files become events in CloudWatch Logs, once; the source is the buffer.
-//! * [`credentials`]: role credentials, fresh before they expire, from one cache.
+//! * [`credentials`]: role credentials, the base's and those assumed with them, fresh before they expire, a cache each.
 //! * [`imds`]: the instance metadata service, version 2: tokens, requests, documents.
 //! * [`telemetry`]: what the daemon says of itself, to the journal or to stderr.
 //! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.
