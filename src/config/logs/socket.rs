@@ -94,7 +94,7 @@ fn rule(mut entry: Reader<'_>) -> Rule {
         entry.report().add(Problem::new(entry.place(), message));
     }
     entry.finish();
-    Rule { user, group, unit }
+    Rule { user, group, unit, ..Rule::default() }
 }
 
 /// A name as useradd(8) takes it, or a number. Whether there is such an account is known only when somebody calls.
