@@ -197,12 +197,12 @@ mod tests {
 
     #[test]
     fn a_caller_is_shown_as_what_it_was_taken_for() {
-        let mut caller = Caller { pid: Some(7), uid: 1000, command: Some("a\nb".to_owned()), ..Caller::default() };
-        assert_eq!(caller.to_string(), r"uid 1000, pid 7 (a\nb), which was gone before it could be looked at");
+        let mut caller = Caller { pid: Some(7), uid: 1000, command: Some("a\x1bb".to_owned()), ..Caller::default() };
+        assert_eq!(caller.to_string(), r"uid 1000, pid 7 (a\u{1b}b), which was gone before it could be looked at");
         caller.is_known = true;
         assert_eq!(caller.to_string(), r"uid 1000, pid 7 (a\u{1b}b), in a unit that this system does not tell");
         caller.is_placed = true;
-        assert_eq!(caller.to_string(), r"uid 1000, pid 7 (a\nb), in no unit of the system");
+        assert_eq!(caller.to_string(), r"uid 1000, pid 7 (a\u{1b}b), in no unit of the system");
         caller.unit = Some("web.service".to_owned());
         assert!(caller.to_string().ends_with(", in web.service"));
         caller.container = Some(Container::without_name());

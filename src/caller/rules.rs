@@ -48,6 +48,11 @@ impl Uids {
         (self.first..=self.last).contains(&uid)
     }
 
+    /// Each of them.
+    pub fn numbers(self) -> impl Iterator<Item = u32> {
+        self.first..=self.last
+    }
+
     /// The one user, if it is one.
     #[must_use]
     pub fn only(self) -> Option<u32> {
