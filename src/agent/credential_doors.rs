@@ -4,20 +4,24 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
 
 use super::doors::Inherited;
 use super::notify::Notifier;
+use super::supervisor::pause;
 use crate::door::{self, Access};
-use crate::endpoints::{Door, DoorKind, DoorSocket, SOCKET_NAME, Settings};
+use crate::endpoints::{Door, DoorKind, DoorSocket, Endpoints, SOCKET_NAME, Settings};
 use crate::fault::Warning;
+use crate::heartbeat::Heartbeat;
 
 /// How often a port that is taken is tried again: soon enough for a person who has just stopped who had it.
-pub(super) const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(5);
 
 /// The doors; clones share them.
 #[derive(Clone)]
@@ -28,7 +32,7 @@ struct Shared {
     notifier: Notifier,
     unix: Arc<UnixListener>,
     /// Somebody else holds it, too: at the end it stays where it is, for the next process.
-    is_left_behind: bool,
+    is_left_behind: AtomicBool,
     tcp: Mutex<Tcp>,
 }
 
@@ -45,15 +49,22 @@ impl CredentialDoors {
     /// # Errors
     /// When another daemon answers there, or the system says no.
     pub(super) async fn open(
-        directory: &std::path::Path,
+        directory: &Path,
         notifier: Notifier,
         inherited: &mut Inherited,
     ) -> Result<Self, door::Error> {
         let path = directory.join(SOCKET_NAME);
         let (unix, is_inherited) = door::open(&path, inherited.take(&path), Access::EVERYBODY).await?;
-        let is_left_behind = notifier.store(unix.as_fd(), SOCKET_NAME) || is_inherited;
-        let unix = Arc::new(unix);
+        let (unix, is_left_behind) = (Arc::new(unix), AtomicBool::new(is_inherited));
         Ok(Self(Arc::new(Shared { path, notifier, unix, is_left_behind, tcp: Mutex::default() })))
+    }
+
+    /// Has systemd keep the unix door, if it does not already.
+    pub(super) fn store(&self) {
+        if !self.0.is_left_behind.load(Ordering::Relaxed) {
+            let is_stored = self.0.notifier.store(self.0.unix.as_fd(), SOCKET_NAME);
+            self.0.is_left_behind.store(is_stored, Ordering::Relaxed);
+        }
     }
 
     /// From now on those are open that `settings` name, as far as their ports can be had; returns all that are.
@@ -76,7 +87,7 @@ impl CredentialDoors {
     }
 
     /// Tries again what could not be opened; returns all that are open, if that made a difference.
-    pub(super) fn retry(&self) -> Option<Vec<Door>> {
+    fn retry(&self) -> Option<Vec<Door>> {
         let mut tcp = self.tcp();
         if tcp.troubles.is_empty() {
             return None;
@@ -84,6 +95,16 @@ impl CredentialDoors {
         let before = tcp.open.len();
         tcp.try_all(&self.0.notifier, &mut Inherited::default());
         (tcp.open.len() > before).then(|| self.doors(&tcp))
+    }
+
+    /// Tries again until `stop`, and has `endpoints` serve what could be opened.
+    pub(super) async fn tend(&self, endpoints: &Endpoints, stop: CancellationToken, heartbeat: Heartbeat) {
+        while !stop.is_cancelled() {
+            if let Some(doors) = self.retry() {
+                endpoints.serve(doors);
+            }
+            pause(RETRY, &stop, &heartbeat).await;
+        }
     }
 
     /// What a person should know.
@@ -98,7 +119,7 @@ impl CredentialDoors {
 
     /// The end: takes away the name of the unix door, if nobody else holds it.
     pub(super) fn close(&self) {
-        if !self.0.is_left_behind {
+        if !self.0.is_left_behind.load(Ordering::Relaxed) {
             door::remove(&self.0.path);
         }
     }

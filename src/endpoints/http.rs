@@ -7,13 +7,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -36,6 +35,9 @@ const HEADER_TIME: Duration = Duration::from_secs(5);
 
 /// A connection on which nobody asked for so long is closed: SDKs keep theirs for a minute at most.
 const IDLE: Duration = Duration::from_mins(1);
+
+/// What is being answered when the agent stops gets this long; who waits for credentials then asks the next one.
+const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What browsers and proxies add, and no SDK (FACTS of the protocols; the prefixes stand for families of them).
 const FOREIGN: [&str; 6] = ["origin", "referer", "forwarded", "via", "sec-fetch-", "x-forwarded-"];
@@ -163,12 +165,12 @@ where
         let asked = admit(&request, hosts);
         let (respond, activity) = (&respond, &activity);
         async move {
-            activity.begin();
+            activity.set(None);
             let answer = match asked {
                 Ok(asked) => respond(asked).await,
                 Err(refusal) => *refusal,
             };
-            activity.end();
+            activity.set(Some(Instant::now()));
             Ok::<_, Infallible>(answer)
         }
     });
@@ -179,52 +181,37 @@ where
         .max_headers(HEADER_COUNT)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    let mut end = None;
     loop {
+        let until = end.unwrap_or_else(|| activity.idle_at());
         tokio::select! {
             // How a connection ends is the caller's affair.
             _ = connection.as_mut() => return,
-            () = stop.cancelled(), if !activity.is_ending() => {
-                activity.close();
+            () = stop.cancelled(), if end.is_none() => {
+                end = Some(Instant::now() + LAST_WORD);
                 connection.as_mut().graceful_shutdown();
             }
-            () = tokio::time::sleep_until(activity.idle_at()) => if activity.idle_at() <= Instant::now() { return },
+            () = tokio::time::sleep_until(until) => if end.is_some() || activity.idle_at() <= Instant::now() { return },
         }
     }
 }
 
-/// When a connection was last of use.
-struct Activity(Mutex<(Option<Instant>, bool)>);
+/// Since when nobody asks; `None` while something is answered, which has bounds of its own.
+struct Activity(Mutex<Option<Instant>>);
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(Mutex::new((Some(Instant::now()), false)))
+        Self(Mutex::new(Some(Instant::now())))
     }
 }
 
 impl Activity {
-    fn change<T>(&self, change: impl FnOnce(&mut (Option<Instant>, bool)) -> T) -> T {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// A request is being answered, which has bounds of its own.
-    fn begin(&self) {
-        self.change(|(since, _)| *since = None);
-    }
-
-    fn end(&self) {
-        self.change(|(since, _)| *since = Some(Instant::now()));
-    }
-
-    fn close(&self) {
-        self.change(|(_, ending)| *ending = true);
-    }
-
-    fn is_ending(&self) -> bool {
-        self.change(|(_, ending)| *ending)
+    fn set(&self, since: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 
     fn idle_at(&self) -> Instant {
-        self.change(|(since, _)| since.unwrap_or_else(Instant::now)) + IDLE
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(Instant::now) + IDLE
     }
 }
 

@@ -40,13 +40,13 @@ const MOST_READERS: usize = 256;
 /// Why a token can't be had.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} the token {path} failed; the runtime directory must be this user's to write")]
-pub struct Error {
+pub(super) struct Error {
     /// What was tried.
-    pub operation: &'static str,
+    operation: &'static str,
     /// The file.
-    pub path: PathBuf,
+    path: PathBuf,
     /// The system's answer.
-    pub source: io::Error,
+    source: io::Error,
 }
 
 /// The tokens in use.
