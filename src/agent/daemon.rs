@@ -21,9 +21,9 @@ use super::shutdown::{DEADLINE, DRAIN, READERS_DEADLINE, RECEIVERS_DEADLINE};
 use super::supervisor::{STUCK_AFTER, Supervisor};
 use super::{Directories, Environment, Error};
 use crate::clock::Clock;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{self, Endpoints};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
-use crate::logs::Receiver;
+use crate::logs::{AUDIT, Receiver};
 use crate::status::{Report, SOCKET_NAME, StatusServer, headline};
 
 /// How long the tasks of identity and credentials may take to end at a reload: they only wait, for a signal among others.
@@ -179,6 +179,9 @@ impl Daemon {
     pub(super) fn open_endpoints(&self, inherited: &mut Inherited) {
         let rooms = self.overview.rooms();
         let settings = &rooms.config.endpoints;
+        let (receiver, keeps_record) = (self.ground.receiver.clone(), rooms.config.logs.has_audit());
+        let copy = move |line: String| receiver.take_own(AUDIT, &line);
+        self.ground.endpoints.copy_record(keeps_record.then(|| Arc::new(copy) as endpoints::Copy));
         self.ground.endpoints.configure(settings, rooms.roles.clone(), rooms.identity.names());
         self.ground.endpoints.serve(self.credential_doors.adopt(settings, inherited));
     }

@@ -157,10 +157,13 @@ fn sections(config: &Config) -> Vec<Section> {
         ),
     ];
     sections.extend(config.credentials.roles.iter().enumerate().map(|(index, role)| role_section(index, role)));
+    let audit = config.logs.sockets.iter().find(|socket| !socket.is_open()).map(|audit| &audit.target);
+    sections.extend(audit.map(|target| section("credentials.audit", target_rows(target).to_vec())));
     sections.extend(endpoints(&config.endpoints));
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
     sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
-    sections.extend(config.logs.sockets.iter().enumerate().map(|(index, socket)| socket_section(index, socket)));
+    let sockets = config.logs.sockets.iter().filter(|socket| socket.is_open());
+    sections.extend(sockets.enumerate().map(|(index, socket)| socket_section(index, socket)));
     sections
 }
 

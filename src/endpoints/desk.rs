@@ -17,6 +17,10 @@ use crate::caller::{Accounts, Caller};
 use crate::credentials::{Error, Issued, Role, Roles};
 use crate::template::Names;
 
+/// How long who calls by HTTP waits for the first credentials: the least patient SDKs give up after 2 s, and the reason
+/// why there are none shall reach them before.
+const FIRST: Duration = Duration::from_millis(1500);
+
 /// What the configuration says, and what is needed to judge by it.
 pub(super) struct Desk {
     pub(super) roles: Roles,
@@ -69,9 +73,11 @@ impl Desk {
         if !self.admits(visit, role) {
             return Err(self.refuse(visit, role));
         }
-        let issued = match wait {
-            None => role.cache.hand_out(),
-            Some(wait) => role.cache.wait_for(wait).await,
+        let issued = match (role.cache.hand_out(), wait) {
+            (Err(_), Some(wait)) => role.cache.wait_for(wait).await,
+            // Nothing has failed yet: the first ones are on their way, as after a restart.
+            (Err(_), None) if role.cache.snapshot().last_error.is_none() => role.cache.wait_for(FIRST).await,
+            (at_once, _) => at_once,
         };
         let issued = issued.map_err(|error| Box::new(not_ready(&error)))?;
         let id = issued.credentials.access_key_id();

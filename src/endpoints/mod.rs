@@ -44,7 +44,7 @@ const GROUP: &str = "imds-agent";
 /// bridge. Who calls from there can't be seen.
 pub const LINK_LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23));
 
-/// The `[endpoints]` table, and `[credentials.audit]`.
+/// The `[endpoints]` table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `[endpoints.container]`.

@@ -1,23 +1,28 @@
 //! The doors over time: nothing to hand out, a restart, a reload, a port that somebody else has.
 
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::site::Site;
 use crate::harness::http::request;
-use crate::harness::{Effect, Fault, SOON, free_address, look_until};
+use crate::harness::{Agent, Change, Effect, Fault, SOON, Systemd, free_address, look_until};
 
 #[test]
-fn what_has_expired_is_not_handed_out_and_the_reason_is_told() {
+fn with_nothing_to_hand_out_the_reason_is_told() {
     let site = Site::new();
     let agent = site.ready();
     let token = site.token();
     site.emulator.set_fault(Fault::on("sts:*", Effect::Close));
     site.emulator.set_fault(Fault::on("imds:*", Effect::Close));
     drop(agent);
-    // A daemon that has never had any is in the same case as one whose have expired: there is nothing valid.
     let _agent = site.host.start();
     let (status, body) = site.ask("/role/app", &[("Authorization", &token)]);
     assert_eq!((status, &body["Code"]), (503, &Value::from("NotReady")), "{body}");
@@ -26,6 +31,114 @@ fn what_has_expired_is_not_handed_out_and_the_reason_is_told() {
     assert_eq!((status, &body["Code"]), (503, &Value::from("NotReady")), "{body}");
     assert_eq!(site.look("/latest/meta-data/iam/security-credentials/app").0, 503);
     assert_eq!(site.look("/latest/meta-data/instance-id").0, 503);
+}
+
+#[test]
+fn what_has_expired_while_everything_is_down_is_not_handed_out() {
+    let uid = rustix::process::geteuid().as_raw();
+    let site = Site::with(&format!("[credentials]\nallow = [{{ uid = {uid} }}]\n"));
+    site.emulator.change(&Change { credentials_lifetime_seconds: Some(8), ..Change::default() });
+    let agent = site.host.start();
+    agent.wait_until("credentials are there", |report| report.text("/credentials/0/state") == "fresh");
+    assert_eq!(site.ask_socket("GET", "/base").0, 200);
+    site.emulator.set_fault(Fault::on("imds:*", Effect::Close));
+    site.emulator.set_fault(Fault::on("sts:*", Effect::Close));
+    let refused = look_until(SOON, || {
+        let asked = Timestamp::now();
+        let (status, body) = site.ask_socket("GET", "/base");
+        if status == 503 {
+            return Some(body);
+        }
+        let end: Timestamp = body["Expiration"].as_str().expect("an end").parse().expect("a time");
+        assert!(asked <= end + jiff::SignedDuration::from_secs(1), "what ended at {end} was handed out at {asked}");
+        None
+    });
+    let refused = refused.expect("they expire");
+    assert_eq!(refused["Code"], "NotReady");
+    assert!(refused["Message"].as_str().is_some_and(|message| !message.is_empty()), "{refused}");
+    assert_eq!(agent.report().text("/credentials/0/state"), "expired");
+    site.emulator.clear_faults();
+    assert_eq!(site.ask_socket("GET", "/base?wait=60").0, 200, "who waits gets the next ones");
+}
+
+#[test]
+fn the_record_goes_to_a_stream_of_its_own_if_that_is_asked_for() {
+    let site = Site::with("[credentials.audit]\nlog_group = \"/test/audit\"\nlog_stream = \"who\"\n");
+    let agent = site.ready();
+    assert_eq!(site.ask_socket("GET", "/role/app").0, 200);
+    assert_eq!(site.ask("/role/app", &[("Authorization", "guessed")]).0, 403);
+    let lines = look_until(SOON, || {
+        let lines = site.emulator.lines("/test/audit", "who");
+        (lines.len() == 2).then_some(lines)
+    });
+    let lines = lines.unwrap_or_else(|_| panic!("{:#}\n{}", agent.report(), agent.said()));
+    let entries: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).expect("a JSON object")).collect();
+    assert_eq!((&entries[0]["outcome"], &entries[0]["door"]), (&"served".into(), &"unix".into()), "{lines:?}");
+    assert_eq!((&entries[1]["outcome"], &entries[1]["role"]), (&"refused".into(), &"app".into()), "{lines:?}");
+    assert!(!site.host.path("run/audit").exists() && !site.host.path("run/logs.sock").exists(), "nobody writes there");
+    agent.report().assert_ledger_adds_up();
+}
+
+/// The sockets that the agent hands over to be kept.
+fn stored(systemd: &Systemd) -> Vec<OwnedFd> {
+    let mut kept = Vec::new();
+    loop {
+        let message = systemd.next();
+        kept.extend(message.descriptors);
+        if message.text == "READY=1" {
+            return kept;
+        }
+    }
+}
+
+/// The daemon, with `sockets` handed over as systemd would.
+fn start_with(site: &Site, sockets: &[OwnedFd]) -> Agent {
+    let config = site.host.config().display().to_string();
+    let plain = site.host.command(&["run", "--config", &config]);
+    let mut script = String::new();
+    for (index, socket) in sockets.iter().enumerate() {
+        // Only what is left open reaches the shell.
+        rustix::io::fcntl_setfd(socket, rustix::io::FdFlags::empty()).expect("a flag of our own");
+        // Above all that are there, so that none is written over before it was copied.
+        let _ = write!(script, "exec {}<&{}; ", 200 + index, socket.as_raw_fd());
+    }
+    for index in 0..sockets.len() {
+        let _ = write!(script, "exec {}<&{} {}<&-; ", 3 + index, 200 + index, 200 + index);
+    }
+    let _ = write!(script, "export LISTEN_FDS={} LISTEN_PID=$$; exec \"$0\" \"$@\"", sockets.len());
+    let mut command = Command::new("bash");
+    command.arg("-c").arg(script).arg(plain.get_program()).args(plain.get_args()).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Agent::start(command, site.host.path("run/status.sock"))
+}
+
+#[test]
+fn callers_wait_at_every_door_while_the_daemon_restarts() {
+    let mut site = Site::new();
+    let systemd = Systemd::of(&mut site.host);
+    let agent = site.ready();
+    let sockets = stored(&systemd);
+    assert_eq!(sockets.len(), 4, "status, and three doors");
+    let token = site.token();
+    agent.kill();
+    let mut http = TcpStream::connect(site.container).expect("the queue takes a connection");
+    let question = format!("Host: {}\r\nConnection: close\r\n", site.container);
+    let question = format!("GET /role/app HTTP/1.1\r\n{question}Authorization: {token}\r\n\r\n");
+    http.write_all(question.as_bytes()).expect("a request");
+    http.set_read_timeout(Some(SOON)).expect("a timeout");
+    let mut local = UnixStream::connect(site.host.path("run/credentials.sock")).expect("the queue takes a connection");
+    local.write_all(b"GET /role/app?wait=60 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+    local.set_read_timeout(Some(SOON)).expect("a timeout");
+    let _agent = start_with(&site, &sockets);
+    let mut answer = String::new();
+    local.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer.clear();
+    http.read_to_string(&mut answer).expect("an answer");
+    // The container protocol does not wait for credentials: the first answer may be that there are none yet.
+    assert!(answer.starts_with("HTTP/1.1 200 ") || answer.contains("NotReady"), "{answer}");
+    assert_eq!(site.ask("/role/app", &[("Authorization", &token)]).0, 200);
+    assert_eq!(site.look("/latest/meta-data/iam/security-credentials/app").0, 200);
 }
 
 #[test]
