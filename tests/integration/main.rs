@@ -16,6 +16,7 @@ mod journal;
 mod metadata;
 mod names;
 mod reload;
+mod roles;
 mod secrets;
 mod shipping;
 mod sockets;
