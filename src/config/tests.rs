@@ -288,7 +288,7 @@ fn the_sample_is_right_with_every_setting_switched_on() {
     assert_eq!(config.credentials, crate::credentials::Settings { roles, ..Default::default() });
     let (files, journals) = (config.logs.files.clone(), config.logs.journals.clone());
     let sockets = config.logs.sockets.clone();
-    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 1));
+    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 2));
     assert_eq!(config.variables.len(), 1);
     assert_eq!(config.logs, crate::logs::Settings { files, journals, sockets, ..Default::default() });
 }

@@ -176,13 +176,13 @@ impl Receiver {
         let tables = inner.tables();
         let Some(table) = tables.get(table) else { return };
         let key = Arc::new(tables.key(table, rustix::process::geteuid().as_raw(), None));
-        let mut records = Vec::new();
-        encode_part(&mut records, Some(inner.now()), text.as_bytes(), false);
+        let (mut records, now) = (Vec::new(), inner.now());
+        encode_part(&mut records, &table.framing, Some(now), text.as_bytes(), false);
         let append = Append { key: key.clone(), records, durable: false, last: false };
         let count = super::count_of(&append);
         tokio::spawn(async move {
             if inner.inbox.hand_in(append).await.is_err() {
-                inner.inbox.spool().note_loss(&key, count);
+                inner.inbox.spool().note_loss(&key, count, now);
             }
         });
     }
