@@ -66,6 +66,7 @@ impl Daemon {
         self.ground.receiver.configure(&rooms.config.logs, rooms.identity.names());
         self.ground.receiver.serve(doors);
         self.overview.move_to(rooms, standing);
+        self.open_endpoints(&mut Inherited::default());
         if self.stop.is_cancelled() {
             return;
         }

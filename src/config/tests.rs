@@ -203,6 +203,7 @@ fn every_key_reaches_its_setting() {
         user: user.map(str::to_owned),
         group: group.map(str::to_owned),
         unit: unit.map(str::to_owned),
+        ..Rule::default()
     };
     let rules = [rule(Some("app"), None, None), rule(None, Some("web"), Some("web.service"))];
     assert_eq!(socket.allow.0, rules);
@@ -226,7 +227,7 @@ fn a_socket_that_can_not_be_is_cited() {
     assert_fault(
         "path = \"a\"\nallow = [{ usr = \"x\", user = \"y\" }]",
         "5:12",
-        "in [[logs.socket.allow]]; expected user, group, unit",
+        "in [[logs.socket.allow]]; expected user, group, uid, unit, container",
     );
     assert_fault("path = \"a\"\nallow = [{ unit = \"web\" }]", "5:19", "expected a service");
     assert_fault("path = \"a\"\nallow = [{ user = \"a:b\" }]", "5:19", "expected a name or a number");
@@ -287,7 +288,7 @@ fn the_sample_is_right_with_every_setting_switched_on() {
     assert_eq!(config.credentials, crate::credentials::Settings { roles, ..Default::default() });
     let (files, journals) = (config.logs.files.clone(), config.logs.journals.clone());
     let sockets = config.logs.sockets.clone();
-    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 1));
+    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 2));
     assert_eq!(config.variables.len(), 1);
     assert_eq!(config.logs, crate::logs::Settings { files, journals, sockets, ..Default::default() });
 }

@@ -5,7 +5,7 @@ use super::target::{self, Inherited};
 use crate::config::allow;
 use crate::config::report::Problem;
 use crate::config::table::{Located, Reader};
-use crate::logs::{SocketKind, SocketSettings, Syntax};
+use crate::logs::{AUDIT, SocketKind, SocketSettings, Syntax};
 
 /// What `syntax` can be.
 pub(in crate::config) const SYNTAXES: [(&str, Syntax); 3] =
@@ -16,7 +16,7 @@ pub(in crate::config) const KINDS: [(&str, SocketKind); 2] =
     [("stream", SocketKind::Stream), ("datagram", SocketKind::Datagram)];
 
 /// Names in the runtime directory that are taken.
-const TAKEN: [&str; 4] = ["credentials.sock", "logs.sock", "status.sock", "tokens"];
+const TAKEN: [&str; 5] = [AUDIT, "credentials.sock", "logs.sock", "status.sock", "tokens"];
 
 /// A socket's whole path has 107 bytes at most (unix(7)); the rest is for the runtime directory.
 const LONGEST_NAME: usize = 64;
