@@ -1,6 +1,7 @@
 //! The promises, tested from outside: the house's plan, and the binary against the emulator and against moto. Not the
 //! rooms' own logic: unit tests stand beside that.
 
+mod commands;
 mod crash;
 mod credentials;
 mod delivery;
