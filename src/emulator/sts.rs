@@ -96,7 +96,8 @@ fn assume_role(
         return Err(Refusal::new("AccessDenied", text).status(403));
     }
     let holder = Holder { partition, account, role, session: &session };
-    let issued = state.keyring.issue(&holder, now, seconds * 1000);
+    let lifetime = state.session_lifetime.unwrap_or(seconds * 1000);
+    let issued = state.keyring.issue(&holder, now, lifetime);
     Ok((assumed(&issued), issued.arn.clone()))
 }
 

@@ -183,7 +183,7 @@ fn parsed(answer: &str) -> Option<(u16, &str)> {
 }
 
 /// Without what could play tricks on a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).collect()
 }
 

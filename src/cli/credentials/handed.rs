@@ -1,6 +1,7 @@
 //! What the daemon hands out, and how it is written for whom: as `credential_process` wants it, for a shell, for
 //! `docker run --env-file`, as JSON. Not whom it is handed to.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 
@@ -107,16 +108,12 @@ impl HandedOut {
 }
 
 /// The region for whoever gets the credentials: the caller's own choice, else the daemon's.
-pub(in crate::cli) fn region<'r>(
+pub(in crate::cli) fn region(
     variable: impl Fn(&str) -> Option<OsString>,
-    handed: Option<&'r str>,
-) -> Option<std::borrow::Cow<'r, str>> {
+    handed: Option<&str>,
+) -> Option<Cow<'_, str>> {
     let chosen = |name| variable(name).and_then(|value| value.into_string().ok()).filter(|value| !value.is_empty());
-    REGION_VARIABLES
-        .into_iter()
-        .find_map(chosen)
-        .map(std::borrow::Cow::Owned)
-        .or(handed.map(std::borrow::Cow::Borrowed))
+    REGION_VARIABLES.into_iter().find_map(chosen).map(Cow::Owned).or(handed.map(Cow::Borrowed))
 }
 
 fn for_shell(variables: &Variables<'_>) -> String {

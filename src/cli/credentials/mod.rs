@@ -79,8 +79,8 @@ pub(super) fn refused(error: &Error) -> ExitCode {
 /// A name that a role can have: with any other one, the question itself could mean something else.
 pub(super) fn role_name(text: &str) -> Result<String, String> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    match (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) {
-        true => Ok(text.to_owned()),
-        false => Err("a role's name has 1 to 64 letters, digits, '_', '.' and '-'".to_owned()),
+    if (1..=64).contains(&text.len()) && text.bytes().all(is_allowed) {
+        return Ok(text.to_owned());
     }
+    Err("a role's name has 1 to 64 letters, digits, '_', '.' and '-'".to_owned())
 }

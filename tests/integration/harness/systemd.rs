@@ -49,6 +49,18 @@ impl Systemd {
         Message { text: String::from_utf8_lossy(&text[..received.bytes]).into_owned(), descriptors }
     }
 
+    /// The descriptors that are handed over to be kept until the agent is ready.
+    pub(crate) fn stored_until_ready(&self) -> Vec<OwnedFd> {
+        let mut stored = Vec::new();
+        loop {
+            let message = self.next();
+            stored.extend(message.descriptors);
+            if message.text.lines().any(|line| line == "READY=1") {
+                return stored;
+            }
+        }
+    }
+
     /// The next message with a line that is `wanted`; those before it are passed over.
     pub(crate) fn wait_for(&self, wanted: &str) -> String {
         self.wait_for_line(|line| line == wanted)
