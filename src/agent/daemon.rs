@@ -169,12 +169,17 @@ impl Daemon {
             let identity = identity.clone();
             async move { identity.run(stop, heartbeat).await }
         });
-        let cache = rooms.credentials.clone();
+        let cache = rooms.roles.base().cache.clone();
         self.base.keep("credentials", move |stop, heartbeat| {
             let cache = cache.clone();
             async move { cache.run(stop, heartbeat).await }
         });
-        let (cache, sdk) = (rooms.credentials.clone(), rooms.identity.sdk());
+        let roles = rooms.roles.clone();
+        self.base.keep("roles", move |stop, heartbeat| {
+            let roles = roles.clone();
+            async move { roles.run(stop, heartbeat).await }
+        });
+        let (cache, sdk) = (rooms.roles.base().cache.clone(), rooms.identity.sdk());
         self.base.keep("who-am-i", move |stop, heartbeat| {
             let (cache, sdk) = (cache.clone(), sdk.clone());
             async move {

@@ -9,6 +9,7 @@ use super::configured::Standing;
 use super::rooms::Rooms;
 use super::supervisor::Board;
 use crate::clock::{Clock, boot_time};
+use crate::credentials::Snapshot;
 use crate::fault::{Fault, Warning};
 use crate::status::{Instance, Logs, Memory, Report, SCHEMA};
 use crate::template::Names;
@@ -65,8 +66,9 @@ impl Overview {
     /// Changes when the headline may have changed; cheap, whatever the number of files.
     pub(super) fn revision(&self) -> impl PartialEq + use<> {
         let (rooms, standing) = self.in_effect().clone();
-        let (imds, credentials) = (rooms.imds.snapshot(), rooms.credentials.snapshot());
-        (rooms.shipper.shown_at(), imds.state, credentials.state, credentials.expiration, standing.shown().error)
+        let role = |role: Snapshot| (role.state, role.expiration, role.last_error.is_some());
+        let credentials: Vec<_> = rooms.roles.snapshots().into_iter().map(role).collect();
+        (rooms.shipper.shown_at(), rooms.imds.snapshot().state, credentials, standing.shown().error)
     }
 
     /// What the daemon is doing now.
@@ -84,8 +86,8 @@ impl Overview {
         warnings.extend(rooms.identity.warnings());
         warnings.extend(region_warning(&instance));
         warnings.extend(skew_warning(self.clock.skew()));
-        let credentials = rooms.credentials.snapshot();
-        warnings.extend(credentials.confirmation.clone().map(confirmation_warning));
+        let credentials = rooms.roles.snapshots();
+        warnings.extend(credentials.iter().filter_map(|role| role.confirmation.clone()).map(confirmation_warning));
         warnings.extend(logs.warnings);
         Report {
             schema: SCHEMA,
@@ -96,7 +98,7 @@ impl Overview {
             config: standing.shown(),
             instance,
             imds: rooms.imds.snapshot(),
-            credentials: vec![credentials],
+            credentials,
             logs: Logs {
                 ledger: logs.ledger,
                 sources: logs.sources,

@@ -59,7 +59,8 @@ impl Daemon {
             Err(error) => return self.refuse(Refusal::because(chain(&error))),
         };
         let standing = self.accept(configured).await;
-        let (same_identity, same_shipper) = (rooms.shares_identity(&before), rooms.shares_shipper(&before));
+        let same_base = rooms.shares_identity(&before) && rooms.shares_credentials(&before);
+        let same_shipper = rooms.shares_shipper(&before);
         let sources = rooms.config.logs.tables();
         if !same_shipper {
             self.end_readers().await;
@@ -73,7 +74,7 @@ impl Daemon {
         if self.stop.is_cancelled() {
             return;
         }
-        if !same_identity {
+        if !same_base {
             self.restart_base().await;
         }
         if !same_shipper {
@@ -84,7 +85,7 @@ impl Daemon {
                 _ = timeout(FIRST_LOOK, news.changed()) => {}
             }
         }
-        tracing::info!(sources, changed = !(same_identity && same_shipper), "the configuration was read again");
+        tracing::info!(sources, changed = !(same_base && same_shipper), "the configuration was read again");
     }
 
     /// The last good configuration is this one from now on.

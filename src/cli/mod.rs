@@ -10,8 +10,10 @@ mod duration;
 mod emulator;
 mod exec;
 mod exit;
+mod firewall;
 mod logs;
 mod man;
+mod metadata;
 mod run;
 mod status;
 
@@ -42,6 +44,10 @@ enum Command {
     Exec(exec::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
+    /// Ask the instance metadata service
+    Metadata(metadata::Args),
+    /// Print what keeps other processes from the metadata service
+    Firewall(firewall::Args),
     /// Send lines through the daemon, and look after what CloudWatch would not take
     Logs(logs::Args),
     /// Print the shell's completions for this command
@@ -65,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Credentials(args) => credentials::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Metadata(args) => metadata::run(&args),
+        Command::Firewall(args) => firewall::run(&args),
         Command::Logs(args) => logs::run(args),
         Command::Completions(args) => completions::run(&args, Arguments::command()),
         Command::Man => man::run(Arguments::command()),

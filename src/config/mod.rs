@@ -6,6 +6,7 @@
 //! its place, `root` and the file of each table take the tree apart through `table::Reader`, and `report` turns
 //! what was found wrong into [`Errors`].
 
+mod allow;
 mod credentials;
 mod document;
 mod error;
@@ -15,7 +16,9 @@ pub mod last_good;
 mod logs;
 mod names;
 mod report;
+mod role;
 mod root;
+mod session_policy;
 mod show;
 mod source;
 mod spelling;
@@ -32,7 +35,8 @@ pub use error::{Diagnostic, Errors, OtherPlace};
 pub use show::Effective;
 pub use source::Source;
 
-use report::Report;
+use report::{Read, Report};
+use source::Attached;
 
 /// The whole configuration, validated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub struct Config {
     pub region: Option<String>,
     /// The `[imds]` table.
     pub imds: crate::imds::Settings,
-    /// The `[credentials]` table.
+    /// The `[credentials]` table and the `[[role]]` tables.
     pub credentials: crate::credentials::Settings,
     /// The `[variables]` table.
     pub variables: BTreeMap<String, String>,
@@ -62,6 +66,8 @@ pub struct Loaded {
     pub config: Config,
     /// The files, in the order they were read; empty when there is none at the default path.
     pub files: Vec<Source>,
+    /// The files that these name, such as session policies.
+    pub attachments: Vec<Source>,
 }
 
 /// Where each setting was found, as `file:line`, by its dotted name.
@@ -102,14 +108,14 @@ fn main_file(path: Option<&Path>) -> &Path {
 }
 
 fn read(path: Option<&Path>, trusted: Option<u32>) -> Result<(Loaded, Origins), Errors> {
-    parse(source::read_all(main_file(path), path.is_some(), trusted))
+    parse(source::read_all(main_file(path), path.is_some(), trusted), Attached::Disk(trusted))
 }
 
-fn parse(sources: Vec<Result<Source, source::Error>>) -> Result<(Loaded, Origins), Errors> {
-    let report = Report::new(sources);
+fn parse(sources: Vec<Result<Source, source::Error>>, attached: Attached) -> Result<(Loaded, Origins), Errors> {
+    let report = Report::new(sources, attached);
     let config = root::read(&report, document::read(&report));
-    let (files, origins) = report.finish()?;
-    Ok((Loaded { config, files }, origins))
+    let Read { files, attachments, origins } = report.finish()?;
+    Ok((Loaded { config, files, attachments }, origins))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::framing;
 use super::target::{self, Inherited};
-use crate::caller::{Rule, Rules};
+use crate::config::allow;
 use crate::config::report::Problem;
 use crate::config::table::{Located, Reader};
 use crate::logs::{SocketKind, SocketSettings, Syntax};
@@ -40,7 +40,7 @@ fn read(
     let path = table.string("path").and_then(|path| checked_path(&table, path, names));
     let kind = table.choice("type", &KINDS).unwrap_or_default();
     let syntax = table.choice("syntax", &SYNTAXES).unwrap_or_default();
-    let allow = allowed(&mut table);
+    let allow = allow::read(&mut table, "may write to this socket").unwrap_or_default();
     let target = target::read_inheriting(&mut table, inherited, variables, &[]);
     let framing = framing::read(&mut table);
     table.finish();
@@ -68,52 +68,4 @@ fn checked_path(table: &Reader<'_>, path: Located<String>, names: &mut Vec<Locat
     };
     table.report().add(Problem::new(path.place, message));
     None
-}
-
-/// Root only, if nothing is said.
-fn allowed(table: &mut Reader<'_>) -> Rules {
-    let is_set = table.has("allow");
-    let entries = table.tables("allow");
-    if !is_set {
-        return Rules::default();
-    }
-    if entries.is_empty() {
-        let problem = Problem::new(table.place(), "`allow` names nobody, so nobody may write to this socket");
-        table.report().add(problem.hint("as in `allow = [{ user = \"app\" }]`; without `allow` it is root only"));
-    }
-    Rules(entries.into_iter().map(rule).collect())
-}
-
-fn rule(mut entry: Reader<'_>) -> Rule {
-    let names_nobody = !["user", "group", "unit"].into_iter().any(|key| entry.has(key));
-    let user = entry.string("user").and_then(|name| account(&entry, "user", name));
-    let group = entry.string("group").and_then(|name| account(&entry, "group", name));
-    let unit = entry.string("unit").and_then(|name| service(&entry, name));
-    if names_nobody {
-        let message = "an entry of `allow` names nobody; expected user, group or unit";
-        entry.report().add(Problem::new(entry.place(), message));
-    }
-    entry.finish();
-    Rule { user, group, unit }
-}
-
-/// A name as useradd(8) takes it, or a number. Whether there is such an account is known only when somebody calls.
-fn account(entry: &Reader<'_>, key: &str, name: Located<String>) -> Option<String> {
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != ':' && c != '/';
-    if name.value.is_empty() || !name.value.chars().all(plain) {
-        let message = format!("`{key}` can't be \"{}\"; expected a name or a number", name.value.escape_debug());
-        entry.report().add(Problem::new(name.place, message));
-        return None;
-    }
-    Some(name.value)
-}
-
-fn service(entry: &Reader<'_>, name: Located<String>) -> Option<String> {
-    let stem = name.value.strip_suffix(".service").filter(|stem| !stem.is_empty() && !stem.contains('/'));
-    if stem.is_none() {
-        let message = format!("`unit` can't be \"{}\"; expected a service, as in \"app.service\"", name.value);
-        entry.report().add(Problem::new(name.place, message));
-        return None;
-    }
-    Some(name.value)
 }
