@@ -6,10 +6,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::configured::Standing;
-use super::rooms::Rooms;
+use super::credential_doors::CredentialDoors;
+use super::rooms::{Ground, Rooms};
 use super::supervisor::Board;
 use crate::clock::{Clock, boot_time};
 use crate::credentials::Snapshot;
+use crate::endpoints::Endpoints;
 use crate::fault::{Fault, Warning};
 use crate::status::{Instance, Logs, Memory, Report, SCHEMA};
 use crate::template::Names;
@@ -22,6 +24,8 @@ pub(super) struct Overview {
     started: Started,
     clock: Clock,
     pub(super) board: Board,
+    endpoints: Endpoints,
+    credential_doors: CredentialDoors,
     in_effect: Mutex<(Arc<Rooms>, Standing)>,
 }
 
@@ -39,9 +43,16 @@ impl Started {
 }
 
 impl Overview {
-    pub(super) fn new(started: Started, clock: Clock, rooms: Rooms, standing: Standing) -> Self {
+    pub(super) fn new(
+        started: Started,
+        ground: &Ground,
+        credential_doors: CredentialDoors,
+        rooms: Rooms,
+        standing: Standing,
+    ) -> Self {
+        let (clock, endpoints) = (ground.clock.clone(), ground.endpoints.clone());
         let in_effect = Mutex::new((Arc::new(rooms), standing));
-        Self { started, clock, board: Board::default(), in_effect }
+        Self { started, clock, board: Board::default(), endpoints, credential_doors, in_effect }
     }
 
     /// The rooms in use.
@@ -88,6 +99,8 @@ impl Overview {
         warnings.extend(skew_warning(self.clock.skew()));
         let credentials = rooms.roles.snapshots();
         warnings.extend(credentials.iter().filter_map(|role| role.confirmation.clone()).map(confirmation_warning));
+        warnings.extend(self.credential_doors.warnings());
+        warnings.extend(self.endpoints.warnings());
         warnings.extend(logs.warnings);
         Report {
             schema: SCHEMA,

@@ -71,6 +71,7 @@ impl Daemon {
         self.ground.receiver.serve(doors);
         let mut news = rooms.shipper.news();
         self.overview.move_to(rooms, standing);
+        self.open_endpoints(&mut Inherited::default());
         if self.stop.is_cancelled() {
             return;
         }

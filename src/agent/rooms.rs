@@ -13,6 +13,7 @@ use super::{Environment, Error};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credentials::{CredentialCache, RoleSettings, Roles, SourceKind, Stage, base_source};
+use crate::endpoints::Endpoints;
 use crate::imds::ImdsClient;
 use crate::logs::{LogShipper, Place, Receiver, sink};
 
@@ -21,6 +22,8 @@ pub(super) struct Ground {
     pub(super) environment: Environment,
     pub(super) clock: Clock,
     pub(super) state_dir: PathBuf,
+    /// Where credentials are had, whatever the configuration.
+    pub(super) endpoints: Endpoints,
     /// What sockets receive, whatever the configuration.
     pub(super) receiver: Receiver,
 }
@@ -151,7 +154,8 @@ mod tests {
         let environment = Environment { aws: aws::Environment::default(), ..Environment::default() };
         let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::system());
         let receiver = Receiver::open(directory.path(), directory.path(), 1 << 20, clock.clone()).unwrap();
-        Ground { environment, clock, state_dir: PathBuf::from("/nonexistent"), receiver }
+        let endpoints = Endpoints::new(directory.path(), clock.clone());
+        Ground { environment, clock, state_dir: PathBuf::from("/nonexistent"), endpoints, receiver }
     }
 
     /// A configuration that asks nobody.

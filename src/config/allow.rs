@@ -2,10 +2,10 @@
 
 use super::report::Problem;
 use super::table::{Located, Reader};
-use crate::caller::{Rule, Rules};
+use crate::caller::{Rule, Rules, Uids};
 
 /// The keys of an entry.
-const KEYS: [&str; 3] = ["user", "group", "unit"];
+const KEYS: [&str; 5] = ["user", "group", "uid", "unit", "container"];
 
 /// What `allow` says, if it is there; `what` nobody may do if it names nobody.
 pub(super) fn read(table: &mut Reader<'_>, what: &str) -> Option<Rules> {
@@ -25,13 +25,15 @@ fn rule(mut entry: Reader<'_>) -> Rule {
     let names_nobody = !KEYS.into_iter().any(|key| entry.has(key));
     let user = entry.string("user").and_then(|name| account(&entry, "user", name));
     let group = entry.string("group").and_then(|name| account(&entry, "group", name));
+    let uid = entry.integer_or_string("uid").and_then(|text| uids(&entry, &text));
     let unit = entry.string("unit").and_then(|name| service(&entry, name));
+    let container = entry.string("container").and_then(|name| container(&entry, name));
     if names_nobody {
-        let message = "an entry of `allow` names nobody; expected user, group or unit";
+        let message = "an entry of `allow` names nobody; expected user, group, uid, unit or container";
         entry.report().add(Problem::new(entry.place(), message));
     }
     entry.finish();
-    Rule { user, group, unit }
+    Rule { user, group, uid, unit, container }
 }
 
 /// A name as useradd(8) takes it, or a number. Whether there is such an account is known only when somebody calls.
@@ -53,4 +55,30 @@ fn service(entry: &Reader<'_>, name: Located<String>) -> Option<String> {
         return None;
     }
     Some(name.value)
+}
+
+/// `1000`, or `"1000-1999"`.
+fn uids(entry: &Reader<'_>, text: &Located<String>) -> Option<Uids> {
+    let uids = text.value.parse().ok();
+    if uids.is_none() {
+        let message =
+            format!("`uid` can't be \"{}\"; expected a number, or two as in \"1000-1999\"", text.value.escape_debug());
+        entry.report().add(Problem::new(text.place, message));
+    }
+    uids
+}
+
+/// As containers are called: `*`, 12 to 64 digits of an id, or a machine's name (hostname(7)).
+fn container(entry: &Reader<'_>, name: Located<String>) -> Option<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let is_name = (1..=64).contains(&name.value.len()) && name.value.chars().all(plain);
+    if name.value == "*" || is_name {
+        return Some(name.value);
+    }
+    let message = format!(
+        "`container` can't be \"{}\"; expected \"*\", 12 to 64 digits of a container's id, or a machine's name",
+        name.value.escape_debug()
+    );
+    entry.report().add(Problem::new(name.place, message));
+    None
 }

@@ -9,6 +9,7 @@
 mod allow;
 mod credentials;
 mod document;
+mod endpoints;
 mod error;
 mod globs;
 mod imds;
@@ -47,6 +48,8 @@ pub struct Config {
     pub imds: crate::imds::Settings,
     /// The `[credentials]` table and the `[[role]]` tables.
     pub credentials: crate::credentials::Settings,
+    /// The `[endpoints]` table.
+    pub endpoints: crate::endpoints::Settings,
     /// The `[variables]` table.
     pub variables: BTreeMap<String, String>,
     /// The `[logs]` table.

@@ -3,7 +3,7 @@
 use super::document::Table;
 use super::report::{Problem, Report};
 use super::table::{Located, Reader};
-use super::{Config, credentials, imds, logs, role, variables};
+use super::{Config, credentials, endpoints, imds, logs, role, variables};
 use crate::credentials::Settings;
 
 /// What stands for "find out": `AWS_REGION`, then IMDS.
@@ -18,9 +18,11 @@ pub(super) fn read(report: &Report, table: Table) -> Config {
     let names: Vec<&str> = variables.keys().map(String::as_str).collect();
     let roles = role::read_all(root.tables("role"), &variables);
     let credentials = Settings { source, allow, roles };
+    let declared: Vec<&str> = credentials.roles.iter().map(|role| role.name.as_str()).collect();
+    let endpoints = endpoints::read(root.table("endpoints"), &declared);
     let logs = logs::read(root.table("logs"), &names);
     root.finish();
-    Config { region, imds, credentials, variables, logs }
+    Config { region, imds, credentials, endpoints, variables, logs }
 }
 
 /// `eu-west-1`, `us-gov-east-1`: words and a number, as in every partition so far.

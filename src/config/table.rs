@@ -90,6 +90,16 @@ impl<'r> Reader<'r> {
         }
     }
 
+    /// Text, or an integer as its digits.
+    pub(super) fn integer_or_string(&mut self, key: &'static str) -> Option<Located<String>> {
+        let node = self.take(key)?;
+        match node.value {
+            Value::String(value) => Some(Located { value, place: node.place }),
+            Value::Integer(Some(value)) => Some(Located { value: value.to_string(), place: node.place }),
+            _ => self.wrong_kind(key, "an integer or a string", &node),
+        }
+    }
+
     /// A number, whole or not.
     pub(super) fn number(&mut self, key: &'static str) -> Option<Located<f64>> {
         let node = self.take(key)?;

@@ -203,6 +203,7 @@ fn every_key_reaches_its_setting() {
         user: user.map(str::to_owned),
         group: group.map(str::to_owned),
         unit: unit.map(str::to_owned),
+        ..Rule::default()
     };
     let rules = [rule(Some("app"), None, None), rule(None, Some("web"), Some("web.service"))];
     assert_eq!(socket.allow.0, rules);

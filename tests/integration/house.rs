@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 7] = [
     &["cli"],
     &["agent"],
     &["config", "status"],
-    &["logs"],
+    &["endpoints", "logs"],
     &["credentials"],
     &["imds"],
     &["aws", "backoff", "caller", "clock", "door", "fault", "heartbeat", "template"],

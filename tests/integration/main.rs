@@ -8,6 +8,7 @@ mod delivery;
 mod demo;
 mod doors;
 mod emulator_conformance;
+mod endpoints;
 mod framing;
 mod harness;
 mod house;

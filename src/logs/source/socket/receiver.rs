@@ -120,7 +120,7 @@ impl Inner {
                 uid,
                 pid,
                 unit,
-                contained = caller.is_contained,
+                contained = caller.container.is_some(),
                 "a caller was refused: no `allow` of this socket names it"
             );
         }
