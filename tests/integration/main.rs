@@ -1,6 +1,7 @@
 //! The promises, tested from outside: the house's plan, and the binary against the emulator and against moto. Not the
 //! rooms' own logic: unit tests stand beside that.
 
+mod clients;
 mod commands;
 mod crash;
 mod credentials;
@@ -15,6 +16,7 @@ mod house;
 mod metadata;
 mod names;
 mod reload;
+mod scenarios;
 mod secrets;
 mod shipping;
 mod sockets;

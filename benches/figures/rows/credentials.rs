@@ -86,10 +86,15 @@ impl<S: Read + Write> Asker<S> {
 
     /// Asks, reads the answer to its end, and says how long that was.
     fn ask(&mut self) -> Duration {
+        self.try_ask().expect("the door answers")
+    }
+
+    /// The same; `None` where the connection is closed without an answer.
+    fn try_ask(&mut self) -> Option<Duration> {
         let begun = Instant::now();
-        self.stream.get_mut().write_all(self.question.as_bytes()).expect("the door is open");
+        self.stream.get_mut().write_all(self.question.as_bytes()).ok()?;
         let (mut line, mut length) = (String::new(), 0);
-        self.stream.read_line(&mut line).expect("the door answers");
+        self.stream.read_line(&mut line).ok().filter(|length| *length > 0)?;
         assert!(line.starts_with("HTTP/1.1 200 "), "{line:?} to {}", self.question);
         while line != "\r\n" {
             if let Some((name, value)) = line.split_once(": ")
@@ -102,7 +107,7 @@ impl<S: Read + Write> Asker<S> {
         }
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).expect("the answer is whole");
-        begun.elapsed()
+        Some(begun.elapsed())
     }
 }
 
@@ -235,8 +240,16 @@ pub(crate) fn first_requests() -> Vec<Row> {
     let socket = host.path("run/credentials.sock");
     let ask = |caller: usize, socket: &Path| {
         let path = format!("/role/role{}?wait=60", caller % FIRST_ROLES);
-        let stream = UnixStream::connect(socket).expect("the door is open");
-        Asker::new(stream, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).ask()
+        let question = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let begun = Instant::now();
+        loop {
+            let stream = UnixStream::connect(socket).expect("the door is open");
+            if Asker::new(stream, question.clone()).try_ask().is_some() {
+                return begun.elapsed();
+            }
+            // One user's connections are bounded, and those beyond are closed without a word.
+            std::thread::sleep(LOOK_EVERY);
+        }
     };
     let slowest = std::thread::scope(|scope| {
         let socket = &socket;

@@ -7,7 +7,7 @@
 //! | 403 | ends with 77 and the daemon's reason: it alone knows whom it took the caller for |
 //! | 503 | with time left asks again, else ends with 1, the reason and its cure |
 //! | anything else | ends with 1 and the daemon's reason |
-//! | nothing, and ends the connection | asks once more: it may be restarting |
+//! | nothing, and ends the connection | asks again: it restarts, or this user has too many connections |
 //! | nothing at all | ends with 69 |
 
 use std::io::{self, Write as _};
@@ -124,11 +124,11 @@ impl Door {
     pub(in crate::cli) fn ask(&self, method: &str, target: &str, wait: Duration) -> Result<String, Error> {
         let patience = PATIENCE + wait;
         let deadline = Instant::now() + patience;
-        // One that ends the connection without a word is on its way out; the next one knows nothing of the question.
-        let answer = match self.converse(method, target, deadline) {
-            Err(error) if is_lost(&error) => self.converse(method, target, deadline),
-            answer => answer,
-        };
+        let mut answer = self.converse(method, target, deadline);
+        while answer.as_ref().is_err_and(is_lost) && Instant::now() + LOOK_EVERY < deadline {
+            std::thread::sleep(LOOK_EVERY);
+            answer = self.converse(method, target, deadline);
+        }
         let path = self.path.clone();
         let answer = answer.map_err(|source| match source.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Silent { path, seconds: patience.as_secs() },
@@ -243,15 +243,15 @@ mod tests {
     }
 
     #[test]
-    fn without_a_daemon_it_is_unreachable_and_one_that_hangs_up_is_asked_again_once() {
+    fn without_a_daemon_it_is_unreachable_and_one_that_hangs_up_is_asked_again() {
         let directory = tempfile::tempdir().unwrap();
         let error = Door::below(directory.path()).ask("GET", "/base", Duration::ZERO).expect_err("nobody is there");
         assert_eq!(error.code(), UNREACHABLE);
         assert!(error.hint().is_some_and(|hint| hint.contains("systemctl start imds-agent")));
-        let (_directory, door, _) = answering(&["", YES]);
+        let (_directory, door, _) = answering(&["", "", YES]);
         assert_eq!(door.ask("GET", "/base", Duration::ZERO).unwrap(), "{}");
         let (_directory, door, _) = answering(&["", ""]);
-        assert_eq!(door.ask("GET", "/base", Duration::ZERO).expect_err("it hangs up").code(), UNREACHABLE);
+        assert_eq!(door.ask("GET", "/base", Duration::ZERO).expect_err("it is gone").code(), UNREACHABLE);
     }
 
     #[test]

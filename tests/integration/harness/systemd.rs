@@ -39,7 +39,7 @@ impl Systemd {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut text)];
         let received =
-            recvmsg(&self.0, &mut parts, &mut control, RecvFlags::empty()).expect("the agent says something");
+            recvmsg(&self.0, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).expect("the agent says something");
         let mut descriptors = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
