@@ -47,6 +47,8 @@ impl Machine {
              [endpoints.container]\nlisten = \"{container}\"\n\n\
              [endpoints.metadata]\nlisten = \"{metadata}\"\nrole = \"app\"\n",
         ));
+        let text = "[default]\ncredential_process = imds-agent credentials --role app --wait 10s\n";
+        std::fs::write(host.path("aws-config"), text).expect("a file in a temporary directory");
         let systemd = Systemd::of(&mut host);
         Self { host, emulator, systemd, container, metadata }
     }
@@ -73,10 +75,7 @@ impl Machine {
                 environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{}", self.metadata)));
             }
             Way::Process => {
-                let path = self.host.path("aws-config");
-                let text = "[default]\ncredential_process = imds-agent credentials --role app\n";
-                std::fs::write(&path, text).expect("a file in a temporary directory");
-                environment.push(("AWS_CONFIG_FILE", path.display().to_string()));
+                environment.push(("AWS_CONFIG_FILE", self.host.path("aws-config").display().to_string()));
             }
         }
         environment

@@ -30,6 +30,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two attempts while something is waited for: nothing that is waited for takes less.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// What takes no longer than this is no news: a restart, the first fetch.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum Error {
@@ -98,19 +101,20 @@ impl Door {
         Self { path: runtime.join(SOCKET_NAME) }
     }
 
-    /// Asks until there is an answer that time does not better, at most for `wait`. `target` gets how many seconds are
-    /// left, for the daemon to wait itself.
+    /// Asks until there is an answer that time does not better, at most for `wait`. `target` gets how many seconds the
+    /// daemon may wait itself.
     pub(in crate::cli) fn get_within(&self, wait: Duration, target: impl Fn(u64) -> String) -> Result<String, Error> {
-        let end = Instant::now() + wait;
+        let begun = Instant::now();
         let mut is_said = false;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let seconds = left.as_millis().div_ceil(1000);
-            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
-            match self.ask("GET", &target(seconds), left) {
+            let left = wait.saturating_sub(begun.elapsed());
+            // What takes longer is said, and for that the first answer is needed.
+            let step = if is_said { left } else { left.min(QUIET) };
+            let seconds = u64::try_from(step.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            match self.ask("GET", &target(seconds), step) {
                 Err(error) if error.may_pass() && left > LOOK_EVERY => {
-                    if !is_said {
-                        complain(&format!("imds-agent: {error}; waiting for at most {seconds} s"));
+                    if !is_said && begun.elapsed() >= QUIET {
+                        complain(&format!("imds-agent: {error}; waiting for {} s at most", left.as_secs()));
                         is_said = true;
                     }
                     std::thread::sleep(LOOK_EVERY);
@@ -260,7 +264,7 @@ mod tests {
         door.get_within(Duration::from_mins(1), |seconds| format!("/base?wait={seconds}")).unwrap();
         let asked = asked.lock().unwrap();
         assert_eq!(asked.len(), 3);
-        assert!(asked[0].starts_with("GET /base?wait=60 HTTP/1.1"), "{}", asked[0]);
+        assert!(asked[0].starts_with("GET /base?wait=1 HTTP/1.1"), "{}", asked[0]);
         let (_directory, door, _) = answering(&["HTTP/1.1 403 Forbidden\r\n\r\n{\"Message\":\"no\"}"]);
         assert_eq!(
             door.get_within(Duration::from_mins(1), |_| "/base".to_owned()).expect_err("no").code(),

@@ -82,7 +82,7 @@ impl Sdk {
                 let classes = format!("{0}:{0}/lib/*", installed("java").display());
                 with("java".into(), &["-cp".into(), classes.into(), "Client".into()])
             }
-            Self::JavaScript => with("node".into(), &[installed("js/client.mjs")]),
+            Self::JavaScript => with("node".into(), &["--no-warnings".into(), installed("js/client.mjs")]),
             Self::Rust => {
                 let this = std::env::current_exe().expect("this test's own path");
                 let arguments = ["--exact", "clients::sdk::rust", "--ignored", "--nocapture"].map(PathBuf::from);
