@@ -1,4 +1,4 @@
-//! Asks the kernel about one TCP connection of this host, by its exact four numbers (sock_diag(7)): whose socket the
+//! Asks the kernel about one TCP connection of this host, by its exact four numbers (`sock_diag`(7)): whose socket the
 //! other end is, and in which cgroup it was made. No right is needed for that. Not what follows from it.
 
 use std::io;
@@ -8,22 +8,22 @@ use std::os::fd::OwnedFd;
 use rustix::net::netlink::SOCK_DIAG;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
-/// `SOCK_DIAG_BY_FAMILY`, the one question there is (linux/sock_diag.h).
+/// `SOCK_DIAG_BY_FAMILY`, the one question there is (`linux/sock_diag.h`).
 const BY_FAMILY: u16 = 20;
 
-/// `NLM_F_REQUEST` without `NLM_F_DUMP`: one socket, not all (linux/netlink.h).
+/// `NLM_F_REQUEST` without `NLM_F_DUMP`: one socket, not all (`linux/netlink.h`).
 const REQUEST: u16 = 1;
 
-/// `NLMSG_ERROR`: the answer when there is no such socket (linux/netlink.h).
+/// `NLMSG_ERROR`: the answer when there is no such socket (`linux/netlink.h`).
 const ERROR: u16 = 2;
 
 /// `IPPROTO_TCP`.
 const TCP: u8 = 6;
 
-/// `TCP_ESTABLISHED` (net/tcp_states.h).
+/// `TCP_ESTABLISHED` (`net/tcp_states.h`).
 const ESTABLISHED: u8 = 1;
 
-/// `INET_DIAG_CGROUP_ID`, since Linux 5.8 (linux/inet_diag.h).
+/// `INET_DIAG_CGROUP_ID`, since Linux 5.8 (`linux/inet_diag.h`).
 const CGROUP_ID: u16 = 21;
 
 /// The sizes of `struct nlmsghdr`,
@@ -32,7 +32,7 @@ const HEADER: usize = 16;
 /// of `struct inet_diag_req_v2`,
 const QUESTION: usize = 56;
 
-/// and of `struct inet_diag_msg` (linux/inet_diag.h).
+/// and of `struct inet_diag_msg` (`linux/inet_diag.h`).
 const ANSWER: usize = 72;
 
 /// An answer about one socket is about 150 bytes; one that needed more would be cut off, and refused.

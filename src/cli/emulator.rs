@@ -175,6 +175,10 @@ fn introduce(emulator: &Emulator, region: &str) -> io::Result<()> {
     writeln!(out, "export AWS_EC2_METADATA_SERVICE_ENDPOINT={url}/")?;
     writeln!(out, "export AWS_ENDPOINT_URL={url}")?;
     writeln!(out, "export AWS_REGION={region}")?;
+    writeln!(
+        out,
+        "# or as a container's task: export AWS_CONTAINER_CREDENTIALS_FULL_URI={url}/v2/credentials/emulated"
+    )?;
     writeln!(out, "# what it holds: curl {url}/_emulator/state")?;
     writeln!(out, "#                curl '{url}/_emulator/events?group=G&stream=S&format=text'")?;
     out.flush()

@@ -124,4 +124,6 @@ fn parse(sources: Vec<Result<Source, source::Error>>, attached: Attached) -> Res
 #[cfg(test)]
 mod manual;
 #[cfg(test)]
+mod role_tests;
+#[cfg(test)]
 mod tests;

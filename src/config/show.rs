@@ -7,13 +7,18 @@ use serde_json::{Map, Value, json};
 
 use super::units::{Size, Span};
 use super::{Config, Loaded, Origins, credentials, imds, logs, root};
+use crate::credentials::RoleSettings;
 use crate::logs::{FileSettings, JournalFormat, JournalSettings, SocketSettings, Target};
+use crate::template::Template;
 
 /// Keys of the tables of sources that are taken from `[logs]` when they are not set.
 const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
 /// The dotted names of the tables of sources.
 const SOURCES: [&str; 3] = ["logs.file", "logs.socket", "logs.journal"];
+
+/// The dotted name of the tables of roles.
+const ROLES: &str = "role";
 
 /// A configuration, its files, and where each setting comes from.
 #[derive(Clone, Debug)]
@@ -65,13 +70,15 @@ impl Effective {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut whole = Map::new();
-        let mut sources = SOURCES.map(|_| Vec::new());
+        let (mut sources, mut roles) = (SOURCES.map(|_| Vec::new()), Vec::new());
         for section in sections(&self.loaded.config) {
             let rows: Map<String, Value> = section.rows.into_iter().collect();
             if section.path.is_empty() {
                 whole.extend(rows);
             } else if let Some(kind) = kind_of(&section.path) {
                 sources[kind].push(Value::Object(rows));
+            } else if section.path.starts_with(&format!("{ROLES}[")) {
+                roles.push(Value::Object(rows));
             } else {
                 whole.insert(section.path, Value::Object(rows));
             }
@@ -79,6 +86,7 @@ impl Effective {
         for (name, tables) in SOURCES.into_iter().zip(sources) {
             whole["logs"][name.trim_start_matches("logs.")] = Value::Array(tables);
         }
+        whole.insert(ROLES.to_owned(), Value::Array(roles));
         Value::Object(whole)
     }
 
@@ -103,7 +111,13 @@ fn sections(config: &Config) -> Vec<Section> {
                 ("v1_fallback", json!(config.imds.v1_fallback)),
             ],
         ),
-        section("credentials", vec![("source", word(&credentials::SOURCES, &config.credentials.source))]),
+        section(
+            "credentials",
+            vec![
+                ("source", word(&credentials::SOURCES, &config.credentials.source)),
+                ("allow", json!(config.credentials.allow)),
+            ],
+        ),
         section("variables", config.variables.iter().map(|(name, value)| (name.as_str(), json!(value))).collect()),
         section(
             "logs",
@@ -115,6 +129,7 @@ fn sections(config: &Config) -> Vec<Section> {
             ],
         ),
     ];
+    sections.extend(config.credentials.roles.iter().enumerate().map(|(index, role)| role_section(index, role)));
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
     sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
     sections.extend(config.logs.sockets.iter().enumerate().map(|(index, socket)| socket_section(index, socket)));
@@ -131,6 +146,26 @@ fn section(path: &str, rows: Vec<(&str, Value)>) -> Section {
     let header = if path.is_empty() { String::new() } else { format!("[{path}]") };
     let rows = rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     Section { header, path: path.to_owned(), rows }
+}
+
+fn role_section(index: usize, role: &RoleSettings) -> Section {
+    let text = |template: &Option<Template>| template.as_ref().map(Template::text).map(str::to_owned);
+    let tags: Map<String, Value> = role.tags.iter().map(|(key, value)| (key.clone(), json!(value.text()))).collect();
+    let arns: Vec<&str> = role.policy_arns.iter().map(Template::text).collect();
+    let rows = vec![
+        ("name", json!(role.name)),
+        ("role_arn", json!(role.role_arn.text())),
+        ("duration", json!(Span(role.duration).to_string())),
+        ("session_name", json!(role.session_name.text())),
+        ("external_id", json!(text(&role.external_id))),
+        ("policy", json!(role.policy)),
+        ("policy_arns", if arns.is_empty() { Value::Null } else { json!(arns) }),
+        ("tags", if tags.is_empty() { Value::Null } else { Value::Object(tags) }),
+        ("source_identity", json!(text(&role.source_identity))),
+        ("region", json!(role.region)),
+        ("allow", json!(role.allow)),
+    ];
+    source_section(ROLES, index, rows)
 }
 
 fn file_section(index: usize, file: &FileSettings) -> Section {

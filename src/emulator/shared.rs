@@ -81,6 +81,9 @@ pub(super) struct State {
     pub(super) imds_v1: bool,
     pub(super) put_latency: Duration,
     pub(super) gzip: Gzip,
+    pub(super) container_role: String,
+    pub(super) container_token: Option<String>,
+    pub(super) web_identity_token: Option<String>,
     pub(super) leaves: Leaves,
     /// IMDS tokens and when they expire.
     pub(super) tokens: HashMap<String, Millis>,
@@ -101,6 +104,9 @@ impl State {
             imds_v1: false,
             put_latency: options.put_latency,
             gzip: Gzip::default(),
+            container_role: options.container_role.clone(),
+            container_token: options.container_token.clone(),
+            web_identity_token: options.web_identity_token.clone(),
             leaves: metadata::fixed(&options),
             tokens: HashMap::new(),
             keyring: Keyring::default(),
@@ -150,6 +156,16 @@ impl State {
         }
         if let Some(gzip) = change.gzip {
             self.gzip = gzip;
+        }
+        if let Some(name) = &change.container_role {
+            self.container_role.clone_from(name);
+        }
+        let some = |token: &String| (!token.is_empty()).then(|| token.clone());
+        if let Some(token) = &change.container_token {
+            self.container_token = some(token);
+        }
+        if let Some(token) = &change.web_identity_token {
+            self.web_identity_token = some(token);
         }
         for (path, text) in &change.metadata {
             match text {

@@ -124,7 +124,7 @@ struct Kept {
 struct Times {
     since: Timestamp,
     at: Timestamp,
-    times: u64,
+    count: u64,
     /// Which of two of the same time is the later one.
     sequence: u64,
 }
@@ -168,7 +168,7 @@ impl Audit {
             say(&case, unsaid);
             let copy = self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone();
             if let Some(copy) = copy {
-                let times = Times { since: now, at: now, times: unsaid + 1, sequence: 0 };
+                let times = Times { since: now, at: now, count: unsaid + 1, sequence: 0 };
                 copy(serde_json::to_string(&entry(&case, &times)).unwrap_or_default());
             }
         }
@@ -207,7 +207,7 @@ impl Kept {
         self.sequence += 1;
         let sequence = self.sequence;
         if let Some(times) = self.shown.get_mut(&case) {
-            (times.at, times.times, times.sequence) = (now, times.times + 1, sequence);
+            (times.at, times.count, times.sequence) = (now, times.count + 1, sequence);
             return;
         }
         let of_one = self.shown.keys().filter(|other| other.uid == case.uid).count();
@@ -216,7 +216,7 @@ impl Kept {
         } else if self.shown.len() >= MOST_SHOWN {
             self.forget_oldest(|_| true);
         }
-        self.shown.insert(case, Times { since: now, at: now, times: 1, sequence });
+        self.shown.insert(case, Times { since: now, at: now, count: 1, sequence });
     }
 
     fn forget_oldest(&mut self, among: impl Fn(&Case) -> bool) {
@@ -264,7 +264,7 @@ fn entry(case: &Case, times: &Times) -> Entry {
     Entry {
         at: times.at,
         since: times.since,
-        times: times.times,
+        times: times.count,
         outcome,
         role: case.role,
         door: case.door,

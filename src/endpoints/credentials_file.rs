@@ -48,12 +48,11 @@ pub(super) async fn keep(inner: &Arc<Inner>, stop: CancellationToken) {
     let mut written: Option<Shown> = None;
     while !stop.is_cancelled() {
         let wanted = settings.borrow_and_update().credentials_file.clone();
-        match wanted {
-            Some(wanted) => renew(inner, wanted, &mut written).await,
-            None => {
-                written = None;
-                inner.warn_of_file(None);
-            }
+        if let Some(wanted) = wanted {
+            renew(inner, wanted, &mut written).await;
+        } else {
+            written = None;
+            inner.warn_of_file(None);
         }
         tokio::select! {
             () = stop.cancelled() => {}

@@ -276,11 +276,11 @@ mod tests {
     fn a_token_lives_as_long_as_was_asked_for_and_belongs_to_one_user() {
         let look_alike = LookAlike::new(Clock::system());
         let now = boot_time();
-        look_alike.keep(session("one", 1000, now + Duration::from_secs(60)));
-        assert_eq!(look_alike.left("one", 1000, now), Some(Duration::from_secs(60)));
+        look_alike.keep(session("one", 1000, now + Duration::from_mins(1)));
+        assert_eq!(look_alike.left("one", 1000, now), Some(Duration::from_mins(1)));
         assert_eq!(look_alike.left("one", 1001, now), None);
         assert_eq!(look_alike.left("on", 1000, now), None);
-        assert_eq!(look_alike.left("one", 1000, now + Duration::from_secs(60)), None);
+        assert_eq!(look_alike.left("one", 1000, now + Duration::from_mins(1)), None);
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn the_oldest_token_goes_and_a_user_with_many_loses_its_own() {
         let look_alike = LookAlike::new(Clock::system());
-        let ends = boot_time() + Duration::from_secs(60);
+        let ends = boot_time() + Duration::from_mins(1);
         look_alike.keep(session("other", 7, ends));
         for n in 0..=MOST_OF_ONE {
             look_alike.keep(session(&format!("t{n}"), 1000, ends));

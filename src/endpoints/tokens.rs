@@ -93,7 +93,7 @@ impl Tokens {
         }
         for role in &roles {
             let name = role.name.as_str();
-            let known = before.tokens.get(name).cloned();
+            let known = before.tokens.get(name);
             match self.settle(name, known, &Readers::of(&role.allow, accounts)) {
                 Ok((token, warning)) => {
                     held.tokens.insert(name.to_owned(), token);
@@ -158,10 +158,10 @@ impl Tokens {
     fn settle(
         &self,
         name: &str,
-        known: Option<Zeroizing<String>>,
+        known: Option<&Zeroizing<String>>,
         readers: &Readers,
     ) -> Result<(Zeroizing<String>, Option<Warning>), Error> {
-        let kept = self.read(name).filter(|(_, token)| known.as_ref().is_none_or(|known| known == token));
+        let kept = self.read(name).filter(|(_, token)| known.is_none_or(|known| known == token));
         let Some((file, token)) = kept else { return self.write(name, readers) };
         let warning = self.let_read(&file, name, readers)?;
         Ok((token, warning))
@@ -281,7 +281,7 @@ impl Readers {
         self.users.iter().all(|uid| *uid == 0) && self.groups.is_empty()
     }
 
-    /// As the kernel takes it (acl(5), linux/posix_acl_xattr.h): a version, then entries of a tag, rights and a number.
+    /// As the kernel takes it (acl(5), `linux/posix_acl_xattr.h`): a version, then entries of a tag, rights and a number.
     fn acl(&self) -> Vec<u8> {
         const OWNER: u16 = 1;
         const USER: u16 = 2;
@@ -328,4 +328,84 @@ fn hexadecimal(bytes: &[u8]) -> Zeroizing<String> {
 
 fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::caller::Uids;
+
+    fn tokens() -> (tempfile::TempDir, Tokens) {
+        let directory = tempfile::tempdir().unwrap();
+        let tokens = Tokens::at(directory.path());
+        tokens.make_directory().unwrap();
+        (directory, tokens)
+    }
+
+    fn readers(rules: Vec<Rule>) -> Readers {
+        Readers::of(&Rules(rules), &Accounts::default())
+    }
+
+    #[test]
+    fn a_token_is_kept_if_it_is_whole_and_ours_and_made_anew_if_not() {
+        let (_directory, tokens) = tokens();
+        let (first, _) = tokens.settle("app", None, &Readers::default()).unwrap();
+        assert_eq!(std::fs::read_to_string(tokens.path("app")).unwrap(), *first);
+        assert_eq!(tokens.settle("app", None, &Readers::default()).unwrap().0, first);
+        let path = tokens.path("app");
+        let spoilt = |spoil: &dyn Fn()| {
+            let before = tokens.settle("app", None, &Readers::default()).unwrap().0;
+            spoil();
+            let after = tokens.settle("app", None, &Readers::default()).unwrap().0;
+            assert!(before != after && after.len() == 2 * BYTES);
+        };
+        spoilt(&|| std::fs::write(&path, "short").unwrap());
+        spoilt(&|| std::fs::write(&path, "G".repeat(64)).unwrap());
+        spoilt(&|| std::fs::write(&path, format!("{}\n", "0".repeat(64))).unwrap());
+        spoilt(&|| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap());
+        let elsewhere = tokens.directory.join("elsewhere");
+        spoilt(&|| {
+            std::fs::rename(&path, &elsewhere).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        });
+        spoilt(&|| std::fs::hard_link(&path, tokens.directory.join("another")).unwrap());
+    }
+
+    #[test]
+    fn a_token_that_was_changed_behind_our_back_is_not_taken_over() {
+        let (_directory, tokens) = tokens();
+        let (known, _) = tokens.settle("app", None, &Readers::default()).unwrap();
+        std::fs::write(tokens.path("app"), "0".repeat(64)).unwrap();
+        let (after, _) = tokens.settle("app", Some(&known), &Readers::default()).unwrap();
+        assert!(after != known && *after != "0".repeat(64));
+    }
+
+    #[test]
+    fn the_directory_is_not_somebody_elses_and_can_not_be_listed() {
+        let (directory, tokens) = tokens();
+        let mode = std::fs::metadata(&tokens.directory).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, DIRECTORY_MODE);
+        std::fs::remove_dir(&tokens.directory).unwrap();
+        std::os::unix::fs::symlink(directory.path(), &tokens.directory).unwrap();
+        assert!(tokens.make_directory().is_err());
+    }
+
+    #[test]
+    fn those_read_a_token_whom_a_rule_names_without_a_unit_or_a_container() {
+        let uid = |text: &str| Rule { uid: text.parse().ok(), ..Rule::default() };
+        let user = |name: &str| Rule { user: Some(name.to_owned()), ..Rule::default() };
+        let group = |name: &str| Rule { group: Some(name.to_owned()), ..Rule::default() };
+        let some = readers(vec![
+            user("7"),
+            uid("10-12"),
+            group("50"),
+            Rule { group: Some("51".to_owned()), ..user("8") },
+            Rule { unit: Some("web.service".to_owned()), ..user("9") },
+            Rule { container: Some("*".to_owned()), ..uid("13") },
+        ]);
+        assert_eq!(some.users, [7, 8, 10, 11, 12].into());
+        assert_eq!(some.groups, [50].into());
+        let many = readers(vec![Rule { uid: Uids::new(0, u32::MAX), ..Rule::default() }]);
+        assert!(many.too_many && many.users.len() == MOST_READERS);
+    }
 }
