@@ -110,11 +110,10 @@ impl Door {
             let left = wait.saturating_sub(begun.elapsed());
             // What takes longer is said, and for that the first answer is needed.
             let step = if is_said { left } else { left.min(QUIET) };
-            let seconds = u64::try_from(step.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
-            match self.ask("GET", &target(seconds), step) {
+            match self.ask("GET", &target(seconds_of(step)), step) {
                 Err(error) if error.may_pass() && left > LOOK_EVERY => {
                     if !is_said && begun.elapsed() >= QUIET {
-                        complain(&format!("imds-agent: {error}; waiting for {} s at most", left.as_secs()));
+                        complain(&format!("imds-agent: {error}; waiting for {} s at most", seconds_of(left)));
                         is_said = true;
                     }
                     std::thread::sleep(LOOK_EVERY);
@@ -171,6 +170,11 @@ impl Door {
     pub(in crate::cli) fn garbage(&self, reason: String) -> Error {
         Error::Garbage { path: self.path.clone(), reason }
     }
+}
+
+/// In whole seconds: a moment is one.
+fn seconds_of(time: Duration) -> u64 {
+    u64::try_from(time.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
 /// Whether the daemon was there, and went away before it said a word.
