@@ -13,6 +13,8 @@ mod endpoints;
 mod framing;
 mod harness;
 mod house;
+mod https;
+mod journal;
 mod metadata;
 mod names;
 mod reload;
