@@ -137,3 +137,63 @@ fn profile(table: &Reader<'_>, text: Located<String>) -> Option<String> {
     table.report().add(Problem::new(text.place, message));
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{assert_only_fault, parse};
+    use crate::endpoints::{CredentialsFile, Metadata};
+
+    const ROLE: &str = "[[role]]\nname = \"app\"\nrole_arn = \"arn:aws:iam::123456789012:role/app\"\n\
+        allow = [{ user = \"app\" }]\n";
+
+    #[test]
+    fn every_key_reaches_its_setting() {
+        let text = "[endpoints.container]\nlisten = \"127.0.0.1:1339\"\n\
+            [endpoints.metadata]\nlisten = \"[::1]:1338\"\nrole = \"app\"\n\
+            [endpoints.credentials_file]\npath = \"/a/b\"\nprofile = \"p\"\nrole = \"app\"\n";
+        let endpoints = parse(&format!("{ROLE}{text}")).unwrap().endpoints;
+        assert_eq!(endpoints.container, "127.0.0.1:1339".parse().ok());
+        let (listen, role) = ("[::1]:1338".parse().unwrap(), "app".to_owned());
+        assert_eq!(endpoints.metadata, Some(Metadata { listen, role: role.clone() }));
+        let file = CredentialsFile { path: "/a/b".into(), profile: "p".to_owned(), role: Some(role) };
+        assert_eq!(endpoints.credentials_file, Some(file));
+        let unsaid =
+            parse("[endpoints.credentials_file]\npath = \"/a\"\n").unwrap().endpoints.credentials_file.unwrap();
+        assert_eq!((unsaid.profile.as_str(), unsaid.role), ("default", None));
+        let behind_a_bridge = parse("[endpoints.container]\nlisten = \"169.254.170.23:80\"\n").unwrap();
+        assert_eq!(behind_a_bridge.endpoints.container, "169.254.170.23:80".parse().ok());
+    }
+
+    #[test]
+    fn a_door_that_can_not_be_is_cited() {
+        let container = |listen: &str| format!("[endpoints.container]\nlisten = \"{listen}\"\n");
+        for listen in ["0.0.0.0:1339", "[::]:1339", "10.0.0.1:1339", "169.254.169.254:80"] {
+            assert_only_fault(&container(listen), "2:10", "everybody who reaches that address");
+        }
+        for listen in ["1339", "localhost:1339", "127.0.0.1", "unix:/x"] {
+            assert_only_fault(&container(listen), "2:10", "expected an address and a port");
+        }
+        assert_only_fault(&container("127.0.0.1:0"), "2:10", "needs a port");
+        assert_only_fault("[endpoints.container]\n", "1:1", "[endpoints.container] has no `listen`");
+        assert_only_fault("[endpoints.telemetry]\nlisten = \"127.0.0.1:1\"\n", "1:12", "unknown key `telemetry`");
+        let metadata = |listen: &str, role: &str| {
+            format!("{ROLE}[endpoints.metadata]\nlisten = \"{listen}\"\nrole = \"{role}\"\n")
+        };
+        assert_only_fault(&metadata("169.254.170.23:80", "app"), "6:10", "everybody who reaches that address");
+        assert_only_fault(&metadata("127.0.0.1:1338", "ap"), "7:8", "there is no [[role]] called \"ap\"");
+        let both = format!("{}{}", metadata("127.0.0.1:1339", "app"), container("127.0.0.1:1339"));
+        assert_only_fault(&both, "6:10", "can't both listen");
+    }
+
+    #[test]
+    fn a_credentials_file_that_can_not_be_is_cited() {
+        let file = |rest: &str| format!("[endpoints.credentials_file]\n{rest}\n");
+        for path in ["credentials", "/a/../b", "/", "/a/", ""] {
+            assert_only_fault(&file(&format!("path = \"{path}\"")), "2:8", "a file's path from the root");
+        }
+        for profile in ["a b", "a]", "", "a\\nb"] {
+            let text = file(&format!("path = \"/a\"\nprofile = \"{profile}\""));
+            assert_only_fault(&text, "3:11", "expected letters, digits");
+        }
+    }
+}

@@ -80,7 +80,7 @@ impl Effective {
             } else if section.path.starts_with(&format!("{ROLES}[")) {
                 roles.push(Value::Object(rows));
             } else {
-                whole.insert(section.path, Value::Object(rows));
+                insert(&mut whole, &section.path, rows);
             }
         }
         for (name, tables) in SOURCES.into_iter().zip(sources) {
@@ -96,6 +96,33 @@ impl Effective {
         let mut names = std::iter::once(dotted).chain(inherited);
         names.find_map(|name| self.origins.get(&name)).map_or("default", String::as_str)
     }
+}
+
+/// Puts `rows` where the dotted `path` leads.
+fn insert(whole: &mut Map<String, Value>, path: &str, rows: Map<String, Value>) {
+    match path.split_once('.') {
+        None => drop(whole.insert(path.to_owned(), Value::Object(rows))),
+        Some((first, rest)) => {
+            let below = whole.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(below) = below {
+                insert(below, rest, rows);
+            }
+        }
+    }
+}
+
+/// The doors that are on.
+fn endpoints(settings: &crate::endpoints::Settings) -> impl Iterator<Item = Section> {
+    let container = settings.container.map(|listen| section("endpoints.container", vec![("listen", json!(listen))]));
+    let metadata = settings
+        .metadata
+        .as_ref()
+        .map(|door| section("endpoints.metadata", vec![("listen", json!(door.listen)), ("role", json!(door.role))]));
+    let file = settings.credentials_file.as_ref().map(|file| {
+        let rows = vec![("path", json!(file.path)), ("profile", json!(file.profile)), ("role", json!(file.role))];
+        section("endpoints.credentials_file", rows)
+    });
+    container.into_iter().chain(metadata).chain(file)
 }
 
 fn sections(config: &Config) -> Vec<Section> {
@@ -130,6 +157,7 @@ fn sections(config: &Config) -> Vec<Section> {
         ),
     ];
     sections.extend(config.credentials.roles.iter().enumerate().map(|(index, role)| role_section(index, role)));
+    sections.extend(endpoints(&config.endpoints));
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
     sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
     sections.extend(config.logs.sockets.iter().enumerate().map(|(index, socket)| socket_section(index, socket)));

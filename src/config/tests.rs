@@ -227,7 +227,7 @@ fn a_socket_that_can_not_be_is_cited() {
     assert_fault(
         "path = \"a\"\nallow = [{ usr = \"x\", user = \"y\" }]",
         "5:12",
-        "in [[logs.socket.allow]]; expected user, group, unit",
+        "in [[logs.socket.allow]]; expected user, group, uid, unit, container",
     );
     assert_fault("path = \"a\"\nallow = [{ unit = \"web\" }]", "5:19", "expected a service");
     assert_fault("path = \"a\"\nallow = [{ user = \"a:b\" }]", "5:19", "expected a name or a number");
