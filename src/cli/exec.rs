@@ -2,6 +2,8 @@
 //! it for as long as it runs; else it is given credentials as they are, which end. Not a parent: the command takes this
 //! process's place, so that signals reach it and its exit code is ours.
 
+mod shadow;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -13,6 +15,7 @@ use std::time::Duration;
 use super::credentials::{HandedOut, REGION_VARIABLES, hand_out, refused, region, role_name};
 use super::duration::duration;
 use super::exit::{CANNOT_RUN, NO_COMMAND, complain, failed};
+use shadow::shadow;
 
 /// What the command must not find in its environment, since SDKs would take it for the role: each with its reason.
 const REMOVED: [(&str, &str); 14] = [
@@ -62,8 +65,13 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     };
     let variable = |name: &str| std::env::var_os(name);
     let way = if args.as_they_are { Err("--static") } else { way(args.role.as_deref(), &handed, variable) };
-    if let Err(reason) = &way {
-        complain(&ending(&handed, reason));
+    match &way {
+        Err(reason) => complain(&ending(&handed, reason)),
+        Ok(_) => {
+            if let Some((path, key)) = shadow(variable) {
+                complain(&in_the_way(&path, key));
+            }
+        }
     }
     let Some((program, arguments)) = args.command.split_first() else {
         // clap sees to it that there is one.
@@ -138,6 +146,15 @@ fn environment(
     .into_iter()
     .chain(region)
     .collect()
+}
+
+/// That the command's SDK will most likely not get as far as the role.
+fn in_the_way(path: &Path, key: &str) -> String {
+    format!(
+        "imds-agent: {} has {key} for the profile default, which most SDKs take before the role\n  → remove it, or use \
+         --static, which comes before both",
+        path.display()
+    )
 }
 
 /// That what the command gets will end, and why it gets that.

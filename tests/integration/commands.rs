@@ -112,9 +112,13 @@ fn a_command_with_an_address_gets_no_key_unless_one_insists() {
     assert!(environment.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:1339/role/app\n"));
     assert!(environment.contains(&format!("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE={}\n", token.display())));
     assert!(!environment.contains("ASIAEXAMPLE") && said.is_empty(), "{environment}{said}");
+    std::fs::create_dir(host.path(".aws")).unwrap();
+    std::fs::write(host.path(".aws/credentials"), "[default]\naws_access_key_id = AKIA\n").unwrap();
+    let (_, said) = run(&["exec", "--role", "app", "env"]);
+    assert!(said.contains(".aws/credentials has aws_access_key_id"), "{said}");
     let (environment, said) = run(&["exec", "--role", "app", "--static", "--", "env"]);
     assert!(environment.contains("ASIAEXAMPLE") && !environment.contains("FULL_URI"), "{environment}");
-    assert!(said.contains("--static"), "{said}");
+    assert!(said.contains("(--static)") && !said.contains(".aws"), "{said}");
 }
 
 #[test]
