@@ -12,7 +12,7 @@
 //! * [`status`]: the report, its socket, and how it is drawn for a person.
 //! * [`logs`]: lines of files become events in CloudWatch Logs, once; the source is the buffer.
 //! * [`endpoints`]: the doors at which the processes of this host get credentials: who is calling, and the answer.
-//! * [`credentials`]: role credentials, fresh before they expire, from one cache.
+//! * [`credentials`]: role credentials, the base's and those assumed with them, fresh before they expire, a cache each.
 //! * [`imds`]: the instance metadata service, version 2: tokens, requests, documents.
 //! * [`telemetry`]: what the daemon says of itself, to the journal or to stderr.
 //! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.

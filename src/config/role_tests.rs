@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::tests::{assert_only_fault, faults, parse};
 use crate::caller::Rules;
 use crate::credentials::SourceKind;
+use crate::template::Template;
 
 /// A role with `more` keys, which begin in line 5.
 fn role(more: &str) -> String {
@@ -46,7 +47,7 @@ allow = [{ user = "app" }, { group = "web", unit = "web.service" }]
     assert_eq!(role.role_arn.text(), "arn:aws:iam::123456789012:role/team/app-{environment}-task-role");
     assert_eq!(role.policy.as_deref(), Some(r#"{"Statement":[],"Version":"2012-10-17"}"#));
     assert_eq!(role.tags["environment"].text(), "{environment}");
-    assert_eq!(role.external_id.as_ref().map(|id| id.text()), Some("tenant/{environment}"));
+    assert_eq!(role.external_id.as_ref().map(Template::text), Some("tenant/{environment}"));
     assert_eq!((role.policy_arns.len(), role.region.as_deref(), role.allow.0.len()), (1, Some("eu-central-1"), 2));
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::refusal::Refusal;
+use crate::aws::certificate_hint;
 use crate::imds;
 
 /// Why there are no credentials, or no new ones.
@@ -144,10 +145,15 @@ impl Error {
             Self::Filled { .. } => Some("change the key in its [[role]] table, or what fills its braces".to_owned()),
             Self::Variable { cure, .. } | Self::Endpoint { cure, .. } => Some(cure.clone()),
             Self::Refused(refusal) => refusal.hint(),
-            Self::Unreachable { region, .. } => Some(format!(
-                "let this host reach sts.{region}.amazonaws.com: route, DNS, HTTPS_PROXY, or the VPC endpoint \
-                 com.amazonaws.{region}.sts"
-            )),
+            Self::Unreachable { region, reason, .. } => {
+                let route = || {
+                    format!(
+                        "let this host reach sts.{region}.amazonaws.com: route, DNS, HTTPS_PROXY, or the VPC endpoint \
+                         com.amazonaws.{region}.sts"
+                    )
+                };
+                Some(certificate_hint(reason).map_or_else(route, str::to_owned))
+            }
             Self::TimedOut { .. } | Self::Crashed | Self::NotYet => None,
         }
     }

@@ -1,5 +1,6 @@
-//! Role credentials: fetched, kept fresh before they expire, handed out from one cache that never waits for the
-//! network while it holds valid ones. Not the place for who may have them (endpoints) nor for IMDS's protocol.
+//! Role credentials: the base ones, from where this host has them, and those of the roles that are assumed with them;
+//! fetched, kept fresh before they expire, handed out from a cache each that never waits for the network while it holds
+//! valid ones. Not who is calling (that is found out at the doors) nor IMDS's protocol.
 
 mod assume;
 mod book;
@@ -11,6 +12,8 @@ mod refresh;
 mod refusal;
 pub mod request;
 mod roles;
+#[cfg(test)]
+mod roles_tests;
 mod settings;
 mod source;
 #[cfg(test)]

@@ -390,6 +390,57 @@ mod tests {
     }
 
     #[test]
+    fn an_assumed_role_is_renewed_at_about_half_of_its_life() {
+        for (lifetime, jitter, expected) in [(3600, 0.0, 1800), (3600, 1.0, 2160), (900, 0.0, 450), (900, 1.0, 540)] {
+            let mut refresh = Refresh::at(Pace::HalfLife);
+            let expiration = Some(at(lifetime).wall);
+            refresh.handle(&Event::Fetched { key: "A", expiration }, at(0), jitter);
+            assert_eq!(wait(&refresh, at(0)), expected, "lifetime {lifetime}, jitter {jitter}");
+        }
+    }
+
+    #[test]
+    fn keys_without_an_end_are_good_for_ever_and_looked_at_hourly() {
+        let mut refresh = Refresh::default();
+        refresh.handle(&Event::Fetched { key: "A", expiration: None }, at(0), 1.0);
+        assert_eq!((wait(&refresh, at(0)), refresh.expiration()), (3600, None));
+        assert!(refresh.valid(at(1_000_000_000)));
+        refresh.handle(&Event::Failed, at(3600), 1.0);
+        assert!(refresh.valid(at(3600)));
+    }
+
+    #[test]
+    fn a_denial_is_remembered_from_half_a_minute_up_to_five() {
+        let mut refresh = Refresh::at(Pace::HalfLife);
+        refresh.handle(&Event::Failed, at(0), 1.0);
+        for (denials, expected) in [(1, 30), (1, 60), (1, 120), (1, 240), (1, 300), (40, 300)] {
+            for _ in 0..denials {
+                refresh.handle(&Event::Denied, at(0), 0.0);
+            }
+            assert_eq!(wait(&refresh, at(0)), expected);
+            assert_eq!(refresh.next(at(expected)), Next::Fetch);
+        }
+        refresh.handle(&Event::Denied, at(0), 1.0);
+        assert_eq!(wait(&refresh, at(0)), 300, "jitter does not go beyond");
+        fetched(&mut refresh, 3600, at(0));
+        refresh.handle(&Event::Denied, at(1), 0.0);
+        assert_eq!(wait(&refresh, at(1)), 30, "a success starts over");
+        refresh.handle(&Event::Asked, at(2), 0.0);
+        assert_eq!(refresh.next(at(2)), Next::Fetch, "who may can ask at once");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_fetched_now_unless_a_fetch_is_under_way() {
+        let mut refresh = Refresh::at(Pace::HalfLife);
+        fetched(&mut refresh, 3600, at(0));
+        refresh.forget();
+        assert!(!refresh.valid(at(1)) && refresh.next(at(1)) == Next::Fetch);
+        refresh.handle(&Event::Started, at(1), 0.0);
+        refresh.forget();
+        assert_eq!(refresh.next(at(1)), Next::Fetching);
+    }
+
+    #[test]
     fn a_rejected_key_is_fetched_anew_at_most_once_in_thirty_seconds() {
         let mut refresh = Refresh::default();
         fetched(&mut refresh, 6 * 3600, at(0));

@@ -51,6 +51,6 @@ fn credentials(request: &Request<Bytes>, state: &mut State, now: Millis) -> Resu
         "Expiration": iso(issued.expires_at),
     });
     let mut answer = Answer::new(200, "application/json", body.to_string());
-    answer.note = issued.arn.clone();
+    answer.note.clone_from(&issued.arn);
     Ok(answer)
 }

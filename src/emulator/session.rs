@@ -190,10 +190,9 @@ mod tests {
 
     #[test]
     fn what_is_out_of_its_limits_is_refused() {
-        let many_arns: String =
-            (1..=11).map(|n| format!("PolicyArns.member.{n}.arn=arn:aws:iam::1:policy/p&")).collect();
-        let many_tags: String =
-            (1..=51).map(|n| format!("Tags.member.{n}.Key=k{n}&Tags.member.{n}.Value=v&")).collect();
+        let numbered = |most: usize, field: fn(usize) -> String| (1..=most).map(field).collect::<Vec<_>>().join("&");
+        let many_arns = numbered(11, |n| format!("PolicyArns.member.{n}.arn=arn:aws:iam::1:policy/p"));
+        let many_tags = numbered(51, |n| format!("Tags.member.{n}.Key=k{n}&Tags.member.{n}.Value=v"));
         for (fields, code) in [
             ("ExternalId=x", "ValidationError"),
             ("SourceIdentity=a%20b", "ValidationError"),

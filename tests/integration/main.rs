@@ -18,6 +18,7 @@ mod journal;
 mod metadata;
 mod names;
 mod reload;
+mod roles;
 mod scenarios;
 mod secrets;
 mod shipping;

@@ -197,3 +197,66 @@ fn parse(body: &[u8]) -> Result<Fetched, Failure> {
     let Document { role_arn, account_id, .. } = document;
     Ok(Fetched { role_arn, account_id, ..Fetched::new(role, credentials, Some(end)) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint_of(variables: &[(&str, &str)]) -> Result<String, String> {
+        let environment = Environment::read(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+        });
+        endpoint(&environment).map(|url| url.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_relative_address_is_at_ecs_and_wins() {
+        let both = [(RELATIVE_URI, "/v2/credentials/1?id=2"), (FULL_URI, "http://127.0.0.1:1/")];
+        assert_eq!(endpoint_of(&both).unwrap(), "http://169.254.170.2/v2/credentials/1?id=2");
+        for path in ["v2", "//evil.example/", "@evil.example/"] {
+            let error = endpoint_of(&[(RELATIVE_URI, path)]).unwrap_err();
+            assert!(error.starts_with(RELATIVE_URI), "{path}: {error}");
+        }
+    }
+
+    #[test]
+    fn plain_http_goes_to_this_machines_own_addresses_only() {
+        for good in [
+            "http://127.0.0.1:1339/role/app",
+            "http://127.9.9.9/",
+            "http://[::1]:80/x",
+            "http://localhost:8080/x",
+            "http://169.254.170.2/x",
+            "http://169.254.170.23/v1/credentials",
+            "http://[fd00:ec2::23]/v1/credentials",
+        ] {
+            assert!(endpoint_of(&[(FULL_URI, good)]).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://169.254.169.254/",
+            "http://10.0.0.1/",
+            "http://example.com/",
+            "http://localhost.example.com/",
+            "http://127.0.0.1@example.com/",
+            "https://127.0.0.1/",
+            "file:///etc/passwd",
+            "x",
+        ] {
+            let error = endpoint_of(&[(FULL_URI, bad)]).unwrap_err();
+            assert!(error.starts_with(FULL_URI), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_taken_as_it_was_issued() {
+        let body = br#"{"AccessKeyId":"ASIA1","SecretAccessKey":"hunter2","Token":"tokentext",
+            "Expiration":"2026-11-22T18:00:00Z","RoleArn":"arn:aws:iam::123456789012:role/team/task","AccountId":"1"}"#;
+        let fetched = parse(body).unwrap();
+        assert_eq!((fetched.role.as_str(), fetched.account_id.as_deref()), ("task", Some("1")));
+        assert_eq!(fetched.expiration, Some("2026-11-22T18:00:00Z".parse().unwrap()));
+        assert!(!format!("{fetched:?}").contains("hunter2"));
+        for broken in ["{}", "[]", "", "{\"AccessKeyId\":\"\",\"SecretAccessKey\":\"\",\"Expiration\":\"x\"}"] {
+            assert!(parse(broken.as_bytes()).is_err(), "{broken}");
+        }
+    }
+}
