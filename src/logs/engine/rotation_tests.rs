@@ -562,7 +562,7 @@ fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
         File::create(case.path(&format!("b/{number}"))).expect("makes");
     }
     case.write("a/app.log", 2);
-    wait_for_the_clock_of_files();
+    wait_until_older_than_now(&case.path("a/app.log"));
     case.bench.pass(Duration::from_hours(1));
     assert!(case.bench.engine.survey(case.bench.now), "the look is not over");
     case.rename("a/app.log", "a/app.log.1");
