@@ -660,7 +660,7 @@ fn nothing_hostile_makes_a_configuration_panic_or_be_cited_outside_of_itself() {
         if input.len() % 2 == 0 {
             sources.push(Ok(Source::new(PathBuf::from("drop-in.toml"), FULL.to_owned())));
         }
-        if let Err(errors) = super::parse(sources, super::Attached::Kept(Vec::new())) {
+        if let Err(errors) = super::parse(sources, super::source::Attached::Kept(Vec::new())) {
             assert!(errors.count() > 0 && !errors.to_string().is_empty());
         }
     });

@@ -83,6 +83,8 @@ impl Default for Options {
 pub struct Change {
     /// How long role credentials live; IMDS issues new ones at the next request.
     pub credentials_lifetime_seconds: Option<u64>,
+    /// How long the sessions of `AssumeRole` live from now on, whatever was asked for: shorter than STS would have it.
+    pub session_lifetime_seconds: Option<u64>,
     /// Whether IMDS goes on serving the same credentials, even after they have expired.
     pub freeze_credentials: Option<bool>,
     /// The instance's role; an empty string detaches the instance profile.

@@ -75,6 +75,8 @@ pub(super) struct State {
     pub(super) role_name: Option<String>,
     pub(super) hop_limit: NonZeroU8,
     pub(super) credentials_lifetime: i64,
+    /// Of `AssumeRole`'s sessions, instead of what was asked for.
+    pub(super) session_lifetime: Option<i64>,
     pub(super) imds_off: bool,
     pub(super) imds_v1: bool,
     pub(super) put_latency: Duration,
@@ -97,6 +99,7 @@ impl State {
             role_name: options.role_name.clone(),
             hop_limit: options.hop_limit,
             credentials_lifetime: i64::try_from(options.credentials_lifetime.as_millis()).unwrap_or(i64::MAX),
+            session_lifetime: None,
             imds_off: false,
             imds_v1: false,
             put_latency: options.put_latency,
@@ -129,6 +132,9 @@ impl State {
         if let Some(seconds) = change.credentials_lifetime_seconds {
             self.credentials_lifetime = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000);
             self.keyring.rotate();
+        }
+        if let Some(seconds) = change.session_lifetime_seconds {
+            self.session_lifetime = Some(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
         }
         if let Some(frozen) = change.freeze_credentials {
             self.keyring.frozen = frozen;

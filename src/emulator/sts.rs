@@ -77,7 +77,8 @@ fn assume_role(body: &Bytes, caller: &Issued, state: &mut State, now: Millis) ->
         let text = format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}", caller.arn);
         return Err(Refusal::new("AccessDenied", text).status(403));
     }
-    let issued = state.keyring.issue(&target.holder(&asked.session_name), now, asked.duration_seconds * 1000);
+    let lifetime = state.session_lifetime.unwrap_or(asked.duration_seconds * 1000);
+    let issued = state.keyring.issue(&target.holder(&asked.session_name), now, lifetime);
     let identity = asked.source_identity.as_deref().map(|identity| element("SourceIdentity", identity));
     let result = assumed(&issued) + &identity.unwrap_or_default();
     state.counts.session(&arn, asked);

@@ -11,14 +11,14 @@ use std::process::Command;
 use crate::harness::{Agent, Host, Report, SOON, Systemd};
 
 /// Hands standard input over as systemd would: as descriptor 3, with the pid that only the process itself knows.
-const HAND_OVER: &str = "exec 3<&0 0</dev/null; export LISTEN_FDS=1";
+pub(crate) const HAND_OVER: &str = "exec 3<&0 0</dev/null; export LISTEN_FDS=1";
 
 fn socket_path(host: &Host) -> PathBuf {
     host.path("run/status.sock")
 }
 
 /// The daemon, with `socket` on standard input until the shell's `redirection`.
-fn start_with(host: &Host, socket: &OwnedFd, redirection: &str) -> Agent {
+pub(crate) fn start_with(host: &Host, socket: &OwnedFd, redirection: &str) -> Agent {
     let config = host.config().display().to_string();
     let plain = host.command(&["run", "--config", &config]);
     let mut command = Command::new("sh");

@@ -1,6 +1,8 @@
 //! The promises, tested from outside: the house's plan, and the binary against the emulator and against moto. Not the
 //! rooms' own logic: unit tests stand beside that.
 
+mod clients;
+mod commands;
 mod crash;
 mod credentials;
 mod delivery;
@@ -17,6 +19,7 @@ mod metadata;
 mod names;
 mod reload;
 mod roles;
+mod scenarios;
 mod secrets;
 mod shipping;
 mod sockets;
