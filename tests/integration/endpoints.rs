@@ -93,6 +93,7 @@ fn a_second_local_user_gets_nothing_anywhere() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "who reads the log must see what was not tested")]
 fn the_users_that_a_rule_names_can_read_the_token_and_nobody_else() {
     let site = Site::new();
     set_mode(&site.host.path(""), 0o755);
@@ -108,6 +109,12 @@ fn the_users_that_a_rule_names_can_read_the_token_and_nobody_else() {
     assert!(cat(61_235) && !cat(61_236) && !cat(STRANGER));
 }
 
+/// Asks for a token's lifetime.
+const TTL: &str = "X-aws-ec2-metadata-token-ttl-seconds";
+
+/// Where the role's name stands.
+const PATH: &str = "/latest/meta-data/iam/security-credentials/";
+
 #[test]
 fn the_look_alike_is_as_strict_as_the_metadata_service() {
     let site = Site::new();
@@ -115,8 +122,6 @@ fn the_look_alike_is_as_strict_as_the_metadata_service() {
     let ask = |method: &str, path: &str, headers: &[(&str, &str)]| {
         request(site.metadata, method, path, headers, "").expect("an answer").status
     };
-    const TTL: &str = "X-aws-ec2-metadata-token-ttl-seconds";
-    const PATH: &str = "/latest/meta-data/iam/security-credentials/";
     assert_eq!(ask("PUT", "/latest/api/token", &[]), 400);
     assert_eq!(ask("PUT", "/latest/api/token", &[(TTL, "0")]), 400);
     assert_eq!(ask("PUT", "/latest/api/token", &[(TTL, "21601")]), 400);

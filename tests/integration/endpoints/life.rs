@@ -147,11 +147,11 @@ fn answers_are_given_at_once_while_aws_and_the_metadata_service_hang() {
     let agent = site.ready();
     site.emulator.set_fault(Fault::on("sts:*", Effect::Hang));
     site.emulator.set_fault(Fault::on("imds:*", Effect::Hang));
-    let token = site.token();
+    let shown = site.token();
     // Far below what a request for any of them would take before it gave up.
     let begun = Instant::now();
     for _ in 0..50 {
-        assert_eq!(site.ask("/role/app", &[("Authorization", &token)]).0, 200);
+        assert_eq!(site.ask("/role/app", &[("Authorization", &shown)]).0, 200);
         assert_eq!(site.ask_socket("GET", "/role/app?wait=60").0, 200);
     }
     assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
@@ -225,8 +225,8 @@ fn a_port_that_is_taken_is_a_warning_and_had_as_soon_as_it_is_free() {
     assert!(warning["hint"].as_str().is_some_and(|text| text.contains("ss -ltnp")), "{warning}");
     assert_eq!(site.ask_socket("GET", "/role/app").0, 200);
     drop(taken);
-    let token = site.token();
-    let asked = || request(site.container, "GET", "/role/app", &[("Authorization", &token)], "").ok();
+    let shown = site.token();
+    let asked = || request(site.container, "GET", "/role/app", &[("Authorization", &shown)], "").ok();
     look_until(SOON, || asked().filter(|answer| answer.status == 200)).expect("the door opens");
     agent.wait_until("the warning is gone", |report| {
         !report.list("/warnings").iter().any(|warning| warning["code"] == "door_closed")

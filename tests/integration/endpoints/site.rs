@@ -94,6 +94,7 @@ fn parsed(answer: &str) -> (u16, Value) {
 }
 
 /// Runs a program as a user that nobody here knows; `None`, said loudly, where the tests may not do that.
+#[expect(clippy::print_stderr, reason = "who reads the log must see what was not tested")]
 pub(super) fn as_stranger(program: &str, arguments: &[&str]) -> Option<Output> {
     if !rustix::process::geteuid().is_root() {
         eprintln!("SKIPPED: only root can be another user");
