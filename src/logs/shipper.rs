@@ -30,8 +30,11 @@ use crate::template::Names;
 /// After the kernel told of growth it is not asked again so soon: a busy file tells at every line.
 const PACE: Duration = Duration::from_millis(50);
 
-/// How often the snapshot is renewed while there is work.
+/// How often the snapshot is renewed while something happens: a person looks at it.
 const SHOW_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Nor before so many times as long as it took: of ten thousand files, too, it costs no more than a fiftieth of the time.
+const SHOW_PAUSE: u32 = 50;
 
 /// How long opening the state waits before it is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
@@ -252,14 +255,15 @@ struct Run {
 impl Run {
     async fn go(mut self, stop: CancellationToken, drain: Duration) {
         let mut events = Vec::new();
-        let mut shown_at = Duration::ZERO;
+        let mut show_at = Duration::ZERO;
         while !stop.is_cancelled() {
-            let Step { actions, wake_at, .. } = self.step(std::mem::take(&mut events)).await;
-            self.act(actions);
-            let now = boot_time();
-            if wake_at > now || now.saturating_sub(shown_at) >= SHOW_INTERVAL {
+            let step = self.step(std::mem::take(&mut events)).await;
+            self.act(step.actions);
+            let (now, mut wake_at) = (boot_time(), step.wake_at.min(show_at));
+            if now >= show_at {
                 self.show();
-                shown_at = now;
+                show_at = now + SHOW_INTERVAL.max((boot_time() - now) * SHOW_PAUSE);
+                wake_at = step.wake_at;
             }
             tokio::select! {
                 biased;

@@ -160,7 +160,7 @@ mod tests {
         report.credentials[0] = credentials::Snapshot::default();
         report.imds = imds::Snapshot::default();
         assert_eq!(Condition::of(&report), Condition::Starting);
-        report.credentials[0].last_error = sample().logs.sources[1].last_error.clone();
+        report.credentials[0].last_error = sample().logs.sources[1].last_error.as_deref().cloned();
         assert_eq!(Condition::of(&report), Condition::Degraded(vec!["credentials absent".to_owned()]));
     }
 

@@ -17,7 +17,7 @@ use crate::logs::sink::{Accepted, Failure};
 #[derive(Debug)]
 pub(super) struct Stream {
     /// What it does with batches.
-    pub(super) destination: Destination,
+    pub(super) destination: Box<Destination>,
     /// Its files with unread data, in the order in which they are read.
     unread: VecDeque<FileId>,
     /// The same files, for finding out quickly.
@@ -36,6 +36,10 @@ impl Stream {
     pub(super) fn file_is_read(&mut self) {
         if let Some(file) = self.unread.pop_front() {
             self.is_unread.remove(&file);
+        }
+        if self.unread.is_empty() {
+            // Of thousands of streams few have something to read: the others keep no room for it.
+            (self.unread, self.is_unread) = (VecDeque::new(), HashSet::new());
         }
     }
 
@@ -64,8 +68,12 @@ pub(super) struct Streams {
     by_name: BTreeMap<(Arc<str>, Arc<str>), usize>,
     /// Streams with unread files, in the order in which they get their turn.
     queue: VecDeque<usize>,
+    /// Those whose group has no request to spare, by group: they need not be asked before it has. They count as queued.
+    parked: BTreeMap<Arc<str>, VecDeque<usize>>,
     /// Streams that hold batches or wait for an answer.
     active: BTreeSet<usize>,
+    /// Streams that were in trouble when they were heard of last.
+    troubled: BTreeSet<usize>,
     /// Which stream a file goes to, once its name is known.
     routes: BTreeMap<FileId, Route>,
     /// Streams of days that files have left; one that holds nothing any more gives its place to the next day's.
@@ -89,7 +97,9 @@ impl Streams {
             all: Vec::new(),
             by_name: BTreeMap::new(),
             queue: VecDeque::new(),
+            parked: BTreeMap::new(),
             active: BTreeSet::new(),
+            troubled: BTreeSet::new(),
             routes: BTreeMap::new(),
             retired: Vec::new(),
             flush_interval,
@@ -99,7 +109,7 @@ impl Streams {
 
     /// Where `file` goes, if that is known.
     pub(super) fn route(&self, file: FileId) -> Option<&Destination> {
-        self.routes.get(&file).map(|route| &self.all[route.stream].destination)
+        self.routes.get(&file).map(|route| &*self.all[route.stream].destination)
     }
 
     /// The day whose events of `file` go to its stream; `None` when they all do.
@@ -110,13 +120,19 @@ impl Streams {
     /// From now on `file` goes to this stream, or its events of `day` do. `may_reuse` says that nobody else remembers
     /// a stream by its number, so that one that is done with may give its place to another.
     pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>, may_reuse: bool) {
-        let stream = self.at(&(group.into(), stream.into()), may_reuse);
+        let stream = self.at(&(self.group_named(group), stream.into()), may_reuse);
         if let Some(before) = self.routes.insert(file, Route { stream, day })
             && before.stream != stream
         {
             self.all[before.stream].forget(file);
             self.retired.push(before.stream);
         }
+    }
+
+    /// A group's name, one copy for all its streams.
+    fn group_named(&self, name: &str) -> Arc<str> {
+        let known = self.by_name.range((Arc::from(name), Arc::from(""))..).next();
+        known.filter(|((group, _), _)| **group == *name).map_or_else(|| name.into(), |((group, _), _)| group.clone())
     }
 
     /// The stream of this name; made if there is none, in the place of another as `may_reuse` says.
@@ -126,7 +142,7 @@ impl Streams {
     }
 
     fn add(&mut self, key: Where, may_reuse: bool) -> usize {
-        let destination = Destination::new(key.0.clone(), key.1.clone(), self.flush_interval);
+        let destination = Box::new(Destination::new(key.0.clone(), key.1.clone(), self.flush_interval));
         let (unread, is_unread) = (VecDeque::new(), HashSet::new());
         let stream = Stream { destination, unread, is_unread, queued: false };
         let retired = if may_reuse { self.take_retired() } else { None };
@@ -168,6 +184,7 @@ impl Streams {
     pub(super) fn forget_routes(&mut self) {
         self.routes.clear();
         self.queue.clear();
+        self.parked.clear();
         for stream in &mut self.all {
             stream.unread.clear();
             stream.is_unread.clear();
@@ -194,6 +211,20 @@ impl Streams {
         }
     }
 
+    /// The stream that was taken from the queue has to wait until its group is among the `starved` no longer.
+    pub(super) fn park(&mut self, index: usize) {
+        self.all[index].queued = true;
+        let group = self.all[index].destination.log_group.clone();
+        self.parked.entry(group).or_default().push_back(index);
+    }
+
+    /// Puts those back into the queue whose group is not among `starved` any more.
+    pub(super) fn unpark(&mut self, starved: &BTreeSet<Arc<str>>) {
+        for (_, mut streams) in self.parked.extract_if(.., |group, _| !starved.contains(group)) {
+            self.queue.append(&mut streams);
+        }
+    }
+
     /// One stream, which from now on counts as active.
     pub(super) fn activate(&mut self, index: usize) -> &mut Stream {
         self.active.insert(index);
@@ -212,7 +243,7 @@ impl Streams {
 
     /// All streams.
     pub(super) fn all(&self) -> impl Iterator<Item = &Destination> {
-        self.all.iter().map(|stream| &stream.destination)
+        self.all.iter().map(|stream| &*stream.destination)
     }
 
     /// Another instance begins here: what is on its way is of no interest any more.
@@ -275,9 +306,8 @@ impl Streams {
 
     /// When a stream wants to be asked again although nothing happened.
     pub(super) fn wake_at(&self, now: Moment) -> Option<Duration> {
-        let waiting = self.queue.iter().filter_map(|&index| self.all[index].destination.wake_at(now));
-        let active = self.active.iter().filter_map(|&index| self.all[index].destination.wake_at(now));
-        waiting.chain(active).min()
+        // Of those that hold nothing, only the troubled wait for a time; the others wait for room.
+        self.active.union(&self.troubled).filter_map(|&index| self.all[index].destination.wake_at(now)).min()
     }
 
     /// A put was answered.
@@ -292,6 +322,7 @@ impl Streams {
         let Some(stream) = self.all.get_mut(index) else { return Outcome::default() };
         let outcome = stream.destination.answer(ticket, result, now);
         report(&stream.destination, outcome.news.as_ref());
+        self.note_trouble(index);
         outcome
     }
 
@@ -300,6 +331,15 @@ impl Streams {
         let Some(stream) = self.all.get_mut(index) else { return };
         let news = stream.destination.created(result, now);
         report(&stream.destination, news.as_ref());
+        self.note_trouble(index);
+    }
+
+    fn note_trouble(&mut self, index: usize) {
+        if self.all[index].destination.is_troubled() {
+            self.troubled.insert(index);
+        } else {
+            self.troubled.remove(&index);
+        }
     }
 }
 
