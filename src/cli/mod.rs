@@ -10,6 +10,7 @@ mod exit;
 mod firewall;
 mod logs;
 mod man;
+mod metadata;
 mod run;
 mod status;
 
@@ -33,6 +34,8 @@ enum Command {
     Status(status::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
+    /// Ask the instance metadata service
+    Metadata(metadata::Args),
     /// Print what keeps other processes from the metadata service
     Firewall(firewall::Args),
     /// Send lines through the daemon, and look after what CloudWatch would not take
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Metadata(args) => metadata::run(&args),
         Command::Firewall(args) => firewall::run(&args),
         Command::Logs(args) => logs::run(args),
         Command::Completions(args) => completions::run(&args, Arguments::command()),

@@ -13,12 +13,14 @@ pub mod framing;
 mod gaps;
 mod hearing;
 mod ledger;
+mod renewal;
 mod report;
 mod settings;
 mod shipper;
 pub mod sink;
 mod source;
 mod spool;
+mod task;
 
 pub use report::{
     DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState,

@@ -53,7 +53,7 @@ pub enum SourceState {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSnapshot {
-    /// `file`, `journal` or `socket`.
+    /// `file`, `journal` or `socket`; `finished` for the sum of many that are done.
     pub kind: Cow<'static, str>,
     /// Its path; of the journal, the unit, or what is asked for.
     pub name: Arc<str>,
@@ -151,7 +151,7 @@ pub struct DeadLettersSnapshot {
     pub events: u64,
     /// The bytes they take.
     pub bytes: u64,
-    /// How many were rolled off since the start, because there were too many.
+    /// How many were rolled off, because there were too many.
     pub rolled_off: u64,
 }
 
@@ -162,6 +162,9 @@ pub struct SpoolSnapshot {
     pub bytes: u64,
     /// What it may hold, in bytes.
     pub limit_bytes: u64,
+    /// What was damaged, is kept in its quarantine, and counts for `bytes`.
+    #[serde(default)]
+    pub quarantined_bytes: u64,
 }
 
 /// What `status` shows of the logs.

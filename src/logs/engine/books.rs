@@ -52,9 +52,13 @@ pub(super) struct Books {
     checkpoint: Checkpoint,
     /// Boxed, since a map has room for half as many again as it holds.
     accounts: BTreeMap<Arc<str>, Box<Account>>,
+    /// How many sources one of them sums up.
+    summed: u64,
     pub(super) budgets: Budgets,
     pub(super) instance: Option<String>,
     pub(super) dead_letters: DeadLetters,
+    /// How many dead letters the checkpoint says were rolled off.
+    rolled_off_written: u64,
     /// Lines of the checkpoint that could not be read.
     pub(super) torn: usize,
     /// When files were last looked for, in nanoseconds since the epoch, and whether the checkpoint says so.
@@ -73,7 +77,8 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, letters, segments, journals, sources, looked_at, budgets } = opened.state;
+        let State { instance, files, letters, segments, journals, sources, summed, looked_at, budgets, rolled_off } =
+            opened.state;
         let feeds = journals.values().flat_map(|journal| &journal.feeds).map(|feed| feed.id);
         let ids = files.keys().chain(letters.keys()).chain(journals.keys()).copied();
         let last_id = ids.chain(segments.values().map(|segment| segment.id)).chain(feeds).max();
@@ -84,8 +89,9 @@ impl Books {
             checkpoint: opened.checkpoint,
             budgets: Budgets::default(),
             instance,
-            dead_letters: DeadLetters::in_directory(state_dir),
+            dead_letters: DeadLetters::in_directory(state_dir, rolled_off),
             torn: opened.torn,
+            rolled_off_written: rolled_off,
             looked_at,
             looked_is_written: true,
             dirty: false,
@@ -93,6 +99,7 @@ impl Books {
             unsaid: BTreeSet::new(),
             letters,
             accounts,
+            summed,
         };
         let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
         Ok((books, Known { files, last_id, journals, segments, budgets, is_new, written_at, looked_at }))
@@ -109,6 +116,29 @@ impl Books {
         &self.accounts
     }
 
+    /// How many sources are summed up in one account.
+    pub(super) fn summed(&self) -> u64 {
+        self.summed
+    }
+
+    /// Sums up these accounts in one, and forgets them.
+    pub(super) fn sum_up(&mut self, sources: &[Arc<str>], sum: &Arc<str>) -> io::Result<()> {
+        let gone: Vec<Account> =
+            sources.iter().filter_map(|source| self.accounts.remove(source).map(|account| *account)).collect();
+        self.summed += gone.len() as u64;
+        let account = self.accounts.entry(sum.clone()).or_default();
+        for other in &gone {
+            account.add(other);
+        }
+        let account = account.clone();
+        let gone = sources.iter().map(ToString::to_string).collect();
+        // One line: no kill comes between them.
+        self.append(&[
+            Record::SummedUp { gone, summed: self.summed },
+            Record::Source { name: sum.to_string(), account: *account },
+        ])
+    }
+
     /// Writes down where feeds and their sources' accounts stand.
     pub(super) fn write(&mut self, feeds: Vec<(Arc<str>, Record)>) -> io::Result<()> {
         let mut records = Vec::with_capacity(feeds.len() * 2);
@@ -122,7 +152,15 @@ impl Books {
             records.extend(self.looked_at.map(Record::Looked));
         }
         records.extend(self.budgets.take_changed());
+        records.extend(self.rolled_off());
         self.append(&records)
+    }
+
+    /// How many dead letters were rolled off, if the checkpoint does not know.
+    fn rolled_off(&mut self) -> Option<Record> {
+        let rolled_off = self.dead_letters.rolled_off();
+        let before = std::mem::replace(&mut self.rolled_off_written, rolled_off);
+        (before != rolled_off).then_some(Record::RolledOff(rolled_off))
     }
 
     /// What the checkpoint knows of a file of dead letters, if it was not asked for yet.
@@ -202,7 +240,9 @@ impl Books {
     pub(super) fn set_aside(&mut self) -> io::Result<PathBuf> {
         let owner = self.instance.take().unwrap_or_default();
         let aside = self.checkpoint.set_aside(&owner)?;
+        self.rolled_off_written = 0;
         self.accounts.clear();
+        self.summed = 0;
         self.unsaid.clear();
         self.letters.clear();
         Ok(aside)
@@ -236,6 +276,9 @@ impl Books {
         let ours = self.instance.clone().map(Record::Instance).into_iter().chain(self.looked_at.map(Record::Looked));
         let letters = self.letters.values().cloned().map(Record::Letters);
         let known = files.states().map(Record::File).chain(letters);
+        let sums = [(self.summed > 0).then(|| Record::SummedUp { gone: Vec::new(), summed: self.summed })];
+        let rolled_off = Some(self.dead_letters.rolled_off()).filter(|letters| *letters > 0).map(Record::RolledOff);
+        let ours = ours.chain(sums.into_iter().chain([rolled_off]).flatten());
         let segments = spooled.known.values().cloned().map(Record::Segment);
         let journals = journals.states(feeds);
         // What is read now comes last: it is newer than what was known of it, and the last record counts.

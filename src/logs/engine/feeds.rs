@@ -69,10 +69,6 @@ impl Feeds {
         self.all.clear();
     }
 
-    pub(super) fn into_all(self) -> impl Iterator<Item = Feed> {
-        self.all.into_values().map(|feed| *feed)
-    }
-
     /// What the checkpoint is to hold of them.
     pub(super) fn states(&mut self) -> impl Iterator<Item = Record> {
         self.all.values_mut().filter_map(|feed| feed.state())

@@ -1,6 +1,7 @@
 //! Where a feed's events go: its names filled in, for the day of its events. Not the streams themselves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -8,7 +9,10 @@ use jiff::tz::TimeZone;
 
 use super::Engine;
 use crate::logs::batch::FileId;
+use crate::logs::delivery::destination::Moment;
+use crate::logs::gaps::Where;
 use crate::logs::source::feed::Feed;
+use crate::logs::spool::Key;
 use crate::template::Names;
 
 impl Engine {
@@ -16,7 +20,7 @@ impl Engine {
     pub(super) fn find_route(&mut self, id: FileId, day: Date) {
         let Some(feed) = self.feeds.get(id) else { return };
         if let Some((group, stream)) = feed.own_place() {
-            return self.streams.set_route(id, group, stream, None, self.unsettled.is_empty());
+            return self.streams.set_route(id, group, stream, None);
         }
         let Some(target) = self.settings.target(feed.table) else { return };
         let names = self.names_for(feed, day);
@@ -25,7 +29,19 @@ impl Engine {
         let (group, stream) = (group_name(&group), stream_name(&stream));
         let day = target.follows_the_day().then_some(day);
         self.groups.want(&group.as_str().into(), &target.group);
-        self.streams.set_route(id, &group, &stream, day, self.unsettled.is_empty());
+        self.streams.set_route(id, &group, &stream, day);
+    }
+
+    /// Where records of a segment of this key would go now, if that is known.
+    pub(super) fn place_of_key(&mut self, key: &Key, now: Moment) -> Option<Where> {
+        let table = self.socket_of(key)?;
+        let target = &self.settings.sockets[table].target;
+        let mut names = self.names.clone();
+        names.insert("date", day_of(now.wall).to_string());
+        let stream = key.named_stream.clone().map_or_else(|| target.log_stream.fill(&names).ok(), Some)?;
+        let group: Arc<str> = group_name(&target.log_group.fill(&names).ok()?).into();
+        self.groups.want(&group, &target.group);
+        Some((group, stream_name(&stream).into()))
     }
 
     /// What is known for the names of where a feed's events of that day go.

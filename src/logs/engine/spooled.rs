@@ -11,7 +11,7 @@ use super::framers::Framers;
 use crate::caller::Rules;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::SegmentState;
-use crate::logs::coverage::Coverage;
+use crate::logs::coverage::{Coverage, Place};
 use crate::logs::delivery::destination::Moment;
 use crate::logs::framing;
 use crate::logs::ledger::{Count, Reason};
@@ -19,8 +19,8 @@ use crate::logs::report::SpoolSnapshot;
 use crate::logs::settings::Table;
 use crate::logs::source::feed::{Feed, Origin};
 use crate::logs::source::segment::Segment;
-use crate::logs::spool::{Key, Listed, Spool};
-use crate::logs::{SocketKind, SocketSettings, Syntax, Target};
+use crate::logs::spool::{Damage, Key, Listed, Loss, Spool};
+use crate::logs::{Settings, SocketKind, SocketSettings, Syntax, Target};
 use crate::template::Template;
 
 /// What the accounts of sockets begin with: a file of that path has another.
@@ -44,8 +44,14 @@ pub(super) struct Spooled {
     /// Whether there may be a segment to begin with.
     changed: bool,
     refused_at: Option<Duration>,
+    /// How many places of the spool were damaged since the start, and their bytes.
+    damaged: (u64, u64),
     /// The sockets that the configuration has.
     sockets: BTreeSet<PathBuf>,
+    /// Where they are.
+    directory: PathBuf,
+    /// How many of the tables are the configuration's; those behind them are of what came in before.
+    tables: usize,
 }
 
 impl Spooled {
@@ -66,23 +72,19 @@ impl Spooled {
     /// How full it is.
     pub(super) fn snapshot(&self) -> SpoolSnapshot {
         let Some(spool) = &self.spool else { return SpoolSnapshot::default() };
-        SpoolSnapshot { bytes: spool.budget().used(), limit_bytes: spool.budget().limit() }
+        SpoolSnapshot {
+            bytes: spool.budget().used(),
+            limit_bytes: spool.budget().limit(),
+            quarantined_bytes: spool.quarantined(),
+        }
     }
 }
 
 impl Engine {
     /// Reads what is in `spool`, too; sockets are in `directory`. Before the first step.
     pub(crate) fn attach_spool(&mut self, spool: Spool, directory: &Path) {
-        self.spooled.sockets = self.settings.sockets.iter().map(|socket| directory.join(&socket.path)).collect();
-        for source in &self.spooled.sockets {
-            self.books.account(&account_of(&source.to_string_lossy()));
-        }
-        for listed in spool.segments() {
-            if table_of(&self.settings.sockets, &listed.key).is_none() {
-                self.settings.sockets.extend(former_table(&listed.key));
-            }
-        }
-        self.framers = Framers::new(&self.settings);
+        directory.clone_into(&mut self.spooled.directory);
+        self.note_sockets();
         let there: BTreeSet<u64> = spool.segments().iter().map(|listed| listed.number).collect();
         let gone: Vec<u64> = self.spooled.known.keys().filter(|number| !there.contains(number)).copied().collect();
         for number in gone {
@@ -97,6 +99,48 @@ impl Engine {
         self.budget = spool.budget().clone();
         self.spooled.spool = Some(spool);
         self.spooled.changed = true;
+    }
+
+    fn note_sockets(&mut self) {
+        self.spooled.tables = self.settings.sockets.len();
+        let paths = self.settings.sockets.iter().map(|socket| self.spooled.directory.join(&socket.path));
+        self.spooled.sockets = paths.collect();
+        for source in &self.spooled.sockets {
+            self.books.account(&account_of(&source.to_string_lossy()));
+        }
+    }
+
+    /// Another configuration has other sockets. What came in by the tables before goes where they said: what of it is on
+    /// its way into the spool, too.
+    pub(super) fn change_sockets(&mut self, before: &Settings) {
+        let Some(spool) = &self.spooled.spool else { return };
+        let keys: Vec<Arc<Key>> = spool.segments().into_iter().map(|listed| listed.key).collect();
+        let configured = self.spooled.tables;
+        self.note_sockets();
+        for (index, table) in before.sockets.iter().enumerate() {
+            let is_waited_for = || keys.iter().any(|key| position(&before.sockets, key) == Some(index));
+            let is_known = self.settings.sockets.iter().any(|other| same_place(other, table));
+            if !is_known && (index < configured || is_waited_for()) {
+                self.settings.sockets.push(table.clone());
+            }
+        }
+        self.spooled.changed = true;
+    }
+
+    /// The table of what came in with `key`.
+    pub(super) fn socket_of(&self, key: &Key) -> Option<usize> {
+        position(&self.settings.sockets, key)
+    }
+
+    /// The same; made when there is none any more.
+    fn table_for(&mut self, key: &Key) -> Option<usize> {
+        if let Some(known) = self.socket_of(key) {
+            return Some(known);
+        }
+        let table = former_table(&self.settings.sockets, key)?;
+        self.settings.sockets.push(table);
+        self.framers = Framers::new(&self.settings);
+        Some(self.settings.sockets.len() - 1)
     }
 
     /// Another instance begins here: what stands in the spool since before is not its.
@@ -133,7 +177,7 @@ impl Engine {
     }
 
     fn follow_segment(&mut self, spool: &Spool, listed: Listed, now: Moment) -> Option<FileId> {
-        let table = table_of(&self.settings.sockets, &listed.key)?;
+        let table = self.table_for(&listed.key)?;
         let (number, begin) = (listed.number, listed.begin);
         let source = account_of(&listed.key.source);
         let segment = match Segment::open(spool, listed, now.boot) {
@@ -159,44 +203,59 @@ impl Engine {
         segment.is_some_and(|(feed, segment)| segment.sealed && feed.unread_bytes() == 0)
     }
 
-    /// A segment was read as far as it goes: the sender's next one may be read. What stands behind the last whole record of
-    /// one to which nothing is added is damage.
-    pub(super) fn segment_was_read(&mut self, id: FileId, now: Moment) {
-        let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else { return };
-        let damaged = segment.sealed && feed.unread_bytes() > 0;
-        self.spooled.changed |= segment.sealed;
-        if damaged {
-            self.cut_segment(id, now);
-        }
-    }
-
-    /// What stands where the next record should begin is none: it is put away with all behind it, and counted. `false` if
-    /// that is no segment of the spool's.
-    pub(super) fn cut_segment(&mut self, id: FileId, now: Moment) -> bool {
+    /// A segment was read as far as it goes: the sender's next one may be read. What stands behind the last whole record is
+    /// damage, since only whole ones are written. `true` if there is more to read of it.
+    pub(super) fn segment_was_read(&mut self, id: FileId, now: Moment) -> bool {
         let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else {
             return false;
         };
-        let (number, from, source) = (segment.number, feed.coverage.next().0.offset, feed.source.clone());
-        let Some(spool) = &self.spooled.spool else { return false };
-        match spool.quarantine(number, from) {
-            Ok((bytes, kept)) => {
-                let message = format!("{bytes} bytes of the spool were damaged, and are kept in '{}'", kept.display());
-                let hint = "all else is delivered; a power failure does that, or a failing disk: see dmesg";
-                self.set_warning("spool_damaged", Some(message), hint);
-                self.books.account(&source).lose(Reason::Gap, Count { events: 0, bytes });
-            }
+        let is_damaged = feed.unread_bytes() > 0;
+        self.spooled.changed |= segment.sealed;
+        is_damaged && self.pass_over_damage(id, now)
+    }
+
+    /// What stands where the next record should begin is none: it is put away and counted, and what stands behind it is
+    /// read. `true` if something does.
+    pub(super) fn pass_over_damage(&mut self, id: FileId, now: Moment) -> bool {
+        let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else {
+            return false;
+        };
+        let (from, until) = feed.coverage.next();
+        let (number, source) = (segment.number, feed.source.clone());
+        let Some(spool) = self.spooled.spool.clone() else { return false };
+        let damage = match spool.quarantine(number, from.offset, until) {
+            Ok(damage) => damage,
             Err(error) => {
                 let message = format!("a damaged segment of the spool can't be put away: {error}");
                 self.set_warning("spool_unwritable", Some(message), "make room in the state directory");
                 if let Some(feed) = self.feeds.get_mut(id) {
                     feed.reached_end();
                 }
-                return true;
+                return false;
             }
-        }
-        self.look(id, now);
+        };
+        // At least one record; how many there were can't be told.
+        self.books.account(&source).lose(Reason::Gap, Count { events: 1, bytes: damage.bytes });
+        self.tell_of_damage(&damage);
         self.spooled.changed = true;
-        true
+        if let (Some(next), Some(feed)) = (damage.next, self.feeds.get_mut(id)) {
+            feed.coverage.take(from.offset, Place { offset: next, parts: 0 });
+            feed.coverage.finish(from.offset);
+            feed.unread();
+            self.write_down(std::iter::once(id), now);
+        } else {
+            self.look(id, now);
+        }
+        damage.next.is_some()
+    }
+
+    fn tell_of_damage(&mut self, damage: &Damage) {
+        let (places, bytes) = &mut self.spooled.damaged;
+        (*places, *bytes) = (*places + 1, *bytes + damage.bytes);
+        let kept = damage.kept.parent().unwrap_or(&damage.kept).display();
+        let message = format!("{bytes} bytes in {places} places of the spool were damaged, and are kept in '{kept}'");
+        let hint = "all else is delivered; a power failure does that, or a failing disk: see dmesg";
+        self.set_warning("spool_damaged", Some(message), hint);
     }
 
     /// Completes what is delivered and quiet, deletes what is delivered and complete, and says what went wrong.
@@ -241,18 +300,8 @@ impl Engine {
 
     fn tell_of_spool(&mut self, spool: &Spool, now: Moment) {
         let trouble = spool.take_trouble();
-        for (key, count) in &trouble.lost {
-            let source = account_of(&key.source);
-            tracing::error!(
-                source = key.source,
-                uid = key.uid,
-                events = count.events,
-                "the spool is full, what senders could not wait with is lost"
-            );
-            self.books.account(&source).lose(Reason::SpoolFull, *count);
-            if let Err(error) = self.books.write_account(&source) {
-                self.warn_of_checkpoint(&error);
-            }
+        for (key, loss) in &trouble.lost {
+            self.note_loss(key, loss, now);
         }
         if let Some(refusal) = trouble.refusal {
             self.spooled.refused_at = Some(now.boot);
@@ -266,6 +315,27 @@ impl Engine {
 }
 
 impl Engine {
+    /// What found no room is counted, and the stream that it was for is to say so.
+    fn note_loss(&mut self, key: &Key, loss: &Loss, now: Moment) {
+        let source = account_of(&key.source);
+        let (uid, events) = (key.uid, loss.count.events);
+        tracing::error!(
+            source = key.source,
+            uid,
+            events,
+            "the spool is full, what senders could not wait with is lost"
+        );
+        let place = self.place_of_key(key, now);
+        let account = self.books.account(&source);
+        account.lose(Reason::SpoolFull, loss.count);
+        if let Some(place) = place {
+            account.note_gaps(&place, (loss.from, loss.to), now.boot);
+        }
+        if let Err(error) = self.books.write_account(&source) {
+            self.warn_of_checkpoint(&error);
+        }
+    }
+
     /// Whether the configuration has the socket at `path`.
     pub(super) fn is_open(&self, path: &str) -> bool {
         self.spooled.sockets.contains(Path::new(path))
@@ -277,15 +347,27 @@ pub(super) fn account_of(path: &str) -> Arc<str> {
     format!("{SOURCE}{path}").into()
 }
 
-/// The index of the table of the socket that records came in by.
-fn table_of(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
+/// The index of the table that records came in by.
+fn position(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
     let name = Path::new(&key.source).file_name()?;
-    sockets.iter().position(|socket| name == socket.path.as_str())
+    sockets.iter().position(|socket| {
+        let Target { log_group, log_stream, .. } = &socket.target;
+        (name, &*key.log_group, &*key.log_stream) == (socket.path.as_ref(), log_group.text(), log_stream.text())
+    })
 }
 
-/// The table of a socket that is not in the configuration any more, as far as it is known: where to.
-fn former_table(key: &Key) -> Option<SocketSettings> {
+/// Whether what comes in by both is told apart by nothing.
+fn same_place(one: &SocketSettings, other: &SocketSettings) -> bool {
+    let names = |table: &SocketSettings| (table.target.log_group.clone(), table.target.log_stream.clone());
+    one.path == other.path && names(one) == names(other)
+}
+
+/// The table of what came in before the configuration was another: where to it says itself, and what becomes of it is
+/// known if the socket still has a table.
+fn former_table(sockets: &[SocketSettings], key: &Key) -> Option<SocketSettings> {
     let name = Path::new(&key.source).file_name()?.to_str()?;
+    let same = sockets.iter().find(|socket| socket.path == name);
+    let framing = same.map_or_else(framing::Settings::default, |socket| socket.framing.clone());
     let template = |text: &str| {
         // The names in braces were checked when they were written; a variable that is gone is one that is not known.
         let names: Vec<&str> = text.split(['{', '}', '|']).collect();
@@ -297,7 +379,7 @@ fn former_table(key: &Key) -> Option<SocketSettings> {
         syntax: Syntax::default(),
         allow: Rules::default(),
         target: Target::new(template(&key.log_group)?, template(&key.log_stream)?),
-        framing: framing::Settings::default(),
+        framing,
     })
 }
 

@@ -7,59 +7,16 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
+use super::stream::Stream;
 use crate::logs::DestinationState;
-use crate::logs::batch::FileId;
+use crate::logs::batch::{FileId, Segment};
 use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
 use crate::logs::gaps::Where;
 use crate::logs::sink::{Accepted, Failure};
 
-/// A stream and the files that go to it.
-#[derive(Debug)]
-pub(super) struct Stream {
-    /// What it does with batches.
-    pub(super) destination: Box<Destination>,
-    /// Its files with unread data, in the order in which they are read.
-    unread: VecDeque<FileId>,
-    /// The same files, for finding out quickly.
-    is_unread: HashSet<FileId>,
-    /// Whether it stands in the queue.
-    queued: bool,
-}
-
-impl Stream {
-    /// The file to be read next.
-    pub(super) fn next_file(&self) -> Option<FileId> {
-        self.unread.front().copied()
-    }
-
-    /// The file that was read last was read to its end.
-    pub(super) fn file_is_read(&mut self) {
-        if let Some(file) = self.unread.pop_front() {
-            self.is_unread.remove(&file);
-        }
-        if self.unread.is_empty() {
-            // Of thousands of streams few have something to read: the others keep no room for it.
-            (self.unread, self.is_unread) = (VecDeque::new(), HashSet::new());
-        }
-    }
-
-    /// The file that was read last goes on when the others had their turn.
-    pub(super) fn file_waits(&mut self) {
-        self.unread.rotate_left(1);
-    }
-
-    fn want(&mut self, file: FileId) {
-        if self.is_unread.insert(file) {
-            self.unread.push_back(file);
-        }
-    }
-
-    fn forget(&mut self, file: FileId) {
-        if self.is_unread.remove(&file) {
-            self.unread.retain(|other| *other != file);
-        }
-    }
-}
+/// So many streams are still shown that no file goes to any more: files that were done, days that are over. Some 500
+/// bytes each.
+const MOST_LEFT: usize = 256;
 
 /// All streams.
 #[derive(Debug)]
@@ -76,8 +33,16 @@ pub(super) struct Streams {
     troubled: BTreeSet<usize>,
     /// Which stream a file goes to, once its name is known.
     routes: BTreeMap<FileId, Route>,
-    /// Streams of days that files have left; one that holds nothing any more gives its place to the next day's.
-    retired: Vec<usize>,
+    /// Streams that files have left, the last one at the end.
+    left: VecDeque<usize>,
+    /// Those of them whose day is over: shown until the next day's is made.
+    over: Vec<usize>,
+    /// Those of them that nobody will ask for.
+    passing: BTreeSet<usize>,
+    /// Streams that files were taken away from. What waits there in vain is for others.
+    estranged: BTreeSet<usize>,
+    /// The places of streams that were let go.
+    free: Vec<usize>,
     flush_interval: Duration,
     /// The stream after the one that sent last: it goes first when there are fewer requests to be had than wanted.
     turn: usize,
@@ -101,7 +66,11 @@ impl Streams {
             active: BTreeSet::new(),
             troubled: BTreeSet::new(),
             routes: BTreeMap::new(),
-            retired: Vec::new(),
+            left: VecDeque::new(),
+            over: Vec::new(),
+            passing: BTreeSet::new(),
+            estranged: BTreeSet::new(),
+            free: Vec::new(),
             flush_interval,
             turn: 0,
         }
@@ -117,15 +86,15 @@ impl Streams {
         self.routes.get(&file).and_then(|route| route.day)
     }
 
-    /// From now on `file` goes to this stream, or its events of `day` do. `may_reuse` says that nobody else remembers
-    /// a stream by its number, so that one that is done with may give its place to another.
-    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>, may_reuse: bool) {
-        let stream = self.at(&(self.group_named(group), stream.into()), may_reuse);
+    /// From now on `file` goes to this stream, or its events of `day` do.
+    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>) {
+        let stream = self.at(&(self.group_named(group), stream.into()));
         if let Some(before) = self.routes.insert(file, Route { stream, day })
             && before.stream != stream
         {
             self.all[before.stream].forget(file);
-            self.retired.push(before.stream);
+            self.left.push_back(before.stream);
+            self.over.push(before.stream);
         }
     }
 
@@ -135,18 +104,16 @@ impl Streams {
         known.filter(|((group, _), _)| **group == *name).map_or_else(|| name.into(), |((group, _), _)| group.clone())
     }
 
-    /// The stream of this name; made if there is none, in the place of another as `may_reuse` says.
-    pub(super) fn at(&mut self, place: &Where, may_reuse: bool) -> usize {
+    /// The stream of this name; made if there is none.
+    pub(super) fn at(&mut self, place: &Where) -> usize {
         let known = self.by_name.get(place).copied();
-        known.unwrap_or_else(|| self.add(place.clone(), may_reuse))
+        known.unwrap_or_else(|| self.add(place.clone()))
     }
 
-    fn add(&mut self, key: Where, may_reuse: bool) -> usize {
-        let destination = Box::new(Destination::new(key.0.clone(), key.1.clone(), self.flush_interval));
-        let (unread, is_unread) = (VecDeque::new(), HashSet::new());
-        let stream = Stream { destination, unread, is_unread, queued: false };
-        let retired = if may_reuse { self.take_retired() } else { None };
-        let index = retired.unwrap_or(self.all.len());
+    fn add(&mut self, key: Where) -> usize {
+        let stream = Stream::new(Destination::new(key.0.clone(), key.1.clone(), self.flush_interval));
+        let index = self.free.pop().unwrap_or(self.all.len());
+        self.passing.extend(self.over.drain(..));
         match self.all.get_mut(index) {
             Some(place) => *place = stream,
             None => self.all.push(stream),
@@ -155,15 +122,70 @@ impl Streams {
         index
     }
 
-    /// The place of a stream that no file goes to any more and that holds nothing.
-    fn take_retired(&mut self) -> Option<usize> {
-        let used: HashSet<usize> = self.routes.values().map(|route| route.stream).collect();
-        self.retired.retain(|index| !used.contains(index));
-        let free = |index: &usize| self.all[*index].destination.is_empty() && !self.all[*index].queued;
-        let index = self.retired.iter().copied().find(free)?;
-        self.retired.retain(|other| *other != index);
-        self.by_name.retain(|_, other| *other != index);
-        Some(index)
+    /// Lets go of streams that files have left and that hold nothing: of those of finished files when there are too many. `is_needed` says that somebody remembers a stream by its number.
+    pub(super) fn let_go(&mut self, is_needed: impl Fn(usize) -> bool) {
+        if self.passing.is_empty() && self.left.len() <= MOST_LEFT {
+            return;
+        }
+        let mut used: HashSet<usize> = self.routes.values().map(|route| route.stream).collect();
+        let mut left = std::mem::take(&mut self.left);
+        // Each but once.
+        left.retain(|index| used.insert(*index));
+        self.left = left;
+        let is_free = |index: &usize| {
+            let stream = &self.all[*index];
+            stream.destination.is_idle() && !stream.queued && !is_needed(*index)
+        };
+        let surplus = self.left.len().saturating_sub(MOST_LEFT);
+        let surplus = self.left.iter().copied().filter(is_free).take(surplus);
+        let passing = self.left.iter().copied().filter(|index| self.passing.contains(index)).filter(is_free);
+        let gone: BTreeSet<usize> = surplus.chain(passing).collect();
+        self.left.retain(|index| !gone.contains(index));
+        self.passing.retain(|index| self.left.contains(index));
+        self.estranged.retain(|index| !self.all[*index].destination.is_idle());
+        self.by_name.retain(|_, index| !gone.contains(index));
+        self.free.extend(gone);
+    }
+
+    /// Whether there may be streams to let go of.
+    pub(super) fn is_parting(&self) -> bool {
+        !self.passing.is_empty()
+    }
+
+    /// The configuration takes `file` away from its stream.
+    pub(super) fn estrange(&mut self, file: FileId) {
+        let stream = self.routes.get(&file).map(|route| route.stream);
+        self.passing.extend(stream);
+        self.estranged.extend(stream);
+        self.lose_interest(file);
+    }
+
+    /// What waits in vain in a stream and would go elsewhere, if it were read again; `may_go` says what can be.
+    pub(super) fn release_strays(&mut self, index: usize, may_go: impl Fn(FileId) -> bool) -> Vec<Segment> {
+        if !self.estranged.contains(&index) {
+            return Vec::new();
+        }
+        let routes = &self.routes;
+        let is_stray = |segment: &Segment| routes.get(&segment.file).is_none_or(|route| route.stream != index);
+        self.all[index].destination.release_strays(|segments| {
+            segments.iter().any(is_stray) && segments.iter().all(|segment| may_go(segment.file))
+        })
+    }
+
+    /// A busy stream lingers `interval` from now on.
+    pub(super) fn set_flush_interval(&mut self, interval: Duration) {
+        self.flush_interval = interval;
+        self.all.iter_mut().for_each(|stream| stream.destination.set_flush_interval(interval));
+    }
+
+    /// Somebody has changed something: what failed is tried again at once.
+    pub(super) fn try_again(&mut self, now: Moment) {
+        self.all.iter_mut().for_each(|stream| stream.destination.try_again(now));
+    }
+
+    /// Which streams something goes to, by file.
+    pub(super) fn routed(&self) -> impl Iterator<Item = (FileId, &Arc<str>)> {
+        self.routes.iter().map(|(file, route)| (*file, &self.all[route.stream].destination.log_group))
     }
 
     /// `file` has unread data.
@@ -177,17 +199,21 @@ impl Streams {
     pub(super) fn lose_interest(&mut self, file: FileId) {
         if let Some(route) = self.routes.remove(&file) {
             self.all[route.stream].forget(file);
+            self.left.push_back(route.stream);
         }
     }
 
     /// All routes are to be found anew: names have changed.
     pub(super) fn forget_routes(&mut self) {
-        self.routes.clear();
+        for route in std::mem::take(&mut self.routes).values() {
+            self.left.push_back(route.stream);
+            self.passing.insert(route.stream);
+            self.estranged.insert(route.stream);
+        }
         self.queue.clear();
         self.parked.clear();
         for stream in &mut self.all {
-            stream.unread.clear();
-            stream.is_unread.clear();
+            stream.forget_all();
             stream.queued = false;
         }
     }
@@ -243,7 +269,7 @@ impl Streams {
 
     /// All streams.
     pub(super) fn all(&self) -> impl Iterator<Item = &Destination> {
-        self.all.iter().map(|stream| &*stream.destination)
+        self.by_name.values().map(|index| &*self.all[*index].destination)
     }
 
     /// Another instance begins here: what is on its way is of no interest any more.

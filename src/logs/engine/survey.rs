@@ -78,8 +78,7 @@ impl Engine {
         }
         self.find_nameless(&mut adopted, now);
         self.settle_strangers(&strangers, &mut adopted, now);
-        self.files.surveyed = true;
-        self.files.looked_at = Some(self.files.look_began.0);
+        self.files.looked();
         self.books.looked(self.files.look_began.0);
         self.warn_of_survey(found);
         self.enlist(&adopted, now);
@@ -178,7 +177,7 @@ impl Engine {
             .files
             .unsettled
             .get(path)
-            .map_or_else(|| self.files.beginning(settings, &metadata).0 == 0, |waiting| waiting.fresh);
+            .map_or_else(|| self.files.beginning(settings, path, &metadata).0 == 0, |waiting| waiting.fresh);
         self.adopt(Stranger { path: path.to_owned(), table, bases, matched: true, fresh }, adopted, now)
     }
 

@@ -4,6 +4,7 @@
 
 mod cloud;
 mod logs;
+mod reload;
 mod seeds;
 mod verdict;
 
@@ -149,7 +150,8 @@ impl<'a> Torture<'a> {
                 self.logs.delete(log, self.now.boot, self.engine.as_ref());
             }
             89..92 => self.change_disk(),
-            92..94 => self.jump(),
+            92..93 => self.jump(),
+            93..94 => self.reload(),
             94..97 => self.kill(),
             97..98 => self.lose_power(),
             _ if self.engine.is_some() => self.restart_in_order(),
@@ -323,7 +325,7 @@ impl<'a> Torture<'a> {
         self.unsynced.clear();
     }
 
-    /// A stop, with or without time to drain, and another start or a reload at once.
+    /// A stop, with or without time to drain, and another start at once.
     fn restart_in_order(&mut self) {
         self.tell(|| "restart in order".to_owned());
         self.step(vec![Event::Stop]);
@@ -333,21 +335,12 @@ impl<'a> Torture<'a> {
         let Some(engine) = self.engine.take() else { return };
         let stands = engine.books.stands();
         self.forgotten += self.cloud.heard - self.written;
-        let reload = self.random.bool();
-        if reload {
-            self.logs.reloaded(&engine);
-        } else {
-            self.logs.killed(stands);
-        }
-        let left = engine.into_open_files();
+        drop(engine);
+        self.logs.killed(stands);
         self.cloud.forget_flying(self.life, &mut self.random);
         self.creating.clear();
         self.unsynced.clear();
         self.start();
-        match &mut self.engine {
-            Some(engine) if reload => engine.inherit(left),
-            _ => self.logs.killed(stands),
-        }
     }
 
     /// All trouble ends, and everything is delivered.

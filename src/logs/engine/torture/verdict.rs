@@ -62,7 +62,7 @@ impl Torture<'_> {
         }
     }
 
-    /// Within one content, of what arrived once and in one life, CloudWatch shows the order of the file.
+    /// Within one content, of what arrived once, in one life and in one stream, CloudWatch shows the order of the file.
     fn judge_order(&self) {
         let mut arrivals: BTreeMap<&str, usize> = BTreeMap::new();
         for stored in &self.cloud.stored {
@@ -72,10 +72,10 @@ impl Torture<'_> {
             self.logs.lines.iter().enumerate().map(|(number, line)| (line.text.as_str(), number)).collect();
         let mut shown: Vec<_> = self.cloud.stored.iter().filter(|stored| arrivals[stored.text.as_str()] == 1).collect();
         shown.sort_by_key(|stored| stored.at);
-        let mut last: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        let mut last: BTreeMap<(usize, usize, &str), usize> = BTreeMap::new();
         for stored in shown {
             let number = numbers[stored.text.as_str()];
-            let before = last.insert((stored.life, self.logs.lines[number].content), number);
+            let before = last.insert((stored.life, self.logs.lines[number].content, &*stored.log_stream), number);
             assert!(before < Some(number), "{before:?} is shown before {number} in {}", stored.log_stream);
         }
     }

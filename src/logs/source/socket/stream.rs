@@ -72,11 +72,10 @@ impl Admission {
 
 /// Serves a connection of the socket that `admission` is for until its end or `stop`.
 pub(super) async fn serve(inner: Arc<Inner>, stream: UnixStream, mut admission: Admission, stop: CancellationToken) {
-    let syntax = match inner.tables().get(&admission.name) {
-        Some(table) => table.syntax,
+    let mut intake = match inner.tables().get(&admission.name) {
+        Some(table) => Intake::new(table.syntax, table.framing.clone(), false),
         None => return,
     };
-    let mut intake = Intake::new(syntax, false);
     let mut large = None;
     let mut buffer = Vec::new();
     loop {
@@ -88,6 +87,8 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: UnixStream, mut admission: 
             keep(&inner, vec![part], &stop).await;
             continue;
         };
+        // The configuration may be another than when it began to wait.
+        let Some(key) = admission.key() else { return };
         intake.push(&buffer[..received.unwrap_or(0)]);
         keep(&inner, intake.take(&key, received.is_none(), inner.now()), &stop).await;
         if received.is_none() {
@@ -123,7 +124,7 @@ async fn keep(inner: &Inner, appends: Vec<Append>, stop: &CancellationToken) {
     for append in appends {
         let (key, count) = (append.key.clone(), super::count_of(&append));
         if !store(&inner.inbox, append, stop, |_| {}).await {
-            inner.inbox.spool().note_loss(&key, count);
+            inner.inbox.spool().note_loss(&key, count, inner.now());
         }
     }
 }
