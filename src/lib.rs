@@ -3,7 +3,7 @@
 //! Imports go one way, and `tests/integration/house.rs` holds them to it:
 //!
 //! ```text
-//! cli → agent → {config, status} → logs → credentials → imds → leaves
+//! cli → agent → {config, status} → {endpoints, logs} → credentials → imds → leaves
 //! ```
 //!
 //! * [`cli`]: one file per subcommand; the only place that prints or exits.
@@ -11,7 +11,8 @@
 //! * [`config`]: a file becomes the validated settings of each room, or errors that cite the place.
 //! * [`status`]: the report, its socket, and how it is drawn for a person.
 //! * [`logs`]: lines of files become events in CloudWatch Logs, once; the source is the buffer.
-//! * [`credentials`]: role credentials, fresh before they expire, from one cache.
+//! * [`endpoints`]: the doors at which the processes of this host get credentials: who is calling, and the answer.
+//! * [`credentials`]: role credentials, the base's and those assumed with them, fresh before they expire, a cache each.
 //! * [`imds`]: the instance metadata service, version 2: tokens, requests, documents.
 //! * [`telemetry`]: what the daemon says of itself, to the journal or to stderr.
 //! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.
@@ -19,6 +20,8 @@
 //! The leaves import nothing of ours: [`aws`] (how every SDK client is built), [`backoff`], [`caller`] (who is at the
 //! other end of a socket), [`clock`], [`door`] (how a unix socket comes to be open), [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the
 //! watchdog), [`template`] (`{instance_id}` and its kind).
+//!
+//! Beside them, for tests only, stands `fuzz`: what a hostile input is.
 //!
 //! Two more rules: `logs` never imports `credentials` (the agent hands it an SDK configuration that carries a
 //! provider), and `emulator` is imported only by `cli` and by tests, so that one misreading of a protocol can't pass
@@ -35,7 +38,10 @@ pub mod credentials;
 pub mod door;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod endpoints;
 pub mod fault;
+#[cfg(test)]
+mod fuzz;
 pub mod heartbeat;
 pub mod imds;
 pub mod logs;

@@ -271,4 +271,21 @@ mod tests {
         assert_eq!(account("arn:aws:iam::me:instance-profile/web"), None);
         assert_eq!(IamInfo::default().account_id(), None);
     }
+
+    #[test]
+    fn nothing_hostile_makes_a_document_panic() {
+        let samples: [&[u8]; 6] = [
+            br#"{"Code":"Success","LastUpdated":"2026-11-22T08:00:00Z","Type":"AWS-HMAC","AccessKeyId":"AKIAEXAMPLE","SecretAccessKey":"s","Token":"t","Expiration":"2026-11-22T14:00:00Z"}"#,
+            br#"{"Code":"InstanceProfileNotFound","Message":"gone","LastUpdated":"2026-11-22T08:00:00Z"}"#,
+            br#"{"accountId":"123456789012","region":"eu-west-1","availabilityZone":"eu-west-1a","instanceId":"i-0123456789abcdef0","instanceType":"t3.micro","imageId":"ami-1","privateIp":"10.0.0.1"}"#,
+            br#"{"Code":"Success","InstanceProfileArn":"arn:aws:iam::123456789012:instance-profile/p","InstanceProfileId":"AIPA"}"#,
+            b"my-role\n",
+            b"eu-west-1a",
+        ];
+        crate::fuzz::hostile(&samples, |body| {
+            let _ = (identity(body).is_ok(), role_name(body).is_ok(), role_credentials("r", body).is_ok());
+            let _ = (iam_info(body).map(|info| info.account_id().map(str::len)), text("p", body).is_ok());
+            let _ = value("p", body).map(|zone| region_of(&zone).map(str::len));
+        });
+    }
 }

@@ -279,6 +279,18 @@ mod tests {
         assert_eq!(template.names().collect::<Vec<_>>(), ["region", "tag:K"]);
     }
 
+    #[test]
+    fn nothing_hostile_makes_a_template_panic() {
+        let samples: [&[u8]; 3] = [b"/aws/{environment}/{instance_id}-x", b"{tag:Name|none}{date}", b"{{literal}} {"];
+        crate::fuzz::hostile(&samples, |input| {
+            let text = String::from_utf8_lossy(input);
+            match Template::parse(&text, &["environment"]) {
+                Ok(template) => drop(template.fill(&names(&[("environment", "{date}")]))),
+                Err(error) => assert!(!error.to_string().is_empty()),
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn any_text_is_parsed_or_refused_inside_itself(text in "\\PC*|[{}|a:é]{0,12}") {

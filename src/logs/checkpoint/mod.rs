@@ -318,6 +318,62 @@ mod tests {
         assert_eq!(Checkpoint::open(directory.path()).expect("opens").state, State::default());
     }
 
+    #[test]
+    fn nothing_hostile_makes_a_checkpoint_panic_or_count_without_its_checksum() {
+        let mut whole = Vec::new();
+        let account = Account::default();
+        for records in
+            [vec![file_record(1, 10), Record::Instance("i-1".into())], vec![Record::Forget(1), Record::Looked(7)]]
+        {
+            record::write(&mut whole, &records);
+        }
+        record::write(&mut whole, &[Record::Source { name: "/var/log/x".into(), account }]);
+        let lines: Vec<&[u8]> = whole.split(|byte| *byte == b'\n').collect();
+        crate::fuzz::hostile(&[&whole], |content| {
+            // In hexadecimal a letter is as good as its capital.
+            let is_whole = |line: &&[u8]| {
+                line.is_empty()
+                    || lines.iter().any(|whole| whole.get(8..) == line.get(8..) && whole.eq_ignore_ascii_case(line))
+            };
+            let broken = content.split(|byte| *byte == b'\n').filter(|line| !is_whole(line)).count();
+            assert_eq!(parse(content).1, broken);
+        });
+        // As hostile, and its checksum is right.
+        crate::fuzz::hostile(&[&whole[9..]], |json| {
+            let line = [format!("{:08x} ", crc32fast::hash(json)).as_bytes(), json].concat();
+            drop(parse(&line));
+        });
+    }
+
+    fn any_record() -> impl Strategy<Value = Record> {
+        let (id, number) = (1..5_u64, 0..1000_u64);
+        prop_oneof![
+            4 => (id.clone(), number.clone()).prop_map(|(id, offset)| file_record(id, offset)),
+            2 => (id.clone(), number.clone()).prop_map(|(id, offset)| {
+                Record::Segment(SegmentState { id: id + 10, number: id, coverage: Coverage::from(offset) })
+            }),
+            2 => (id.clone(), number.clone()).prop_map(|(id, offset)| {
+                let path = format!("/letters/{id}").into();
+                Record::Letters(LettersState { id: id + 20, path, coverage: Coverage::from(offset) })
+            }),
+            4 => (0..3, number.clone()).prop_map(|(source, bytes)| {
+                let mut account = Account::default();
+                account.read(crate::logs::ledger::Count { events: 1, bytes });
+                Record::Source { name: format!("source {source}"), account: account.revived() }
+            }),
+            2 => (1..30_u64).prop_map(Record::Forget),
+            1 => number.clone().prop_map(Record::Looked),
+            1 => number.clone().prop_map(|number| Record::Instance(format!("i-{number}"))),
+            1 => (0..2, number).prop_map(|(table, spent)| {
+                Record::Budget { table: format!("table {table}"), day: Date::constant(2026, 11, 22), spent }
+            }),
+        ]
+    }
+
+    fn reopened(directory: &Path) -> Opened {
+        Checkpoint::open(directory).expect("opens")
+    }
+
     proptest! {
         /// The model: a map. Cut the file anywhere: what is read is what some prefix of the appends made.
         #[test]
@@ -334,6 +390,55 @@ mod tests {
             let (state, torn) = parse(&content[..cut.index(content.len())]);
             prop_assert!(states.contains(&state));
             prop_assert!(torn <= 1);
+        }
+    }
+
+    proptest! {
+        // Each case writes files, and syncs them.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// The model: the state that the appends make which were not refused. The first one that is may stand there, as a
+        /// whole or not at all; what comes behind it does not, until the file is compacted. The disk fills up, syncing
+        /// fails, and the process ends at any time.
+        #[test]
+        fn what_was_written_is_there_whatever_the_disk_does(
+            steps in prop::collection::vec((0_u8..12, prop::collection::vec(any_record(), 1..4), any::<u64>()), 1..40),
+        ) {
+            use crate::logs::disk::faults::{self, Condition};
+            let directory = tempfile::tempdir().expect("a directory");
+            let mut checkpoint = reopened(directory.path()).checkpoint;
+            // What the engine knows, what the file has, and what it may have.
+            let (mut known, mut kept, mut refused) = (State::default(), State::default(), None);
+            for (action, records, seed) in steps {
+                match action {
+                    0..6 => {
+                        let stood = !checkpoint.broken;
+                        records.iter().cloned().for_each(|record| known.apply(record));
+                        match checkpoint.append(&records) {
+                            Ok(()) if stood => kept = known.clone(),
+                            Ok(()) => {}
+                            Err(_) => refused = Some(known.clone()),
+                        }
+                    }
+                    6 | 7 => if checkpoint.compact(known.records()).is_ok() {
+                        (kept, refused) = (known.clone(), None);
+                    },
+                    8 => faults::set(Condition { full: Some(fastrand::Rng::with_seed(seed)), unsyncable: false }),
+                    9 => faults::set(Condition { full: None, unsyncable: true }),
+                    10 => faults::set(Condition::default()),
+                    _ => {
+                        faults::set(Condition::default());
+                        let opened = reopened(directory.path());
+                        let state = opened.state;
+                        prop_assert!(state == kept || Some(&state) == refused.as_ref(), "{state:?}, not {kept:?}");
+                        (checkpoint, known, kept, refused) = (opened.checkpoint, state.clone(), state, None);
+                    }
+                }
+            }
+            faults::set(Condition::default());
+            let state = reopened(directory.path()).state;
+            prop_assert!(state == kept || Some(&state) == refused.as_ref(), "{state:?}, not {kept:?}");
+            prop_assert_eq!(reopened(directory.path()).torn, 0, "opening writes anew what it could read");
         }
     }
 }

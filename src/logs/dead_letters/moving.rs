@@ -326,4 +326,12 @@ mod tests {
         let error = resend(state.path(), &Selection::default(), now()).expect_err("taken");
         assert_eq!(error.source.kind(), io::ErrorKind::WouldBlock);
     }
+
+    #[test]
+    fn nothing_hostile_makes_a_letter_panic() {
+        let whole = serde_json::to_vec(&letter("text \u{1f600}", "a", SignedDuration::ZERO)).expect("plain data");
+        crate::fuzz::hostile(&[&whole], |line| {
+            let _ = parse(line).map(|letter| letter.is_too_old(now()));
+        });
+    }
 }

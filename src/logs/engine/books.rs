@@ -203,9 +203,9 @@ impl Books {
         self.append(&records)
     }
 
-    /// Files were looked for at `at`: written with what is written next.
-    pub(super) fn looked(&mut self, at: SystemTime) {
-        let since = at.duration_since(SystemTime::UNIX_EPOCH).ok();
+    /// Files born before `since` were seen: written with what is written next.
+    pub(super) fn looked(&mut self, since: SystemTime) {
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).ok();
         self.looked_at = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
         self.looked_is_written = false;
     }

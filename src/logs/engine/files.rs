@@ -60,8 +60,11 @@ pub(super) struct Files {
     pub(super) walk: Option<Walk>,
     /// When it began, and by the boot-time clock.
     pub(super) look_began: (SystemTime, Duration),
-    /// When the last whole one began: what was born since was never seen.
+    /// What was born since was perhaps never seen: when the last but one whole look began. What is renamed during a look
+    /// can be missed under either name.
     pub(super) looked_at: Option<SystemTime>,
+    /// When the last whole one of this process began.
+    last_look: Option<SystemTime>,
     /// Before this time no hint makes us look again: looking costs too much.
     pub(super) look_not_before: Duration,
     pub(super) by_path: HashMap<PathBuf, FileId>,
@@ -109,6 +112,7 @@ impl Files {
             walk: None,
             look_began: (SystemTime::UNIX_EPOCH, Duration::ZERO),
             looked_at: looked_at.or(known.written_at).filter(|_| !known.is_new),
+            last_look: None,
             look_not_before: Duration::ZERO,
             by_path: HashMap::new(),
             by_number: HashMap::new(),
@@ -153,7 +157,7 @@ impl Files {
         self.archives = Archives::default();
         self.open.clear();
         self.walk = None;
-        self.looked_at = None;
+        (self.looked_at, self.last_look) = (None, None);
         self.is_new = true;
         self.surveyed = false;
     }
@@ -175,11 +179,14 @@ impl Files {
         self.archives.change_tables(meant);
     }
 
-    /// All was looked at, since `began`.
-    pub(super) fn looked(&mut self) {
+    /// All was looked at, but for what was renamed meanwhile. Returns since when others may be unseen.
+    pub(super) fn looked(&mut self) -> SystemTime {
         self.surveyed = true;
         self.looked_by = None;
-        self.looked_at = Some(self.look_began.0);
+        let began = self.look_began.0;
+        let since = self.last_look.replace(began).or(self.looked_at).unwrap_or(began);
+        self.looked_at = Some(since);
+        since
     }
 
     pub(super) fn resolve(&mut self, change: &RawChange) -> Option<Change> {

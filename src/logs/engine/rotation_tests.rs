@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -142,10 +142,11 @@ impl Case {
     }
 }
 
-/// Births are told apart by the ticks of the kernel's clock, some milliseconds.
-fn wait_for_the_clock_of_files() {
-    let before = survey::file_time();
-    while survey::file_time() == before {
+/// Births are told apart by the ticks of the kernel's clock, some milliseconds. A file's own may be finer than these, and
+/// so lie behind the tick that comes next.
+fn wait_until_older_than_now(path: &Path) {
+    let born = fs::metadata(path).and_then(|metadata| metadata.created()).expect("births are known here");
+    while survey::file_time() <= born {
         std::thread::yield_now();
     }
 }
@@ -538,11 +539,36 @@ fn made_and_rotated_before_anybody_saw_it() {
 fn what_was_rotated_before_the_agent_came_is_not_read() {
     let mut case = Case::new("app.log");
     case.bench.append("app.log.1", "old\n");
-    wait_for_the_clock_of_files();
+    wait_until_older_than_now(&case.path("app.log.1"));
     case.write("app.log", 2);
     case.bench.deliver_all();
     case.bench.kill_and_restart();
     case.assert_complete(Agent::Stopped);
+}
+
+#[test]
+fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
+    let mut case = Case::new("a/*.log");
+    for directory in ["a", "b"] {
+        fs::create_dir(case.path(directory)).expect("makes");
+    }
+    let behind = case.path("b/*.log").display().to_string();
+    case.bench.settings.files[0].include.push(behind);
+    case.bench.restart();
+    case.write("a/first.log", 2);
+    case.bench.deliver_all();
+    // More than one step looks at, behind the directory that matters.
+    for number in 0..5000 {
+        File::create(case.path(&format!("b/{number}"))).expect("makes");
+    }
+    case.write("a/app.log", 2);
+    wait_until_older_than_now(&case.path("a/app.log"));
+    case.bench.pass(Duration::from_hours(1));
+    assert!(case.bench.engine.survey(case.bench.now), "the look is not over");
+    case.rename("a/app.log", "a/app.log.1");
+    case.bench.deliver_all();
+    case.bench.pass(Duration::from_hours(1));
+    case.assert_complete(Agent::Runs);
 }
 
 #[test]

@@ -78,8 +78,8 @@ impl Engine {
         }
         self.find_nameless(&mut adopted, now);
         self.settle_strangers(&strangers, &mut adopted, now);
-        self.files.looked();
-        self.books.looked(self.files.look_began.0);
+        let since = self.files.looked();
+        self.books.looked(since);
         self.warn_of_survey(found);
         self.enlist(&adopted, now);
         self.give_up_the_missing(found, now);
@@ -260,7 +260,9 @@ impl Engine {
     }
 }
 
-/// The time as the kernel would note it for a file that is born now: it has the grain of its ticks.
+/// The time as the kernel would note it for a file that is born now, or a little before that: it has the grain of the
+/// kernel's ticks, and from Linux 6.13 on files' times may be finer. So a file may count as born after a look that saw it,
+/// never the other way round, which would leave it unread.
 pub(super) fn file_time() -> SystemTime {
     let now = clock_gettime(ClockId::RealtimeCoarse);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();

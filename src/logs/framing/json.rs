@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
+use super::time::can_be_sent;
+
 /// What is to be looked for in JSON records. Fields are dotted paths, `log.level`; a key that holds the dots itself is
 /// taken first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,11 +105,12 @@ impl Json {
 
     /// The record's time.
     pub(super) fn time(&self, object: &Map<String, Value>) -> Option<Timestamp> {
-        match find(object, self.timestamp.as_ref()?)? {
+        let time = match find(object, self.timestamp.as_ref()?)? {
             Value::String(text) => of_text(text),
             Value::Number(number) => of_number(number.as_f64()?),
             _ => None,
-        }
+        };
+        time.filter(|time| can_be_sent(*time))
     }
 }
 
@@ -172,7 +175,8 @@ pub(super) fn metrics(text: &str) -> Option<Metrics> {
         return None;
     }
     let whole: Whole = serde_json::from_str(text).ok()?;
-    Some(Metrics { time: whole.aws.timestamp.and_then(|millis| Timestamp::from_millisecond(millis).ok()) })
+    let time = whole.aws.timestamp.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    Some(Metrics { time: time.filter(|time| can_be_sent(*time)) })
 }
 
 #[cfg(test)]
@@ -200,7 +204,7 @@ mod tests {
         ] {
             assert_eq!(time_of(value), expected, "{value}");
         }
-        for value in [r#""yesterday""#, "true", "1e300", "null"] {
+        for value in [r#""yesterday""#, "true", "1e300", "null", "-5", r#""1969-12-31T23:59:59Z""#] {
             assert_eq!(time_of(value), None, "{value}");
         }
     }
@@ -244,6 +248,8 @@ mod tests {
     fn metrics_are_recognised_by_their_directive_alone() {
         let text = r#"{"a":1,"_aws":{"Timestamp":1795334400500,"CloudWatchMetrics":[{"Namespace":"n"}]}}"#;
         assert_eq!(metrics(text), Some(Metrics { time: Timestamp::from_millisecond(1_795_334_400_500).ok() }));
+        let early = r#"{"_aws":{"Timestamp":-1,"CloudWatchMetrics":[]}}"#;
+        assert_eq!(metrics(early), Some(Metrics { time: None }));
         for text in [
             r#"{"_aws":{"Timestamp":1}}"#,
             r#"{"text":"_aws \"CloudWatchMetrics\""}"#,

@@ -206,8 +206,11 @@ fn next_recorded(block: &[u8], parts: u32) -> Framed<'_> {
                 length: found.length,
                 bytes: found.text.len(),
                 piece,
-                sent: found.time,
+                sent: found.time.filter(|time| time::can_be_sent(*time)),
             })
         }
     }
 }
+
+#[cfg(test)]
+mod hostile;

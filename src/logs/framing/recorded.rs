@@ -173,6 +173,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_hostile_makes_reading_panic_or_take_more_than_there_is() {
+        let one = encoded(Some(1_795_334_400_000), "text ä".as_bytes());
+        let several = [one.clone(), encoded(None, b""), encoded(Some(-1), &[0xff; 300])].concat();
+        crate::fuzz::hostile(&[&one, &several], |input| {
+            let mut rest = input;
+            while let Ok(Some(record)) = next_recorded(rest) {
+                assert!(record.length > record.text.len());
+                rest = &rest[record.length..];
+            }
+        });
+    }
+
+    #[test]
     fn behind_zeros_and_behind_what_looks_like_records_the_next_one_is_found_or_given_up_in_time() {
         let next = encoded(Some(5), b"next");
         assert_eq!(find_recorded(&[vec![0; 5000], next.clone()].concat()), Some(5000));

@@ -2,7 +2,7 @@
 //!
 //! A time without a year gets the one that brings it nearest to now, one without a day likewise. Where clocks are set
 //! forward, a time that was skipped counts as later by the gap; where they are set back, one that comes twice counts
-//! as its first. What is before 1970 is no time: CloudWatch would refuse it, and the whole batch with it.
+//! as its first. What is before 1970 is no time, whoever says so: CloudWatch would refuse it, and the whole batch with it.
 
 use jiff::civil::{Date, DateTime};
 use jiff::fmt::strtime::{self, BrokenDownTime};
@@ -86,8 +86,13 @@ impl Format {
             Self::EpochMillis => epoch_millis(text.parse().ok()?),
             Self::Strptime(format) => by_directives(BrokenDownTime::parse(format, text).ok()?, zone, now),
         };
-        time.filter(|time| *time >= Timestamp::UNIX_EPOCH)
+        time.filter(|time| can_be_sent(*time))
     }
+}
+
+/// Whether CloudWatch takes an event of this time: one from before 1970 costs the whole batch.
+pub(super) fn can_be_sent(time: Timestamp) -> bool {
+    time >= Timestamp::UNIX_EPOCH
 }
 
 impl Zone {

@@ -242,4 +242,19 @@ mod tests {
         assert!(!is_packed(&file_of(b"one\n")).expect("readable"));
         assert!(!is_packed(&file_of(b"")).expect("readable"));
     }
+
+    #[test]
+    fn nothing_hostile_makes_unpacking_panic_or_never_end() {
+        let small = packed(b"one\ntwo\n");
+        let members = [packed(b"one\n"), packed(&[b'x'; 5000])].concat();
+        crate::fuzz::hostile(&[&small, &members], |input| {
+            let mut unpacking = Unpacking::begin(file_of(input)).expect("a file");
+            // Deflate packs a thousandth at best: what goes on longer never ends.
+            let most = (input.len() as u64 + 1) * 1100;
+            if let Ok(reached) = unpacking.advance(most, |_, _| Ok(())) {
+                assert_ne!(reached, Reached::Target);
+            }
+            assert!(unpacking.head().len() <= HEAD);
+        });
+    }
 }

@@ -4,7 +4,6 @@
 //! A segment begins with [`MAGIC`], a `u32` length and a `u32` CRC-32 (little-endian) of the JSON behind them, which is
 //! its [`Key`]. Records follow until its end.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -61,7 +60,7 @@ pub(super) fn header(key: &Key) -> Vec<u8> {
 ///
 /// # Errors
 /// When it can't be read.
-pub(super) fn read_header(file: &mut File) -> io::Result<Option<(Key, u64)>> {
+pub(super) fn read_header(file: &mut impl Read) -> io::Result<Option<(Key, u64)>> {
     let mut fixed = [0; FIXED];
     if !read_whole(file, &mut fixed)? || !fixed.starts_with(MAGIC) {
         return Ok(None);
@@ -80,7 +79,7 @@ pub(super) fn read_header(file: &mut File) -> io::Result<Option<(Key, u64)>> {
 }
 
 /// `false` when the file ends before.
-fn read_whole(file: &mut File, buffer: &mut [u8]) -> io::Result<bool> {
+fn read_whole(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -141,6 +140,17 @@ mod tests {
             damaged[at] ^= 1;
             assert_eq!(read(&damaged), None, "damaged at {at}");
         }
+    }
+
+    #[test]
+    fn nothing_hostile_makes_a_header_panic() {
+        let whole = header(&key());
+        crate::fuzz::hostile(&[&whole], |mut input| {
+            let length = input.len() as u64;
+            if let Ok(Some((_, begin))) = read_header(&mut input) {
+                assert!(begin <= length, "records begin behind the end");
+            }
+        });
     }
 
     #[test]

@@ -134,6 +134,17 @@ mod tests {
         assert_eq!(cursor(2, 1, 2, 1).first(cursor(1, 7, 1, 9)), cursor(2, 1, 2, 1));
     }
 
+    #[test]
+    fn nothing_hostile_makes_a_cursor_panic() {
+        crate::fuzz::hostile(&[AS_WRITTEN.as_bytes(), b"s=1;i=2;b=3;m=4;t=5;x=6"], |input| {
+            let text = String::from_utf8_lossy(input);
+            if let Ok(cursor) = text.parse::<Cursor>() {
+                assert_eq!(cursor.to_string().parse(), Ok(cursor));
+                let _ = (cursor.just_before(), cursor.entries_until(&cursor));
+            }
+        });
+    }
+
     proptest! {
         #[test]
         fn any_cursor_survives_being_written(series: u128, number: u64, boot: u128, monotonic: u64, realtime: u64, content: u64) {

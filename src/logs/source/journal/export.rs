@@ -313,6 +313,36 @@ mod tests {
         assert_eq!(decoder.entry().cursor().map(|cursor| cursor.number), Some(2));
     }
 
+    #[test]
+    fn nothing_hostile_makes_the_decoder_panic_or_hold_more_than_it_was_given() {
+        let entry = |fields: &[(&str, &[u8])]| -> Fields {
+            fields.iter().map(|(name, value)| (name.as_bytes().to_vec(), value.to_vec())).collect()
+        };
+        let cursor = b"s=1f;i=1a;b=2e;m=4d2;t=5c3;x=9ab";
+        let plain = write(&[entry(&[("__CURSOR", cursor), ("MESSAGE", b"text"), ("PRIORITY", b"6")])]);
+        let binary = write(&[entry(&[("MESSAGE", b"\xff\0two\nlines")]), entry(&[("MESSAGE", b"")])]);
+        crate::fuzz::hostile(&[&plain, &binary], |input| {
+            let mut decoder = Decoder::default();
+            for piece in input.chunks(7) {
+                let mut rest = piece;
+                while !rest.is_empty() {
+                    let (taken, complete) = decoder.read(rest);
+                    assert!(taken > 0, "it stands still");
+                    rest = &rest[taken..];
+                    if complete {
+                        let entry = decoder.entry();
+                        let _ = (entry.cursor(), entry.text("MESSAGE"), entry.cut_from("MESSAGE"));
+                        assert!(
+                            entry.fields().map(|(name, value)| name.len() + value.len()).sum::<usize>() <= input.len()
+                        );
+                    }
+                }
+            }
+            // Text, and a range of it for each field, in vectors that double.
+            assert!(decoder.memory() <= KEPT + 256 * (input.len() + 16), "{} bytes", decoder.memory());
+        });
+    }
+
     proptest! {
         /// The model: what was written. However the bytes are cut on their way, the same entries come out.
         #[test]

@@ -305,6 +305,24 @@ mod tests {
         assert_eq!(splitter.next(false), Some(Message { text: b"next", is_rest: false, is_continued: false }));
     }
 
+    #[test]
+    fn nothing_hostile_makes_framing_panic_or_make_more_of_it_than_there_was() {
+        let samples: [&[u8]; 4] = [
+            b"one line\r\nand another\n",
+            b"<34>Oct 11 22:14:15 host su: text\n<34>Oct 11 22:14:16 host su: text\0",
+            b"42 <34>1 2003-10-11T22:14:15.003Z h a - - - x7 <34>1 -",
+            b"999999999 <34>1 2003-10-11T22:14:15.003Z h a",
+        ];
+        for syntax in [Syntax::Line, Syntax::Rfc3164, Syntax::Rfc5424] {
+            crate::fuzz::hostile(&samples, |input| {
+                for size in [1, 13, input.len()] {
+                    let found = messages(syntax, input, size);
+                    assert!(found.iter().map(Vec::len).sum::<usize>() <= input.len());
+                }
+            });
+        }
+    }
+
     proptest! {
         /// However the bytes are cut on their way, the messages are the same.
         #[test]

@@ -92,4 +92,20 @@ mod tests {
         assert!(time(&message, "2026-11-22T08:00:00Z").is_some());
         assert_eq!(time_of(Syntax::Line, message.as_bytes(), &TimeZone::UTC, Timestamp::UNIX_EPOCH), None);
     }
+
+    #[test]
+    fn nothing_hostile_makes_looking_for_the_time_panic() {
+        let samples: [&[u8]; 4] = [
+            b"<34>Oct 11 22:14:15 host su: text",
+            b"<34>Feb 29 23:59:60 host su: text",
+            b"<34>1 2003-10-11T22:14:15.003Z host app 1 id - text",
+            b"<191>1 9999-12-31T23:59:59.999999999+23:59 - - - - -",
+        ];
+        let now = "2026-11-22T08:00:00Z".parse().unwrap();
+        for syntax in [Syntax::Rfc3164, Syntax::Rfc5424] {
+            crate::fuzz::hostile(&samples, |input| {
+                let _ = time_of(syntax, input, &TimeZone::UTC, now);
+            });
+        }
+    }
 }
