@@ -7,8 +7,10 @@ mod demo;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exit;
+mod firewall;
 mod logs;
 mod man;
+mod metadata;
 mod run;
 mod status;
 
@@ -32,6 +34,10 @@ enum Command {
     Status(status::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
+    /// Ask the instance metadata service
+    Metadata(metadata::Args),
+    /// Print what keeps other processes from the metadata service
+    Firewall(firewall::Args),
     /// Send lines through the daemon, and look after what CloudWatch would not take
     Logs(logs::Args),
     /// Print the shell's completions for this command
@@ -53,6 +59,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Config(args) => config::run(args),
+        Command::Metadata(args) => metadata::run(&args),
+        Command::Firewall(args) => firewall::run(&args),
         Command::Logs(args) => logs::run(args),
         Command::Completions(args) => completions::run(&args, Arguments::command()),
         Command::Man => man::run(Arguments::command()),

@@ -87,6 +87,14 @@ impl ImdsClient {
         self.0.ask(path, |body| documents::text(path, body)).await
     }
 
+    /// What is at `path`, whatever it is.
+    ///
+    /// # Errors
+    /// As IMDS answers.
+    pub async fn bytes(&self, path: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.0.ask(path, |body| Ok(Zeroizing::new(body.to_vec()))).await
+    }
+
     /// Which instance this is. It never changes while the instance runs, so only the first success costs requests.
     /// Where there is no such document, as in some look-alikes, it is put together from the metadata.
     ///

@@ -10,6 +10,7 @@ mod emulator_conformance;
 mod framing;
 mod harness;
 mod house;
+mod metadata;
 mod names;
 mod reload;
 mod secrets;

@@ -77,8 +77,8 @@ def no_network(machine: Machine) -> Iterator[Obstacle]:
 
 
 @pytest.fixture
-def hop_limit_of_one(machine: Machine, emulator: Emulator) -> Iterator[Obstacle]:
-    """The agent's unit runs in a container's network, behind the instance, and tokens reach the instance only."""
+def container(machine: Machine) -> Iterator[tuple[str, ...]]:
+    """A network behind the instance, as a container engine makes one; gives how to run a command in it."""
     machine.shell(f"""
         ip netns add container
         ip link add container0 type veth peer name eth0 netns container
@@ -90,10 +90,17 @@ def hop_limit_of_one(machine: Machine, emulator: Emulator) -> Iterator[Obstacle]
         ip -n container route add default via 172.31.0.1
         echo 1 >/proc/sys/net/ipv4/ip_forward
     """)
+    yield ("ip", "netns", "exec", "container")
+    machine.run("ip", "netns", "del", "container")
+
+
+@pytest.fixture
+def hop_limit_of_one(machine: Machine, emulator: Emulator, container: tuple[str, ...]) -> Iterator[Obstacle]:
+    """The agent's unit runs in a container's network, behind the instance, and tokens reach the instance only."""
     unit = "/run/systemd/system/imds-agent.service.d/container.conf"
     machine.write(unit, "[Service]\nNetworkNamespacePath=/run/netns/container\n")
     machine.run("systemctl", "daemon-reload")
     emulator.settings(hop_limit=1)
     with removable(lambda: emulator.settings(hop_limit=2)) as obstacle:
         yield obstacle
-    machine.shell(f"rm {unit}; systemctl daemon-reload; systemctl restart imds-agent; ip netns del container")
+    machine.shell(f"rm {unit}; systemctl daemon-reload; systemctl restart imds-agent")

@@ -29,6 +29,11 @@ impl Emulator {
         Self::with(Options { listen: vec![address], ..Options::default() })
     }
 
+    /// Starts one whose instance has user data.
+    pub(crate) fn with_user_data(text: &str) -> Self {
+        Self::with(Options { user_data: Some(text.to_owned()), ..Options::default() })
+    }
+
     fn with(options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let started = runtime.block_on(imds_agent::emulator::Emulator::start(options));
