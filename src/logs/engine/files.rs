@@ -44,6 +44,8 @@ pub(super) struct Unsettled {
     pub(super) since: Duration,
     /// Whether it was never there before.
     pub(super) fresh: bool,
+    /// Whether it was decided about, and only a change brings it up again; or nobody waits for one any more.
+    pub(super) decided: bool,
 }
 
 /// A finished file: by what a copy of it is recognised.
@@ -112,7 +114,7 @@ impl Files {
             watcher: inotify.map(Watcher::new),
             walk: None,
             look_began: (SystemTime::UNIX_EPOCH, Duration::ZERO),
-            looked_at: looked_at.or(known.written_at).filter(|_| !known.is_new),
+            looked_at: looked_at.or(known.written_at.filter(|_| !known.is_new)),
             look_not_before: Duration::ZERO,
             by_path: HashMap::new(),
             by_number: HashMap::new(),
@@ -213,6 +215,11 @@ impl Files {
     /// Whether `path`, or something below it, could not be read.
     pub(super) fn is_hidden(&self, path: &Path) -> bool {
         self.unreadable.contains_key(path) || self.hidden.contains(path)
+    }
+
+    /// Whether there is a file of which nobody knows yet what it is.
+    pub(super) fn has_undecided(&self) -> bool {
+        !self.archives.is_empty() || self.unsettled.values().any(|waiting| !waiting.decided)
     }
 
     /// Inodes to look for under any name.
