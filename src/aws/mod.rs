@@ -58,6 +58,16 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// The cure where a server's certificate was not accepted; `reason` is the whole chain of errors, in which rustls says so.
+#[must_use]
+pub fn certificate_hint(reason: &str) -> Option<&'static str> {
+    reason.contains("invalid peer certificate").then_some(
+        "this machine does not trust the certificate of the endpoint, or of a proxy that opens TLS. UnknownIssuer: name a \
+         PEM file with its authority as AWS_CA_BUNDLE (`systemctl edit imds-agent`, Environment=AWS_CA_BUNDLE=FILE), or \
+         update ca-certificates. Expired, NotValidYet: look at this machine's clock. NotValidForName: look at the endpoint",
+    )
+}
+
 /// `AWS_ENDPOINT_URL`, and what overrides it for one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Endpoints {

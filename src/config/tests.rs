@@ -232,6 +232,36 @@ fn a_socket_that_can_not_be_is_cited() {
     assert_fault("path = \"a\"\nallow = [{ user = \"a:b\" }]", "5:19", "expected a name or a number");
     assert_fault("path = \"a\"\n[[logs.socket]]\npath = \"a\"", "6:8", "is the `path` of two sockets");
     assert_fault("path = \"a\"\nlog_stream = \"{file_name}\"", "5:14", "has no {file_name}");
+    assert_fault("path = \"a\"\nmultiline = { start = '^x' }", "5:13", "told apart as it comes");
+}
+
+#[test]
+fn a_journal_that_can_not_be_is_cited() {
+    let fault = |rows: &str, place: &str, part: &str| {
+        assert_only_fault(&format!("[logs]\nlog_group = \"g\"\n[[logs.journal]]\n{rows}\n"), place, part);
+    };
+    fault("units = []", "4:9", "names no unit; leave it out");
+    fault("units = \"ssh\"", "4:9", "must be a list");
+    fault("units = [\"ssh\", \"a b\"]", "4:17", "is no unit's name");
+    fault("units = [\"a[\"]", "4:10", "is no pattern");
+    fault("unit = [\"ssh\"]", "4:1", "expected");
+    fault("identifiers = []", "4:15", "names no identifier");
+    fault("identifiers = [\"\"]", "4:16", "is no identifier");
+    fault("priority = \"loud\"", "4:12", "expected \"emerg\"");
+    fault("priority = 6", "4:12", "must be a string");
+    fault("matches = { _transport = [\"kernel\"] }", "4:13", "is no journal field");
+    fault("matches = { _TRANSPORT = [] }", "4:13", "has no value to match");
+    fault("format = \"xml\"", "4:10", "expected \"text\" or \"json\"");
+    fault("fields = [\"MESSAGE\"]", "4:10", "`fields` is for JSON");
+    fault("format = \"text\"\nfields = [\"MESSAGE\"]", "5:10", "`fields` is for JSON");
+    fault("format = \"json\"\nfields = []", "5:10", "names no field");
+    fault("format = \"json\"\nfields = [\"message\"]", "5:11", "is no journal field");
+    fault("start_at = \"now\"", "4:12", "expected \"auto\"");
+    fault("directory = \"journal\"", "4:13", "is not absolute");
+    fault("log_stream = \"{file_name}\"", "4:14", "has no {file_name}");
+    fault("multiline = { start = '^x' }", "4:13", "a record with all its lines already");
+    fault("redact = [{ regex = 'a', replace = \"$1\" }]", "4:36", "the group `1`");
+    fault("budget = { per_day = \"1\" }", "4:22", "per_day");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::{CredentialCache, Inner};
+use crate::aws::certificate_hint;
 use crate::backoff::Backoff;
 use crate::fault::{self, Fault};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
@@ -79,10 +80,13 @@ impl Inner {
     }
 
     fn not_confirmed(&self, message: String, region: &str) {
-        let hint = format!(
-            "nothing else depends on it; for the ARN in status let this host reach sts.{region}.amazonaws.com: \
-             route, DNS, HTTPS_PROXY, or the VPC endpoint com.amazonaws.{region}.sts"
-        );
+        let route = || {
+            format!(
+                "nothing else depends on it; for the ARN in status let this host reach sts.{region}.amazonaws.com: \
+                 route, DNS, HTTPS_PROXY, or the VPC endpoint com.amazonaws.{region}.sts"
+            )
+        };
+        let hint = certificate_hint(&message).map_or_else(route, str::to_owned);
         let mut book = self.book();
         if book.confirmation.as_ref().is_none_or(|last| last.message != message) {
             tracing::warn!(role = book.role, error = message, "STS can't confirm who the credentials are");

@@ -148,7 +148,7 @@ pub struct DeadLettersSnapshot {
     pub events: u64,
     /// The bytes they take.
     pub bytes: u64,
-    /// How many were rolled off since the start, because there were too many.
+    /// How many were rolled off, because there were too many.
     pub rolled_off: u64,
 }
 
@@ -159,6 +159,9 @@ pub struct SpoolSnapshot {
     pub bytes: u64,
     /// What it may hold, in bytes.
     pub limit_bytes: u64,
+    /// What was damaged, is kept in its quarantine, and counts for `bytes`.
+    #[serde(default)]
+    pub quarantined_bytes: u64,
 }
 
 /// What `status` shows of the logs.

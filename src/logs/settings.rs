@@ -134,13 +134,13 @@ impl Settings {
     /// What tells `table` from the others, also when others came before it: its budget is kept under it.
     pub(crate) fn key(&self, table: Table) -> Option<String> {
         let target = self.target(table)?;
-        let (kind, files) = match table {
+        let (kind, what) = match table {
             Table::File(index) => ("file", self.files.get(index)?.include.join(" ")),
-            Table::Journal(_) => ("journal", String::new()),
+            Table::Journal(index) => ("journal", self.journals.get(index)?.selection()),
             Table::Socket(index) => ("socket", self.sockets.get(index)?.path.clone()),
             Table::Letters => return None,
         };
-        Some(format!("{kind} {} {} {files}", target.log_group.text(), target.log_stream.text()))
+        Some(format!("{kind} {} {} {what}", target.log_group.text(), target.log_stream.text()))
     }
 
     /// Where everything goes.
@@ -282,6 +282,12 @@ impl JournalSettings {
             target,
             framing: framing::Settings::default(),
         }
+    }
+
+    /// What it asks for, as text: the same for the same question.
+    pub(crate) fn selection(&self) -> String {
+        let Self { units, identifiers, priority, matches, directory, .. } = self;
+        serde_json::json!([units, identifiers, priority, matches, directory]).to_string()
     }
 }
 

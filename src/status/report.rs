@@ -172,7 +172,7 @@ pub(super) mod tests {
                 ledger: ledger(),
                 last_error: Some(denied),
             }],
-            spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20 },
+            spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20, quarantined_bytes: 0 },
             dead_letters: DeadLettersSnapshot {
                 path: "/var/lib/imds-agent/dead-letters.jsonl".to_owned(),
                 events: 12,

@@ -46,6 +46,30 @@ fn an_endpoint_that_refuses_gzip_gets_plain_bodies_and_a_warning_says_so() {
 }
 
 #[test]
+fn the_report_has_every_key_of_the_logs_by_its_name() {
+    let (host, _emulator) = Host::with_emulator();
+    append(&host.log("app.log"), &numbered(0, 10, 100));
+    let agent = host.start();
+    let report = agent.wait_until_delivered(10);
+    let keys = |below: &str, names: &str| {
+        for name in names.split_whitespace() {
+            report.at(&format!("{below}/{name}"));
+        }
+    };
+    keys("/logs", "ledger sources destinations spool dead_letters");
+    for ledger in ["/logs/ledger", "/logs/sources/0/ledger"] {
+        keys(&format!("{ledger}/events"), "read delivered pending dropped");
+        keys(&format!("{ledger}/bytes"), "read delivered pending dropped");
+    }
+    keys("/logs/sources/0", "kind name state position lag_seconds ledger last_error");
+    keys("/logs/destinations/0", "log_group log_stream state in_flight delivered_until oldest_pending_at");
+    keys("/logs/destinations/0", "put_calls throttles retries last_error");
+    keys("/logs/spool", "bytes limit_bytes quarantined_bytes");
+    keys("/logs/dead_letters", "path events bytes rolled_off");
+    keys("/memory", "rss_bytes buffers_bytes limit_bytes");
+}
+
+#[test]
 fn one_group_that_hangs_does_not_delay_another() {
     let (host, emulator) = Host::with_emulator();
     let logs = host.path("logs").display().to_string();

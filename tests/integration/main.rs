@@ -10,6 +10,8 @@ mod emulator_conformance;
 mod framing;
 mod harness;
 mod house;
+mod https;
+mod journal;
 mod metadata;
 mod names;
 mod reload;

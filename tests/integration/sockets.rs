@@ -4,10 +4,12 @@
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::harness::{
     Agent, Effect, Emulator, Fates, Fault, Host, SOON, Writer, fates, look_until, numbered, set_mode,
@@ -234,20 +236,22 @@ fn a_full_spool_holds_senders_up_and_loses_nothing_of_streams() {
     dev.send_to(large.as_bytes(), host.path("run/dev.sock")).expect("the agent receives");
     agent.wait_until("the datagram is counted", |report| report.dropped("spool_full") == 1);
     emulator.clear_faults();
+    let gap = arrived(&emulator, "dev", 1).remove(0);
+    assert!(
+        gap.starts_with("[imds-agent: gap: 1 event, ") && gap.contains("dev.sock dropped (spool_full), 20"),
+        "{gap}"
+    );
     let (code, said) = end_of(sending);
     assert!(code == Some(0) && said.contains("holds its share of the spool"), "{said}");
     assert_eq!(fates(&arrived(&emulator, "app", lines.len()), &lines).lost, 0);
     wait_for_empty_spool(&agent);
 }
 
-#[test]
-fn what_is_damaged_is_put_away_and_everything_else_arrives() {
-    let (host, emulator) = host("");
-    emulator.set_fault(unavailable());
+/// The agent killed with two segments in its spool, `first` and `second`, of fifty lines each: their files.
+fn killed_with_two_segments(host: &Host, lines: &[String]) -> Vec<PathBuf> {
     let agent = host.start();
-    let lines = numbered(0, 100, 100);
     for (stream, lines) in [("first", &lines[..50]), ("second", &lines[50..])] {
-        let (code, said) = end_of(send(&host, &["--log-group", "/test/app", "--log-stream", stream], lines));
+        let (code, said) = end_of(send(host, &["--log-group", "/test/app", "--log-stream", stream], lines));
         assert_eq!(code, Some(0), "{said}");
     }
     agent.kill();
@@ -257,27 +261,76 @@ fn what_is_damaged_is_put_away_and_everything_else_arrives() {
         .filter(|path| path.extension().is_some_and(|ending| ending == "segment"))
         .collect();
     segments.sort();
+    segments
+}
+
+fn assert_damage_is_said(host: &Host, agent: &Agent, places: u64) {
+    let report = agent.wait_until("it is said", |report| {
+        let says_so = |warning: &&Value| warning["code"] == "spool_damaged";
+        let warning = report.list("/warnings").iter().find(says_so);
+        warning.is_some_and(|warning| {
+            warning["message"].as_str().is_some_and(|text| text.contains(&format!("in {places} places")))
+        })
+    });
+    let dropped = report.source("app.sock").map(|source| source["ledger"]["events"]["dropped"]["gap"].as_u64());
+    assert_eq!(dropped, Some(Some(places)), "{report}");
+    let kept = std::fs::read_dir(host.path("state/spool/quarantine")).expect("kept");
+    assert_eq!(kept.count() as u64, places);
+    let quarantined = report.at("/logs/spool/quarantined_bytes").clone();
+    assert!(quarantined.as_u64() > Some(0), "{report}");
+    let report = agent.wait_within(EMPTIED, "only what was put away is left", |report| {
+        report.at("/logs/spool/bytes") == &quarantined
+    });
+    report.assert_ledger_adds_up();
+}
+
+fn without_gaps(lines: Vec<String>) -> Vec<String> {
+    lines.into_iter().filter(|line| !line.starts_with("[imds-agent: gap: ")).collect()
+}
+
+#[test]
+fn a_torn_end_is_put_away_and_everything_else_arrives() {
+    let (host, emulator) = host("");
+    emulator.set_fault(unavailable());
+    let lines = numbered(0, 100, 100);
+    let segments = killed_with_two_segments(&host, &lines);
     let content = std::fs::read(&segments[0]).expect("a segment");
     std::fs::write(&segments[0], &content[..content.len() - 30]).expect("it can be cut");
     emulator.clear_faults();
     let agent = host.start();
     let first = arrived(&emulator, "first", 50);
-    assert_eq!(first[..49], lines[..49]);
     assert!(first[49].starts_with("[imds-agent: gap: "), "the stream itself says so: {}", first[49]);
+    assert_eq!(without_gaps(first), lines[..49]);
     assert_eq!(arrived(&emulator, "second", 50), lines[50..]);
-    let report = agent.wait_until("it is said", |report| {
-        report.list("/warnings").iter().any(|warning| warning["code"] == "spool_damaged")
-    });
-    assert!(
-        report.source("app.sock").is_some_and(|source| source["ledger"]["bytes"]["dropped"]["gap"].as_u64() > Some(0))
-    );
-    assert_eq!(std::fs::read_dir(host.path("state/spool/quarantine")).expect("kept").count(), 1);
-    wait_for_quarantine_only(&agent);
+    assert_damage_is_said(&host, &agent, 1);
 }
 
-/// What was put away takes room, too.
-fn wait_for_quarantine_only(agent: &Agent) {
-    agent.wait_within(EMPTIED, "the rest is deleted", |report| report.at("/logs/spool/bytes").as_u64() < Some(200));
+#[test]
+fn damage_in_the_middle_costs_the_records_that_stand_there_and_no_others() {
+    let (host, emulator) = host("");
+    emulator.set_fault(unavailable());
+    let lines = numbered(0, 100, 100);
+    let segments = killed_with_two_segments(&host, &lines);
+    let mut content = std::fs::read(&segments[0]).expect("a segment");
+    // A flipped bit in the tenth line's text, and zeros from the middle of the twentieth into the twenty-second.
+    let place = |content: &[u8], line: &str| {
+        content.windows(line.len()).position(|bytes| bytes == line.as_bytes()).expect("it stands there")
+    };
+    let (flipped, zeros) = (place(&content, &lines[9]), place(&content, &lines[19]));
+    content[flipped + 50] ^= 1;
+    content[zeros + 50..zeros + 250].fill(0);
+    std::fs::write(&segments[0], &content).expect("it can be written");
+    emulator.clear_faults();
+    let agent = host.start();
+    let expected: Vec<String> = [&lines[..9], &lines[10..19], &lines[22..50]].concat();
+    look_until(SOON, || (without_gaps(emulator.lines("/test/app", "first")) == expected).then_some(()))
+        .unwrap_or_else(|_| panic!("{:#?}", emulator.lines("/test/app", "first")));
+    assert_eq!(arrived(&emulator, "second", 50), lines[50..]);
+    assert_damage_is_said(&host, &agent, 2);
+    let said = |line: &String| line.contains("gap: 2 events") && line.contains("app.sock dropped (gap)");
+    look_until(SOON, || emulator.lines("/test/app", "first").iter().any(said).then_some(()))
+        .expect("the stream says so");
+    assert!(agent.said().contains("a place in a segment of the spool is damaged"), "{}", agent.said());
 }
 
 #[test]

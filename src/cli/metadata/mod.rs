@@ -129,13 +129,11 @@ async fn answer(args: &Args) -> Result<ExitCode, Error> {
 
 /// Where to ask, as configured for the daemon; what is wrong with that is `config check`'s to say.
 fn settings() -> imds::Settings {
-    match config::load(None) {
-        Ok(loaded) => loaded.config.imds,
-        Err(_) => {
-            complain("imds-agent: the configuration can't be used, and [imds] in it is not; imds-agent config check");
-            imds::Settings::default()
-        }
+    if let Ok(loaded) = config::load(None) {
+        return loaded.config.imds;
     }
+    complain("imds-agent: the configuration can't be used, and [imds] in it is not; imds-agent config check");
+    imds::Settings::default()
 }
 
 /// A name that has one path is absent by that path.

@@ -19,8 +19,8 @@ pub(super) async fn read(imds: &ImdsClient, root: &Path, progress: &mut dyn FnMu
     let mut count = 0;
     while let Some((directory, place)) = directories.pop_front() {
         let listing = match imds.get(&directory.as_directory()).await {
-            Err(error) if !place.is_empty() && is_absent(&error) => continue,
-            answer => answer?,
+            answer if place.is_empty() => answer?,
+            answer => if_there(answer)?.unwrap_or_default(),
         };
         for line in listing.lines().filter(|line| !line.is_empty()) {
             count += 1;
@@ -30,22 +30,23 @@ pub(super) async fn read(imds: &ImdsClient, root: &Path, progress: &mut dyn FnMu
             place.push(name.to_owned());
             if !path.is_shown_in_a_tree() {
                 continue;
-            } else if is_directory {
-                directories.push_back((path, place));
-                continue;
             }
-            match imds.get(&path.to_string()).await {
-                Ok(text) => leaves.push((place, text)),
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(error),
+            if is_directory {
+                directories.push_back((path, place));
+            } else if let Some(text) = if_there(imds.get(&path.to_string()).await)? {
+                leaves.push((place, text));
             }
         }
     }
     Ok(Value::Object(grown(leaves)))
 }
 
-fn is_absent(error: &Error) -> bool {
-    matches!(error.problem(), Problem::NotFound { .. } | Problem::BadDocument { .. })
+/// `None` for what a listing names and is not there, or is no text.
+fn if_there(answer: Result<String, Error>) -> Result<Option<String>, Error> {
+    match answer {
+        Err(error) if matches!(error.problem(), Problem::NotFound { .. } | Problem::BadDocument { .. }) => Ok(None),
+        answer => answer.map(Some),
+    }
 }
 
 /// What a line of a listing names, and whether that is a directory. Public keys are listed as `0=name`, and are at `0/`.

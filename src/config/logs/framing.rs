@@ -39,8 +39,8 @@ pub(super) fn read_lines(table: &mut Reader<'_>) -> Settings {
     Settings { encoding, multiline, ..read(table) }
 }
 
-/// What is said of any source, also of one whose records are told by what it brings.
-pub(super) fn read(table: &mut Reader<'_>) -> Settings {
+/// What is said of any source.
+fn read(table: &mut Reader<'_>) -> Settings {
     Settings {
         timestamp: inner(table, "timestamp").and_then(timestamp),
         json: inner(table, "json").map(json),
@@ -50,6 +50,16 @@ pub(super) fn read(table: &mut Reader<'_>) -> Settings {
         budget: inner(table, "budget").and_then(budget),
         ..Settings::default()
     }
+}
+
+/// What is said of a source whose records are told apart before they are kept: `why` lines can't be joined, and `instead`.
+pub(super) fn read_told_apart(table: &mut Reader<'_>, why: &str, instead: &str) -> Settings {
+    if table.has("multiline") {
+        let multiline = table.table("multiline");
+        let message = format!("`multiline` is for files; {why}");
+        table.report().add(Problem::new(multiline.place(), message).hint(instead));
+    }
+    read(table)
 }
 
 /// The table at `key`, if it is set.

@@ -37,6 +37,13 @@ const UNIT_KINDS: [&str; 11] = [
 /// The longest name of a field (systemd.journal-fields(7)).
 const LONGEST_FIELD: usize = 64;
 
+/// Why there is no `multiline`.
+const NO_LINES_TO_JOIN: &str = "an entry of the journal is a record with all its lines already";
+
+/// What there is instead, for a program that writes lines.
+const INSTEAD: &str = "of what a service writes to stdout each line is an entry: let it log by sd_journal_send(3), or into \
+                       a file that [[logs.file]] follows";
+
 pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&str]) -> Option<JournalSettings> {
     let units = strings(&mut table, "units", "unit", unit);
     let identifiers = strings(&mut table, "identifiers", "identifier", identifier);
@@ -47,7 +54,7 @@ pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&s
     let start_at = table.choice("start_at", &START_AT).unwrap_or_default();
     let directory = directory(&mut table);
     let target = target::read_inheriting(&mut table, inherited, variables, &["unit"]);
-    let framing = framing::read(&mut table);
+    let framing = framing::read_told_apart(&mut table, NO_LINES_TO_JOIN, INSTEAD);
     table.finish();
     let format = if is_json { JournalFormat::Json { fields } } else { JournalFormat::Text };
     Some(JournalSettings {

@@ -21,6 +21,13 @@ const TAKEN: [&str; 4] = ["credentials.sock", "logs.sock", "status.sock", "token
 /// A socket's whole path has 107 bytes at most (unix(7)); the rest is for the runtime directory.
 const LONGEST_NAME: usize = 64;
 
+/// Why there is no `multiline`.
+const NO_LINES_TO_JOIN: &str = "what comes by a socket is told apart as it comes, since several write at once";
+
+/// What there is instead.
+const INSTEAD: &str = "send each record as one syslog message, which may hold line feeds: one datagram, or framed by its \
+                       length (RFC 6587); or write to a file, and follow that by [[logs.file]]";
+
 /// Those that are right.
 pub(super) fn read_all(tables: Vec<Reader<'_>>, inherited: &Inherited, variables: &[&str]) -> Vec<SocketSettings> {
     let mut names: Vec<Located<String>> = Vec::new();
@@ -42,7 +49,7 @@ fn read(
     let syntax = table.choice("syntax", &SYNTAXES).unwrap_or_default();
     let allow = allowed(&mut table);
     let target = target::read_inheriting(&mut table, inherited, variables, &[]);
-    let framing = framing::read(&mut table);
+    let framing = framing::read_told_apart(&mut table, NO_LINES_TO_JOIN, INSTEAD);
     table.finish();
     Some(SocketSettings { path: path?, kind, syntax, allow, target: target?, framing })
 }

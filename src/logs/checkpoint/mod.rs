@@ -46,6 +46,8 @@ pub(crate) struct State {
     pub(crate) sources: BTreeMap<String, Account>,
     /// When files were last looked for, in nanoseconds since the epoch.
     pub(crate) looked_at: Option<u64>,
+    /// How many dead letters were rolled off.
+    pub(crate) rolled_off: u64,
     /// What tables with a budget have spent on which day, by their keys.
     pub(crate) budgets: BTreeMap<String, (Date, u64)>,
 }
@@ -76,6 +78,7 @@ impl State {
                 self.segments.remove(&id);
             }
             Record::Looked(at) => self.looked_at = Some(at),
+            Record::RolledOff(letters) => self.rolled_off = letters,
             Record::Budget { table, day, spent } => {
                 self.budgets.insert(table, (day, spent));
             }
@@ -94,8 +97,9 @@ impl State {
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
         let looked_at = self.looked_at.map(Record::Looked);
+        let rolled_off = (self.rolled_off > 0).then_some(Record::RolledOff(self.rolled_off));
         let feeds = files.chain(letters).chain(segments).chain(journals);
-        instance.into_iter().chain(feeds).chain(sources).chain(budgets).chain(looked_at)
+        instance.into_iter().chain(feeds).chain(sources).chain(budgets).chain(looked_at).chain(rolled_off)
     }
 }
 

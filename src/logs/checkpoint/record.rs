@@ -105,6 +105,8 @@ pub(crate) enum Record {
     Forget(FileId),
     /// When files were last looked for, in nanoseconds since the epoch: what is born later was never seen.
     Looked(u64),
+    /// How many dead letters were rolled off in all.
+    RolledOff(u64),
     /// What a table with a budget has spent.
     Budget {
         /// Its key.

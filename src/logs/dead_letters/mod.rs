@@ -45,7 +45,7 @@ pub(crate) struct DeadLetters {
     path: PathBuf,
     /// What was seen of both files last: letters, bytes, and by what a change is noticed.
     seen: Seen,
-    /// Letters that were rolled off since the start.
+    /// Letters that were rolled off, in earlier runs too.
     rolled_off: u64,
 }
 
@@ -59,10 +59,10 @@ struct Seen {
 }
 
 impl DeadLetters {
-    /// The dead letters in `directory`; nothing is made before there is one.
-    pub(crate) fn in_directory(directory: &Path) -> Self {
+    /// The dead letters in `directory`; nothing is made before there is one. `rolled_off` were rolled off before.
+    pub(crate) fn in_directory(directory: &Path, rolled_off: u64) -> Self {
         let place = Place::of(directory);
-        let mut letters = Self { path: place.letters(), place, seen: Seen::default(), rolled_off: 0 };
+        let mut letters = Self { path: place.letters(), place, seen: Seen::default(), rolled_off };
         letters.look();
         letters
     }
@@ -96,6 +96,11 @@ impl DeadLetters {
             bytes: self.seen.bytes,
             rolled_off: self.rolled_off,
         }
+    }
+
+    /// How many were rolled off, in earlier runs too.
+    pub(crate) fn rolled_off(&self) -> u64 {
+        self.rolled_off
     }
 
     /// Where they are.
@@ -179,7 +184,7 @@ mod tests {
     #[test]
     fn a_dead_letter_says_what_why_and_where() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut letters = DeadLetters::in_directory(directory.path());
+        let mut letters = DeadLetters::in_directory(directory.path(), 0);
         append(&mut letters, "hello");
         let line: serde_json::Value = serde_json::from_slice(&fs::read(letters.path()).expect("there")).expect("JSON");
         assert_eq!((&line["reason"], &line["source"]), (&"too_old".into(), &"/var/log/x".into()));
@@ -189,7 +194,7 @@ mod tests {
     #[test]
     fn a_full_file_rolls_and_what_rolls_off_is_counted() {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut letters = DeadLetters::in_directory(directory.path());
+        let mut letters = DeadLetters::in_directory(directory.path(), 0);
         let large = "x".repeat(usize::try_from(LARGEST).expect("small") + 1);
         for _ in 0..3 {
             append(&mut letters, &large);

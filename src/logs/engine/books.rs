@@ -54,6 +54,8 @@ pub(super) struct Books {
     pub(super) budgets: Budgets,
     pub(super) instance: Option<String>,
     pub(super) dead_letters: DeadLetters,
+    /// How many dead letters the checkpoint says were rolled off.
+    rolled_off_written: u64,
     /// Lines of the checkpoint that could not be read.
     pub(super) torn: usize,
     /// When files were last looked for, in nanoseconds since the epoch, and whether the checkpoint says so.
@@ -72,7 +74,8 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, letters, segments, journals, sources, looked_at, budgets } = opened.state;
+        let State { instance, files, letters, segments, journals, sources, looked_at, budgets, rolled_off } =
+            opened.state;
         let feeds = journals.values().flat_map(|journal| &journal.feeds).map(|feed| feed.id);
         let ids = files.keys().chain(letters.keys()).chain(journals.keys()).copied();
         let last_id = ids.chain(segments.values().map(|segment| segment.id)).chain(feeds).max();
@@ -83,8 +86,9 @@ impl Books {
             checkpoint: opened.checkpoint,
             budgets: Budgets::default(),
             instance,
-            dead_letters: DeadLetters::in_directory(state_dir),
+            dead_letters: DeadLetters::in_directory(state_dir, rolled_off),
             torn: opened.torn,
+            rolled_off_written: rolled_off,
             looked_at,
             looked_is_written: true,
             dirty: false,
@@ -121,7 +125,15 @@ impl Books {
             records.extend(self.looked_at.map(Record::Looked));
         }
         records.extend(self.budgets.take_changed());
+        records.extend(self.rolled_off());
         self.append(&records)
+    }
+
+    /// How many dead letters were rolled off, if the checkpoint does not know.
+    fn rolled_off(&mut self) -> Option<Record> {
+        let rolled_off = self.dead_letters.rolled_off();
+        let before = std::mem::replace(&mut self.rolled_off_written, rolled_off);
+        (before != rolled_off).then_some(Record::RolledOff(rolled_off))
     }
 
     /// What the checkpoint knows of a file of dead letters, if it was not asked for yet.
@@ -200,6 +212,7 @@ impl Books {
     pub(super) fn set_aside(&mut self) -> io::Result<PathBuf> {
         let owner = self.instance.take().unwrap_or_default();
         let aside = self.checkpoint.set_aside(&owner)?;
+        self.rolled_off_written = 0;
         self.accounts.clear();
         self.unsaid.clear();
         self.letters.clear();
@@ -236,7 +249,8 @@ impl Books {
         }
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let (instance, looked_at, letters) = (self.instance.clone(), self.looked_at, self.letters.clone());
-        let mut state = State { instance, letters, sources, looked_at, ..State::default() };
+        let rolled_off = self.dead_letters.rolled_off();
+        let mut state = State { instance, letters, sources, looked_at, rolled_off, ..State::default() };
         let known = files.states().map(Record::File);
         let segments = spooled.known.values().cloned().map(Record::Segment);
         let known = known.chain(segments).chain(journals.states(feeds));

@@ -158,7 +158,14 @@ impl Engine {
         self.budget.try_take(slice).map_err(|full| full.to_string())?;
         let copied = file.spill_on(id, position, slice, &self.files.spills);
         self.budget.give_back(slice.saturating_sub(*copied.as_ref().unwrap_or(&0)));
-        copied.map(|_| Some(copied_to + slice >= size)).map_err(|error| error.to_string())
+        copied.map_err(|error| error.to_string())?;
+        let spill = self.feeds.file(id).and_then(|file| file.spill.as_ref());
+        if let Err(error) = spill.map_or(Ok(()), Spill::sync) {
+            // It may never be durable: it is copied anew.
+            self.remove_spill(id);
+            return Err(error.to_string());
+        }
+        Ok(Some(copied_to + slice >= size))
     }
 
     /// The copy of `id` is not needed any more.

@@ -226,12 +226,14 @@ impl Engine {
             match stop {
                 Some(Stop::Full | Stop::Turn) => return (total, Turn::Over),
                 Some(Stop::End { held }) => {
-                    self.came_to_end(id, held, now);
-                    return (total, Turn::Read);
+                    if !self.came_to_end(id, held, now) {
+                        return (total, Turn::Read);
+                    }
                 }
                 Some(Stop::Corrupt) => {
-                    self.came_to_damage(id, now);
-                    return (total, Turn::Read);
+                    if !self.came_to_damage(id, now) {
+                        return (total, Turn::Read);
+                    }
                 }
                 Some(Stop::Day(day)) => {
                     self.find_route(id, day);
@@ -310,25 +312,27 @@ impl Engine {
         taken
     }
 
-    /// The feed was read as far as it goes; lines may stand there whose record goes on, for so long as is agreed.
-    fn came_to_end(&mut self, id: FileId, held: bool, now: Moment) {
-        let Some(feed) = self.feeds.get_mut(id) else { return };
+    /// The feed was read as far as it goes; lines may stand there whose record goes on, for so long as is agreed. `true`
+    /// if it does go on.
+    fn came_to_end(&mut self, id: FileId, held: bool, now: Moment) -> bool {
+        let Some(feed) = self.feeds.get_mut(id) else { return false };
         feed.reached_end();
         let patience = self.framers.of(feed.table).patience().filter(|_| held);
         self.held.note(feed, patience, now.boot);
-        self.segment_was_read(id, now);
+        self.segment_was_read(id, now)
     }
 
-    /// What stands there is no record, and nothing behind it can be told apart.
-    fn came_to_damage(&mut self, id: FileId, now: Moment) {
-        if self.cut_segment(id, now) {
-            return;
+    /// What stands there is no record. `true` if the feed goes on behind it.
+    fn came_to_damage(&mut self, id: FileId, now: Moment) -> bool {
+        if self.feeds.get(id).is_some_and(|feed| feed.segment().is_some()) {
+            return self.pass_over_damage(id, now);
         }
-        let Some(feed) = self.feeds.get_mut(id) else { return };
+        let Some(feed) = self.feeds.get_mut(id) else { return false };
         feed.reached_end();
         let at = feed.coverage.next().0.offset;
         let error = io::Error::new(io::ErrorKind::InvalidData, format!("what stands at offset {at} is damaged"));
         self.note_read_error(id, &error, now);
+        false
     }
 
     /// Lines that waited long enough for what would belong to them are read as they are.

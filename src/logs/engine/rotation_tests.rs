@@ -12,6 +12,7 @@ use flate2::write::GzEncoder;
 
 use super::tests::{Bench, open};
 use super::*;
+use crate::logs::disk::faults::{self, Condition};
 use crate::logs::{SourceState, StartAt};
 
 impl Bench {
@@ -361,6 +362,24 @@ fn deleted_with_bytes_unsent_and_killed_once_they_were_copied() {
     case.write("app.log", 2);
     case.assert_complete(Agent::Killed);
     assert_eq!(case.bench.spills(), 0);
+}
+
+#[test]
+fn a_copy_that_can_not_be_synced_does_not_count_and_is_made_anew() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    fs::remove_file(case.path("app.log")).expect("removes");
+    faults::set(Condition { unsyncable: true, ..Condition::default() });
+    for _ in 0..3 {
+        case.bench.go(SURVEY_INTERVAL);
+    }
+    assert!(case.bench.warns_of("deleted_file_not_kept"));
+    faults::set(Condition::default());
+    for _ in 0..3 {
+        case.bench.go(SURVEY_INTERVAL);
+    }
+    case.write("app.log", 2);
+    case.assert_complete(Agent::Killed);
 }
 
 #[test]

@@ -1,14 +1,19 @@
 //! Where a feed's events go: its names filled in, for the day of its events. Not the streams themselves.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::Engine;
+use super::spooled::table_of;
 use crate::logs::batch::FileId;
+use crate::logs::delivery::destination::Moment;
+use crate::logs::gaps::Where;
 use crate::logs::source::feed::Feed;
+use crate::logs::spool::Key;
 use crate::template::Names;
 
 impl Engine {
@@ -26,6 +31,18 @@ impl Engine {
         let day = target.follows_the_day().then_some(day);
         self.groups.want(&group.as_str().into(), &target.group);
         self.streams.set_route(id, &group, &stream, day, self.unsettled.is_empty());
+    }
+
+    /// Where records of a segment of this key would go now, if that is known.
+    pub(super) fn place_of_key(&mut self, key: &Key, now: Moment) -> Option<Where> {
+        let table = table_of(&self.settings.sockets, key)?;
+        let target = &self.settings.sockets[table].target;
+        let mut names = self.names.clone();
+        names.insert("date", day_of(now.wall).to_string());
+        let stream = key.named_stream.clone().map_or_else(|| target.log_stream.fill(&names).ok(), Some)?;
+        let group: Arc<str> = group_name(&target.log_group.fill(&names).ok()?).into();
+        self.groups.want(&group, &target.group);
+        Some((group, stream_name(&stream).into()))
     }
 
     /// What is known for the names of where a feed's events of that day go.

@@ -11,7 +11,7 @@ use super::framers::Framers;
 use crate::caller::Rules;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::SegmentState;
-use crate::logs::coverage::Coverage;
+use crate::logs::coverage::{Coverage, Place};
 use crate::logs::delivery::destination::Moment;
 use crate::logs::framing;
 use crate::logs::ledger::{Count, Reason};
@@ -19,7 +19,7 @@ use crate::logs::report::SpoolSnapshot;
 use crate::logs::settings::Table;
 use crate::logs::source::feed::{Feed, Origin};
 use crate::logs::source::segment::Segment;
-use crate::logs::spool::{Key, Listed, Spool};
+use crate::logs::spool::{Damage, Key, Listed, Loss, Spool};
 use crate::logs::{SocketKind, SocketSettings, Syntax, Target};
 use crate::template::Template;
 
@@ -44,6 +44,8 @@ pub(super) struct Spooled {
     /// Whether there may be a segment to begin with.
     changed: bool,
     refused_at: Option<Duration>,
+    /// How many places of the spool were damaged since the start, and their bytes.
+    damaged: (u64, u64),
     /// The sockets that the configuration has.
     sockets: BTreeSet<PathBuf>,
 }
@@ -66,7 +68,11 @@ impl Spooled {
     /// How full it is.
     pub(super) fn snapshot(&self) -> SpoolSnapshot {
         let Some(spool) = &self.spool else { return SpoolSnapshot::default() };
-        SpoolSnapshot { bytes: spool.budget().used(), limit_bytes: spool.budget().limit() }
+        SpoolSnapshot {
+            bytes: spool.budget().used(),
+            limit_bytes: spool.budget().limit(),
+            quarantined_bytes: spool.quarantined(),
+        }
     }
 }
 
@@ -159,44 +165,59 @@ impl Engine {
         segment.is_some_and(|(feed, segment)| segment.sealed && feed.unread_bytes() == 0)
     }
 
-    /// A segment was read as far as it goes: the sender's next one may be read. What stands behind the last whole record of
-    /// one to which nothing is added is damage.
-    pub(super) fn segment_was_read(&mut self, id: FileId, now: Moment) {
-        let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else { return };
-        let damaged = segment.sealed && feed.unread_bytes() > 0;
-        self.spooled.changed |= segment.sealed;
-        if damaged {
-            self.cut_segment(id, now);
-        }
-    }
-
-    /// What stands where the next record should begin is none: it is put away with all behind it, and counted. `false` if
-    /// that is no segment of the spool's.
-    pub(super) fn cut_segment(&mut self, id: FileId, now: Moment) -> bool {
+    /// A segment was read as far as it goes: the sender's next one may be read. What stands behind the last whole record is
+    /// damage, since only whole ones are written. `true` if there is more to read of it.
+    pub(super) fn segment_was_read(&mut self, id: FileId, now: Moment) -> bool {
         let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else {
             return false;
         };
-        let (number, from, source) = (segment.number, feed.coverage.next().0.offset, feed.source.clone());
-        let Some(spool) = &self.spooled.spool else { return false };
-        match spool.quarantine(number, from) {
-            Ok((bytes, kept)) => {
-                let message = format!("{bytes} bytes of the spool were damaged, and are kept in '{}'", kept.display());
-                let hint = "all else is delivered; a power failure does that, or a failing disk: see dmesg";
-                self.set_warning("spool_damaged", Some(message), hint);
-                self.books.account(&source).lose(Reason::Gap, Count { events: 0, bytes });
-            }
+        let is_damaged = feed.unread_bytes() > 0;
+        self.spooled.changed |= segment.sealed;
+        is_damaged && self.pass_over_damage(id, now)
+    }
+
+    /// What stands where the next record should begin is none: it is put away and counted, and what stands behind it is
+    /// read. `true` if something does.
+    pub(super) fn pass_over_damage(&mut self, id: FileId, now: Moment) -> bool {
+        let Some((feed, segment)) = self.feeds.get(id).and_then(|feed| Some((feed, feed.segment()?))) else {
+            return false;
+        };
+        let (from, until) = feed.coverage.next();
+        let (number, source) = (segment.number, feed.source.clone());
+        let Some(spool) = self.spooled.spool.clone() else { return false };
+        let damage = match spool.quarantine(number, from.offset, until) {
+            Ok(damage) => damage,
             Err(error) => {
                 let message = format!("a damaged segment of the spool can't be put away: {error}");
                 self.set_warning("spool_unwritable", Some(message), "make room in the state directory");
                 if let Some(feed) = self.feeds.get_mut(id) {
                     feed.reached_end();
                 }
-                return true;
+                return false;
             }
-        }
-        self.look(id, now);
+        };
+        // At least one record; how many there were can't be told.
+        self.books.account(&source).lose(Reason::Gap, Count { events: 1, bytes: damage.bytes });
+        self.tell_of_damage(&damage);
         self.spooled.changed = true;
-        true
+        if let (Some(next), Some(feed)) = (damage.next, self.feeds.get_mut(id)) {
+            feed.coverage.take(from.offset, Place { offset: next, parts: 0 });
+            feed.coverage.finish(from.offset);
+            feed.unread();
+            self.write_down(std::iter::once(id), now);
+        } else {
+            self.look(id, now);
+        }
+        damage.next.is_some()
+    }
+
+    fn tell_of_damage(&mut self, damage: &Damage) {
+        let (places, bytes) = &mut self.spooled.damaged;
+        (*places, *bytes) = (*places + 1, *bytes + damage.bytes);
+        let kept = damage.kept.parent().unwrap_or(&damage.kept).display();
+        let message = format!("{bytes} bytes in {places} places of the spool were damaged, and are kept in '{kept}'");
+        let hint = "all else is delivered; a power failure does that, or a failing disk: see dmesg";
+        self.set_warning("spool_damaged", Some(message), hint);
     }
 
     /// Completes what is delivered and quiet, deletes what is delivered and complete, and says what went wrong.
@@ -241,18 +262,8 @@ impl Engine {
 
     fn tell_of_spool(&mut self, spool: &Spool, now: Moment) {
         let trouble = spool.take_trouble();
-        for (key, count) in &trouble.lost {
-            let source = account_of(&key.source);
-            tracing::error!(
-                source = key.source,
-                uid = key.uid,
-                events = count.events,
-                "the spool is full, what senders could not wait with is lost"
-            );
-            self.books.account(&source).lose(Reason::SpoolFull, *count);
-            if let Err(error) = self.books.write_account(&source) {
-                self.warn_of_checkpoint(&error);
-            }
+        for (key, loss) in &trouble.lost {
+            self.note_loss(key, loss, now);
         }
         if let Some(refusal) = trouble.refusal {
             self.spooled.refused_at = Some(now.boot);
@@ -266,6 +277,27 @@ impl Engine {
 }
 
 impl Engine {
+    /// What found no room is counted, and the stream that it was for is to say so.
+    fn note_loss(&mut self, key: &Key, loss: &Loss, now: Moment) {
+        let source = account_of(&key.source);
+        let (uid, events) = (key.uid, loss.count.events);
+        tracing::error!(
+            source = key.source,
+            uid,
+            events,
+            "the spool is full, what senders could not wait with is lost"
+        );
+        let place = self.place_of_key(key, now);
+        let account = self.books.account(&source);
+        account.lose(Reason::SpoolFull, loss.count);
+        if let Some(place) = place {
+            account.note_gaps(&place, (loss.from, loss.to), now.boot);
+        }
+        if let Err(error) = self.books.write_account(&source) {
+            self.warn_of_checkpoint(&error);
+        }
+    }
+
     /// Whether the configuration has the socket at `path`.
     pub(super) fn is_open(&self, path: &str) -> bool {
         self.spooled.sockets.contains(Path::new(path))
@@ -278,7 +310,7 @@ pub(super) fn account_of(path: &str) -> Arc<str> {
 }
 
 /// The index of the table of the socket that records came in by.
-fn table_of(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
+pub(super) fn table_of(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
     let name = Path::new(&key.source).file_name()?;
     sockets.iter().position(|socket| name == socket.path.as_str())
 }

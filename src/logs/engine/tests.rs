@@ -638,5 +638,20 @@ fn a_letter_that_is_refused_again_is_a_dead_letter_again() {
     assert_eq!(bench.dead_letters()[0]["source"], "dead_letters");
 }
 
+#[test]
+fn how_many_letters_were_rolled_off_survives_a_restart() {
+    let mut bench = Bench::new();
+    // The file is full, and three letters are in the old one.
+    fs::write(bench.state.path().join("dead-letters.jsonl"), vec![b'x'; 8 << 20]).expect("writable");
+    fs::write(bench.state.path().join("dead-letters.jsonl.old"), "1\n2\n3\n").expect("writable");
+    bench.kill_and_restart();
+    bench.append("a.log", "one\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_new_start: Some(0), ..Accepted::default() }));
+    assert_eq!(bench.snapshot().dead_letters.rolled_off, 3);
+    bench.kill_and_restart();
+    assert_eq!(bench.snapshot().dead_letters.rolled_off, 3);
+}
+
 #[path = "framing_tests.rs"]
 mod framing_tests;

@@ -108,15 +108,15 @@ pub(super) fn longest_part(text: &[u8], encoding: Encoding) -> &[u8] {
     if !encoding.is_utf8() {
         return &text[..encoding.boundary(text, LONGEST_BROKEN)];
     }
-    let candidate = &text[..boundary(text, LONGEST_MESSAGE)];
+    let candidate = &text[..utf8_boundary(text, LONGEST_MESSAGE)];
     match simdutf8::basic::from_utf8(candidate) {
         Ok(_) => candidate,
-        Err(_) => &text[..boundary(text, LONGEST_BROKEN)],
+        Err(_) => &text[..utf8_boundary(text, LONGEST_BROKEN)],
     }
 }
 
 /// The last beginning of a character at or before `at`; a character has at most three continuation bytes.
-fn boundary(text: &[u8], at: usize) -> usize {
+pub(super) fn utf8_boundary(text: &[u8], at: usize) -> usize {
     if at >= text.len() {
         return text.len();
     }

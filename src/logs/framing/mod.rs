@@ -2,6 +2,7 @@
 //! they have, what is kept, dropped and redacted. Pure, and without memory: what comes next follows from the bytes and
 //! the place, so that a restart begins anywhere. Not reading (`source`), not counting (`batch`).
 
+mod cut;
 mod encoding;
 mod json;
 mod lines;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub(crate) use self::cut::LOOKED_BEHIND;
 pub use self::encoding::Encoding;
 pub(crate) use self::json::METRICS;
 pub use self::json::{Json, Level};
@@ -134,6 +136,23 @@ impl Framer {
             Some(multiline) if parts == 0 => multiline.next(block, self.settings.encoding, end),
             _ => lines::next_line(block, parts, self.settings.encoding, end),
         }
+        .and_then(|record| self.spare(block, record, end))
+    }
+
+    /// A part of a line, not cut inside of what is to be redacted; `None` when what follows is to be seen first.
+    fn spare<'a>(&self, block: &'a [u8], record: Record<'a>, end: End) -> Option<Record<'a>> {
+        if self.settings.redact.is_empty() || record.piece.next_part() == 0 {
+            return Some(record);
+        }
+        let fits = record.text.len();
+        let behind = &block[fits..block.len().min(fits + LOOKED_BEHIND)];
+        let line_end = self.settings.encoding.line_end(behind);
+        if line_end.is_none() && behind.len() < LOOKED_BEHIND && end == End::Open {
+            return None;
+        }
+        let line = fits + line_end.map_or(behind.len(), |(length, _)| length);
+        let cut = self.settings.spare(&block[..line], fits);
+        Some(Record::of(&block[..cut], cut, record.piece))
     }
 
     /// How many bytes stand before the text of what `block` begins with, and where its line or record ends, as far as

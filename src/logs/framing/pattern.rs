@@ -63,6 +63,12 @@ impl Pattern {
         self.0.captures(text)?.get(1).map(|found| found.as_str())
     }
 
+    /// `cut`, or where in `text` the match begins that goes across it.
+    pub(super) fn spare(&self, text: &str, cut: usize) -> usize {
+        let across = self.0.find_iter(text).find(|found| found.end() > cut);
+        across.map_or(cut, |found| found.start().min(cut))
+    }
+
     pub(super) fn replace<'t>(&self, text: &'t str, replacement: &str) -> std::borrow::Cow<'t, str> {
         self.0.replace_all(text, replacement)
     }

@@ -7,8 +7,8 @@
 
 use jiff::Timestamp;
 
-use super::encoding::Encoding;
-use super::lines::{LONGEST_MESSAGE, longest_part};
+use super::lines::LONGEST_MESSAGE;
+use super::settings::Settings;
 
 /// What stands before the text.
 const HEADER: usize = 4 + 4 + 8 + 1;
@@ -41,17 +41,25 @@ pub(crate) struct Recorded<'a> {
 pub(crate) struct Corrupt(&'static str);
 
 /// Appends a record of `text` to `out`.
+#[cfg(test)]
 pub(crate) fn encode(out: &mut Vec<u8>, time: Option<Timestamp>, text: &[u8]) {
-    encode_part(out, time, text, false);
+    encode_part(out, &Settings::default(), time, text, false);
 }
 
-/// Appends a record of `text` to `out`; the next one goes on with it if `is_continued`.
-pub(crate) fn encode_part(out: &mut Vec<u8>, time: Option<Timestamp>, text: &[u8], is_continued: bool) {
+/// Appends a record of `text` to `out`, not cut inside of what `settings` redact; the next one goes on with it if
+/// `is_continued`.
+pub(crate) fn encode_part(
+    out: &mut Vec<u8>,
+    settings: &Settings,
+    time: Option<Timestamp>,
+    text: &[u8],
+    is_continued: bool,
+) {
     let time = time.map_or(TIME_OF_READING, Timestamp::as_millisecond);
     let mut rest = text;
     loop {
-        let part = longest_part(rest, Encoding::default());
-        rest = &rest[part.len()..];
+        let (part, behind) = rest.split_at(settings.part_of(rest));
+        rest = behind;
         let start = out.len();
         // A part is shorter than an event: it fits.
         out.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -89,6 +97,36 @@ pub(crate) fn next_recorded(block: &[u8]) -> Result<Option<Recorded<'_>>, Corrup
         millis => Timestamp::from_millisecond(millis).ok(),
     };
     Ok(Some(Recorded { time, text, continued: flags & CONTINUED != 0, length }))
+}
+
+/// How much is looked at to find the next record, in lengths of what is searched: bytes made so that every place looks
+/// like a long record take no longer.
+const MOST_WORK: usize = 64;
+
+/// Where behind the beginning of `block`, which is damaged, the next whole record stands. Checksum, flags and time are
+/// right by chance nowhere. A sender can put bytes into a text that are a record: then that is its own, and goes where
+/// its others go.
+pub(crate) fn find_recorded(block: &[u8]) -> Option<usize> {
+    let mut work = block.len().saturating_mul(MOST_WORK);
+    for at in 1..block.len() {
+        let rest = &block[at..];
+        let Some(length) = plausible_length(rest) else { continue };
+        work = work.checked_sub(length)?;
+        if matches!(next_recorded(rest), Ok(Some(_))) {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// How long the record is that `bytes` begin with, if they look like one without being summed up.
+fn plausible_length(bytes: &[u8]) -> Option<usize> {
+    let (header, _) = bytes.split_first_chunk::<HEADER>()?;
+    let (length, behind) = header.split_first_chunk()?;
+    let length = HEADER.checked_add(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let time = i64::from_le_bytes(*behind.get(4..)?.first_chunk()?);
+    let has_time = time == TIME_OF_READING || Timestamp::from_millisecond(time).is_ok();
+    (has_time && header[HEADER - 1] <= CONTINUED && length <= LONGEST_RECORDED.min(bytes.len())).then_some(length)
 }
 
 #[cfg(test)]
@@ -147,7 +185,29 @@ mod tests {
         });
     }
 
+    #[test]
+    fn behind_zeros_and_behind_what_looks_like_records_the_next_one_is_found_or_given_up_in_time() {
+        let next = encoded(Some(5), b"next");
+        assert_eq!(find_recorded(&[vec![0; 5000], next.clone()].concat()), Some(5000));
+        // Each fourth place says that it is a record of half a megabyte.
+        let trap = [0, 0, 8, 0].repeat(1 << 20);
+        assert_eq!(find_recorded(&[trap, next].concat()), None);
+    }
+
     proptest! {
+        /// The model: the records. One is damaged anywhere: all others are found.
+        #[test]
+        fn behind_a_damaged_record_the_next_one_is_found(
+            texts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 2..8),
+            which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0..8_u8,
+        ) {
+            let mut records: Vec<Vec<u8>> = texts.iter().map(|text| encoded(Some(1), text)).collect();
+            let damaged = which.index(records.len() - 1);
+            let length = records[damaged].len();
+            records[damaged][at.index(length)] ^= 1 << bit;
+            prop_assert_eq!(find_recorded(&records[damaged..].concat()), Some(length));
+        }
+
         #[test]
         fn what_was_written_is_read_back(records in prop::collection::vec((prop::option::of(0..4_000_000_000_000_i64), prop::collection::vec(any::<u8>(), 0..40)), 0..8)) {
             let block: Vec<u8> = records.iter().flat_map(|(time, text)| encoded(*time, text)).collect();

@@ -8,6 +8,7 @@ use aws_sdk_cloudwatchlogs::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::{Failure, Kind};
+use crate::aws::certificate_hint;
 use crate::fault::chain;
 
 /// What was called.
@@ -115,7 +116,8 @@ where
         Kind::NoCredentials => "no credentials to sign with".to_owned(),
         _ => chain(error),
     };
-    Failure { kind, message: format!("logs:{}: {reason}", call.action), hint: hint(kind, call, ""), retry_after: None }
+    let hint = certificate_hint(&reason).map(str::to_owned).or_else(|| hint(kind, call, ""));
+    Failure { kind, message: format!("logs:{}: {reason}", call.action), hint, retry_after: None }
 }
 
 fn is_caused_by<T: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {

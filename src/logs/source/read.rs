@@ -110,7 +110,7 @@ pub(crate) enum Stop {
     Day(Date),
     /// Enough for one turn, although the batch is not full: most of it was not sent.
     Turn,
-    /// What stands there is damaged: nothing behind it can be told apart.
+    /// What stands there is damaged.
     Corrupt,
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Invariants: what is copied stands at the offset that it had in the original, with a hole before it, and the bytes by
 //! which a file is recognised are there too; so a spill is read, and recognised, as the original would be. A spill with
-//! a name belongs to the file whose number is in that name. What is written is never written over.
+//! a name belongs to the file whose number is in that name, and is synced before the checkpoint counts on it. What is
+//! written is never written over.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::identity::{HEAD, TAIL};
 use crate::logs::batch::FileId;
+use crate::logs::disk;
 
 /// Where spills are, below the state directory.
 const DIRECTORY: &str = "spool/files";
@@ -89,6 +91,8 @@ impl SpillDirectory {
         let before = usize::try_from(base).unwrap_or(TAIL).min(TAIL);
         original.read_exact_at(&mut tail[..before], base - before as u64)?;
         spill.mark(&head[..length], &tail[..before])?;
+        // A file that is durable without its name is not to be found.
+        disk::sync(&File::open(&self.0)?)?;
         Ok(spill)
     }
 
@@ -160,6 +164,14 @@ impl Spill {
             copied += got as u64;
         }
         Ok(copied)
+    }
+
+    /// Makes what was copied durable: only then may the checkpoint count on it.
+    ///
+    /// # Errors
+    /// When it may never be.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        disk::sync(&self.file)
     }
 
     /// Writes that by which the original is recognised.

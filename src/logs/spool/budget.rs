@@ -76,6 +76,11 @@ impl Budget {
         }
     }
 
+    /// Takes `bytes` whether there is room or not: they stand there already.
+    pub(super) fn take_anyway(&self, bytes: u64) {
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// `bytes` that were taken are not used any more.
     pub(crate) fn give_back(&self, bytes: u64) {
         let give = |used: u64| Some(used.saturating_sub(bytes));

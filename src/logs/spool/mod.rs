@@ -8,8 +8,8 @@
 //!   segment is cut back or nothing is written behind it. After a restart nothing is written into what is there.
 //! * A segment is deleted only when all of it is delivered or dropped and the checkpoint says so. No number is ever used
 //!   again, so a checkpoint never speaks of another segment.
-//! * What is no record is never read over: it is moved into the quarantine, with what stands behind it in that segment;
-//!   what stands before it and in other segments is delivered.
+//! * What is no record is never read over unseen: up to where the next record stands it is kept in the quarantine, and
+//!   counted; everything else is delivered.
 //! * Nobody holds more than half of the room that the others leave, and never is the last free room of the filesystem
 //!   taken.
 
@@ -19,10 +19,13 @@ mod segment;
 mod store;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod writer;
 
 pub(crate) use budget::Budget;
+pub(crate) use quarantine::Damage;
 pub(crate) use segment::Key;
 pub use store::Spool;
 pub(crate) use store::{Listed, Refused};
+pub(crate) use trouble::Loss;
 pub(crate) use writer::{Append, Writer};

@@ -2,18 +2,22 @@
 //! Not what is written into them, which is `writer`'s, nor what is delivered, which is the checkpoint's.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::budget::{Budget, Full, MODE};
-use super::quarantine;
+use super::quarantine::{self, Damage, read_up_to};
 use super::segment::{self, Key};
+use super::trouble::Trouble;
+use crate::logs::framing::recorded::find_recorded;
 use crate::logs::ledger::Count;
 
 /// The spool's name in the state directory.
@@ -83,15 +87,8 @@ struct Inner {
     /// Told when there is more to read, or something to be said.
     news: watch::Sender<()>,
     trouble: Mutex<Trouble>,
-}
-
-/// What went wrong since the engine asked last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Trouble {
-    /// Why somebody waits for room, or waited.
-    pub(crate) refusal: Option<String>,
-    /// Records that found no room and whose senders could not wait, by key.
-    pub(crate) lost: BTreeMap<Arc<Key>, Count>,
+    /// How much is kept of what was damaged, in bytes.
+    quarantined: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +134,7 @@ impl Spool {
             }
         }
         let (news, first) = (watch::Sender::new(()), catalogue.next);
+        let quarantined = quarantine::size(&directory).into();
         Ok(Self(Arc::new(Inner {
             directory,
             first,
@@ -144,6 +142,7 @@ impl Spool {
             catalogue: Mutex::new(catalogue),
             news,
             trouble: Mutex::default(),
+            quarantined,
         })))
     }
 
@@ -168,9 +167,9 @@ impl Spool {
         self.0.news.send_replace(());
     }
 
-    /// Records of `key` found no room, and their sender did not wait.
-    pub(crate) fn note_loss(&self, key: &Arc<Key>, count: Count) {
-        self.trouble().lost.entry(key.clone()).or_default().add(count);
+    /// Records of `key` that came at `now` found no room, and their sender did not wait.
+    pub(crate) fn note_loss(&self, key: &Arc<Key>, count: Count, now: Timestamp) {
+        self.trouble().note_loss(key, count, now);
         self.0.news.send_replace(());
     }
 
@@ -226,22 +225,46 @@ impl Spool {
         Ok(())
     }
 
-    /// What stands from `from` on in segment `number` is no record: it is moved into the quarantine, and the segment ends
-    /// there. Returns how many bytes, and where they are now.
+    /// What stands at `from` in segment `number` is no record: up to the next one, `until` at most, where one is known to
+    /// stand, it is copied into the quarantine. With no record behind it the segment ends there.
     ///
     /// # Errors
     /// When the disk says no; the segment then is as it was.
-    pub(crate) fn quarantine(&self, number: u64, from: u64) -> io::Result<(u64, PathBuf)> {
-        let moved = quarantine::cut_off(&self.0.directory, &self.path_of(number), from, &self.0.budget)?;
+    pub(crate) fn quarantine(&self, number: u64, from: u64, until: Option<u64>) -> io::Result<Damage> {
+        let (path, spool) = (self.path_of(number), &self.0.directory);
+        let end = self.segment(number).map_or(from, |listed| listed.length);
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(from)).unwrap_or_default()];
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let got = read_up_to(&file, &mut bytes, from)?;
+        bytes.truncate(got);
+        let next = find_recorded(&bytes).map(|at| from + at as u64).into_iter().chain(until).min();
+        if let Some(next) = next {
+            bytes.truncate(usize::try_from(next - from).unwrap_or(usize::MAX));
+        }
+        let kept = quarantine::keep(spool, &path, from, &bytes, &self.0.budget)?;
+        self.0.quarantined.store(quarantine::size(spool), Ordering::Relaxed);
+        if next.is_none() {
+            file.set_len(from)?;
+            self.end_at(number, from);
+        }
+        Ok(Damage { bytes: bytes.len() as u64, kept, next })
+    }
+
+    fn end_at(&self, number: u64, end: u64) {
         let mut catalogue = self.catalogue();
         if let Some(entry) = catalogue.segments.get_mut(&number) {
-            let bytes = entry.listed.length.saturating_sub(from);
-            entry.listed.length = from;
+            let bytes = entry.listed.length.saturating_sub(end);
+            entry.listed.length = end;
             entry.listed.sealed = true;
             let uid = entry.listed.key.uid;
             catalogue.share(uid).bytes -= bytes;
+            self.0.budget.give_back(bytes);
         }
-        Ok(moved)
+    }
+
+    /// How much is kept of what was damaged, in bytes.
+    pub(crate) fn quarantined(&self) -> u64 {
+        self.0.quarantined.load(Ordering::Relaxed)
     }
 
     /// Moves what stood here when it was opened beside the spool: it is `owner`'s, another instance's.

@@ -1,6 +1,7 @@
 //! A host for the agent: directories that outlive its processes, a configuration, and an environment in which nothing
 //! but loopback can be reached. Not the process itself.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -84,6 +85,12 @@ impl Host {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// AWS's own hosts are asked, all of them through a proxy of the test's.
+    pub(crate) fn only_through_proxy(&mut self, proxy: SocketAddr) {
+        self.environment.retain(|(name, _)| name != "AWS_ENDPOINT_URL" && name != "NO_PROXY");
+        self.set("HTTPS_PROXY", &format!("http://{proxy}"));
+    }
+
     /// Makes sure that permissions hold for the agent: where the tests run as root, it runs as nobody, from a copy of
     /// the binary that nobody can reach.
     pub(crate) fn without_root(&mut self) {
@@ -151,9 +158,11 @@ fn assert_reaches_loopback_only(environment: &[(String, String)]) {
     let metadata =
         is_loopback("AWS_EC2_METADATA_SERVICE_ENDPOINT") || value("AWS_EC2_METADATA_DISABLED") == Some("true");
     assert!(metadata, "refusing to start the agent: AWS_EC2_METADATA_SERVICE_ENDPOINT is no loopback URL");
-    assert!(is_loopback("AWS_ENDPOINT_URL"), "refusing to start the agent: AWS_ENDPOINT_URL is no loopback URL");
-    for (name, value) in environment.iter().filter(|(name, _)| name.contains("ENDPOINT_URL") || name.contains("PROXY"))
-    {
+    let aws = is_loopback("AWS_ENDPOINT_URL");
+    let proxied = value("AWS_ENDPOINT_URL").is_none() && is_loopback("HTTPS_PROXY") && value("NO_PROXY").is_none();
+    assert!(aws || proxied, "refusing to start the agent: AWS_ENDPOINT_URL is no loopback URL, and no proxy is one");
+    let urls = |name: &str| name.contains("ENDPOINT_URL") || name == "HTTPS_PROXY";
+    for (name, value) in environment.iter().filter(|(name, _)| urls(name)) {
         assert!(is_loopback_url(value), "refusing to start the agent: {name} is no loopback URL");
     }
 }

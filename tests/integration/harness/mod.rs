@@ -5,11 +5,13 @@ mod agent;
 mod emulator;
 mod host;
 pub(crate) mod http;
+mod journal_file;
 mod lines;
 mod moto;
 pub(crate) mod python;
 mod report;
 mod systemd;
+mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -17,10 +19,12 @@ use std::time::{Duration, Instant};
 pub(crate) use agent::{Agent, STOP_WITHIN};
 pub(crate) use emulator::{Change, Denial, Effect, Emulator, Fault};
 pub(crate) use host::{Host, set_mode};
+pub(crate) use journal_file::JournalFile;
 pub(crate) use lines::{Fates, Writer, append, assert_same_lines, fates, numbered};
 pub(crate) use moto::{Moto, REGION as MOTO_REGION};
 pub(crate) use report::Report;
 pub(crate) use systemd::Systemd;
+pub(crate) use tls::{Authority, TlsFront};
 
 /// How long a condition may take that takes well under a second on an idle machine: CI machines are not idle.
 pub(crate) const SOON: Duration = Duration::from_mins(1);

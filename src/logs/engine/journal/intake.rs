@@ -7,6 +7,7 @@ use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::engine::Engine;
 use crate::logs::framing::recorded;
+use crate::logs::settings::Table as TableId;
 use crate::logs::source::journal::cursor::Cursor;
 use crate::logs::source::journal::export::Entry;
 use crate::logs::source::journal::render::{render, time_of};
@@ -151,7 +152,8 @@ impl Engine {
         }
         let (mut text, mut record) = (Vec::new(), Vec::new());
         render(entry, &self.journals.tables[index].format, &mut text);
-        recorded::encode(&mut record, time_of(entry), &text);
+        let framing = self.framers.of(TableId::Journal(index)).settings();
+        recorded::encode_part(&mut record, framing, time_of(entry), &text, false);
         let length = i64::try_from(record.len()).unwrap_or(i64::MAX);
         if !tape.is_empty() && (!tape.has_room(record.len()) || self.journals.room < length) {
             return Placed::NoRoom(id);

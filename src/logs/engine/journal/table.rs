@@ -97,8 +97,8 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn of(settings: &JournalSettings) -> Self {
-        let JournalSettings { units, identifiers, priority, matches, directory, target, .. } = settings;
-        let selection = serde_json::json!([units, identifiers, priority, matches, directory]).to_string();
+        let JournalSettings { directory, target, .. } = settings;
+        let selection = settings.selection();
         let names = |target: &Target| format!("{} {}", target.log_group.text(), target.log_stream.text());
         // Another journal has other entries, whatever else is the same.
         let directory = directory.as_ref().map_or_else(String::new, |path| format!(" {}", path.display()));

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::logs::creation::Created;
 use crate::logs::engine::{Action, Event, Quarantine};
+use crate::logs::framing::{self, Budget, Sample};
 use crate::logs::sink::{Accepted, Failure, Kind};
 use crate::logs::{JournalFormat, Settings, SourceState, StartAt, Target};
 use crate::template::{Names, Template};
@@ -230,6 +231,27 @@ fn each_unit_has_a_stream_and_one_that_is_denied_holds_up_none() {
     bench.settle();
     let numbers: Vec<&str> = bench.delivered("bad.service").iter().map(|line| &line[..line.len() - 40_001]).collect();
     assert_eq!(numbers, numbered("bad", 0..200));
+}
+
+#[test]
+fn tables_with_one_target_have_budgets_of_their_own() {
+    let budget = Some(Budget { per_day: 1024, sample: Sample::default() });
+    let of = |unit: &str| {
+        let framing = framing::Settings { budget, ..framing::Settings::default() };
+        JournalSettings { units: vec![unit.to_owned()], framing, ..table("all") }
+    };
+    let mut bench = Bench::new(vec![of("a.service"), of("b.service")]);
+    bench.write("a.service", "a".repeat(1000));
+    bench.write("b.service", "b".repeat(100));
+    bench.settle();
+    bench.kill();
+    bench.write("a.service", "a".repeat(100));
+    bench.write("b.service", "b".repeat(900));
+    bench.settle();
+    let mut sent: Vec<(&str, usize)> = bench.delivered("all").iter().map(|line| (&line[..1], line.len())).collect();
+    sent.retain(|(of, _)| *of != "[");
+    sent.sort_unstable();
+    assert_eq!(sent, [("a", 1000), ("b", 100), ("b", 900)]);
 }
 
 #[test]

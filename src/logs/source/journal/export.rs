@@ -1,7 +1,8 @@
 //! systemd's journal export format (`systemd.io/JOURNAL_EXPORT_FORMATS`), as a child writes it into a pipe: entries of
 //! fields, text or binary, each ended by an empty line. Not what an entry means.
 //!
-//! What an entry takes is bounded, whatever a program wrote into the journal: a longer value is cut, and marked.
+//! What an entry takes is bounded, whatever a program wrote into the journal: a longer value is cut, and marked. It can't
+//! be passed on in parts as it comes: who wrote it, which decides whether it is sent, is said behind it.
 
 use std::ops::Range;
 
@@ -9,11 +10,12 @@ use memchr::{memchr, memchr2};
 
 use super::cursor::Cursor;
 
-/// The longest value kept whole: more than one event of CloudWatch holds, so what is cut was in parts anyway.
-const LONGEST_VALUE: usize = 1 << 20;
+/// The longest value kept whole, several events' worth, sent in parts: as much as the tapes of the default memory limit
+/// take together.
+const LONGEST_VALUE: usize = 4 << 20;
 
-/// What all values of an entry take at most.
-const LARGEST_ENTRY: usize = 2 << 20;
+/// What all values of an entry take at most: room for the fields beside the longest.
+const LARGEST_ENTRY: usize = 5 << 20;
 
 /// journald's own fields, which begin with `_`, are few and short, and decide who wrote an entry: those are kept even
 /// of an entry that is full.

@@ -44,7 +44,7 @@ pub(super) async fn serve(inner: Arc<Inner>, socket: &UnixDatagram, name: &str, 
             let (key, count) = (append.key.clone(), count_of(&append));
             if let Err((refused, _)) = inner.inbox.hand_in(append).await {
                 inner.inbox.spool().note_refusal(&refused.to_string());
-                inner.inbox.spool().note_loss(&key, count);
+                inner.inbox.spool().note_loss(&key, count, inner.now());
             }
         }
     }
@@ -70,7 +70,7 @@ fn receive(inner: &Inner, socket: &UnixDatagram, name: &str, buffer: &mut [u8]) 
             admitted.then(|| Arc::new(tables.key(table, caller.uid, None)))
         });
         let Some(key) = key else { continue };
-        let mut intake = Intake::new(table.syntax, false);
+        let mut intake = Intake::new(table.syntax, table.framing.clone(), false);
         intake.push(&buffer[..length]);
         for more in intake.take(key, true, inner.now()) {
             match appends.last_mut().filter(|last| last.key == more.key) {

@@ -14,6 +14,7 @@ use super::inbox::Inbox;
 use super::messages::Messages;
 use super::syslog;
 use crate::logs::Syntax;
+use crate::logs::framing::Settings;
 use crate::logs::framing::recorded::encode_part;
 use crate::logs::spool::{Append, Key};
 
@@ -27,6 +28,7 @@ static LONG_LINES: AtomicU64 = AtomicU64::new(1);
 #[derive(Debug)]
 pub(super) struct Intake {
     syntax: Syntax,
+    framing: Settings,
     durable: bool,
     messages: Messages,
     received: u64,
@@ -36,10 +38,10 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Takes `syntax`; what is stored has to be `durable` before it counts.
-    pub(super) fn new(syntax: Syntax, durable: bool) -> Self {
-        let (messages, zone) = (Messages::new(syntax), TimeZone::system());
-        Self { syntax, durable, messages, received: 0, zone, long: None }
+    /// Takes `syntax`, of which becomes what `framing` says; what is stored has to be `durable` before it counts.
+    pub(super) fn new(syntax: Syntax, framing: Settings, durable: bool) -> Self {
+        let (messages, zone) = (Messages::new(syntax, framing.clone()), TimeZone::system());
+        Self { syntax, framing, durable, messages, received: 0, zone, long: None }
     }
 
     /// Takes what was received.
@@ -74,7 +76,7 @@ impl Intake {
                 appends.push(Append { key: key.clone(), records: Vec::new(), durable, last });
             }
             let Some(append) = appends.last_mut() else { break };
-            encode_part(&mut append.records, Some(time), text, is_continued);
+            encode_part(&mut append.records, &self.framing, Some(time), text, is_continued);
             append.last = is_rest && !is_continued;
             self.long = long.filter(|_| is_continued).map(|key| (key, time));
         }
@@ -91,7 +93,7 @@ impl Intake {
         };
         let key = long_key(key, self.long.take());
         let mut records = Vec::new();
-        encode_part(&mut records, Some(time), message.text, true);
+        encode_part(&mut records, &self.framing, Some(time), message.text, true);
         self.long = Some((key.clone(), time));
         self.messages.shrink();
         Append { key, records, durable: self.durable, last: false }

@@ -7,7 +7,7 @@
 use memchr::{memchr, memchr2};
 
 use crate::logs::Syntax;
-use crate::logs::framing::LONGEST_MESSAGE;
+use crate::logs::framing::{LONGEST_MESSAGE, LOOKED_BEHIND, Settings};
 
 /// More digits no length has that anybody means.
 const MOST_DIGITS: usize = 9;
@@ -16,6 +16,8 @@ const MOST_DIGITS: usize = 9;
 #[derive(Debug)]
 pub(super) struct Messages {
     syntax: Syntax,
+    /// What is to be redacted, and so not to be cut.
+    framing: Settings,
     buffer: Vec<u8>,
     /// Where what was not handed out yet begins.
     start: usize,
@@ -46,8 +48,8 @@ struct Found {
 }
 
 impl Messages {
-    pub(super) fn new(syntax: Syntax) -> Self {
-        Self { syntax, buffer: Vec::new(), start: 0, searched: 0, left: None, is_rest: false }
+    pub(super) fn new(syntax: Syntax, framing: Settings) -> Self {
+        Self { syntax, framing, buffer: Vec::new(), start: 0, searched: 0, left: None, is_rest: false }
     }
 
     /// Adds what was received.
@@ -85,9 +87,10 @@ impl Messages {
         Some(Message { text: &self.buffer[found.text], is_rest, is_continued: found.is_continued })
     }
 
-    /// All that waits, as a part of a message that goes on.
+    /// All that waits, as a part of a message that goes on; but for what may be the beginning of something to be redacted.
     pub(super) fn part(&mut self) -> Message<'_> {
-        let text = self.start..self.boundary(self.buffer.len());
+        let end = self.buffer.len().saturating_sub(self.behind()).max(self.start);
+        let text = self.start..self.cut(self.boundary(end), self.buffer.len());
         self.left = self.left.map(|left| left - text.len());
         (self.start, self.searched) = (text.end, text.end);
         let is_rest = std::mem::replace(&mut self.is_rest, true);
@@ -131,15 +134,28 @@ impl Messages {
     fn find_rest(&mut self, left: usize, complete: bool) -> Option<Found> {
         let (start, there) = (self.start, self.waiting());
         let length = left.min(LONGEST_MESSAGE);
-        if there < length && !complete {
+        let seen = left.min(LONGEST_MESSAGE + self.behind());
+        if there < seen && !complete {
             return None;
         }
         let length = length.min(there);
         let is_continued = length < left && !(complete && length == there);
-        let length = if is_continued { self.boundary(start + length) - start } else { length };
+        let cut = || self.cut(self.boundary(start + length), start + seen.min(there)) - start;
+        let length = if is_continued { cut() } else { length };
         self.left = is_continued.then(|| left - length);
         // Cut off at the beginning: nothing came of it.
         (length > 0 || self.is_rest).then(|| Found { text: start..start + length, next: start + length, is_continued })
+    }
+
+    /// How much behind a cut has to be there.
+    fn behind(&self) -> usize {
+        if self.framing.redact.is_empty() { 0 } else { LOOKED_BEHIND }
+    }
+
+    /// `at`, or where what would be cut there and is to be redacted begins; `end` is how far the message is known.
+    fn cut(&self, at: usize, end: usize) -> usize {
+        let known = &self.buffer[self.start..end.min(at + self.behind())];
+        if at <= self.start { at } else { self.start + self.framing.spare(known, at - self.start) }
     }
 
     /// `at`, or what is left of it of the character that would be cut there.
@@ -162,8 +178,8 @@ impl Messages {
         let longest = start + LONGEST_MESSAGE;
         match end {
             Some(end) if end <= longest => Some(Found { text: start..end, next: end + 1, is_continued: false }),
-            _ if all > longest => {
-                let end = self.boundary(longest);
+            _ if all > longest + self.behind() || (all > longest && (end.is_some() || complete)) => {
+                let end = self.cut(self.boundary(longest), end.unwrap_or(all));
                 Some(Found { text: start..end, next: end, is_continued: true })
             }
             _ if complete && (all > start || self.is_rest) => {
@@ -214,7 +230,7 @@ mod tests {
 
     /// All messages, joined from their parts, of what comes in pieces of `size`.
     fn messages(syntax: Syntax, bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
-        let (mut splitter, mut found) = (Messages::new(syntax), Vec::<Vec<u8>>::new());
+        let (mut splitter, mut found) = (Messages::new(syntax, Settings::default()), Vec::<Vec<u8>>::new());
         let mut take = |splitter: &mut Messages, complete| {
             while let Some(message) = splitter.next(complete) {
                 match found.last_mut().filter(|_| message.is_rest) {
@@ -259,7 +275,7 @@ mod tests {
             let found = messages(syntax, bytes.as_bytes(), 65_536);
             assert_eq!(found.len(), 2);
             assert!(found[0] == line.as_bytes() && found[1] == b"next");
-            let mut splitter = Messages::new(syntax);
+            let mut splitter = Messages::new(syntax, Settings::default());
             splitter.push(bytes.as_bytes());
             let first = splitter.next(false).unwrap();
             assert!(first.text.len() <= LONGEST_MESSAGE && first.is_continued && !first.is_rest);
@@ -270,7 +286,7 @@ mod tests {
     fn no_character_is_cut() {
         let line = "é".repeat(LONGEST_MESSAGE);
         for bytes in [format!("x{line}\n"), format!("{} x{line}", line.len() + 1)] {
-            let mut splitter = Messages::new(Syntax::Rfc3164);
+            let mut splitter = Messages::new(Syntax::Rfc3164, Settings::default());
             splitter.push(bytes.replace(" x", " <").as_bytes());
             while let Some(message) = splitter.next(true) {
                 assert!(std::str::from_utf8(message.text).is_ok());
@@ -280,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_waits_can_be_taken_as_a_part() {
-        let mut splitter = Messages::new(Syntax::Line);
+        let mut splitter = Messages::new(Syntax::Line, Settings::default());
         splitter.push(b"half");
         assert_eq!(splitter.next(false), None);
         assert_eq!(splitter.part(), Message { text: b"half", is_rest: false, is_continued: true });

@@ -49,7 +49,8 @@ async fn greeting(stream: &UnixStream, rest: &mut Vec<u8>, stop: &CancellationTo
 }
 
 async fn take_lines(inner: &Inner, mut stream: UnixStream, key: &Arc<Key>, rest: &[u8], stop: &CancellationToken) {
-    let mut intake = Intake::new(Syntax::Line, true);
+    let framing = inner.tables().of(key).map(|table| table.framing.clone()).unwrap_or_default();
+    let mut intake = Intake::new(Syntax::Line, framing, true);
     intake.push(rest);
     let (mut large, mut buffer, mut complete) = (None, Vec::new(), false);
     loop {

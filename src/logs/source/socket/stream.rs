@@ -72,11 +72,10 @@ impl Admission {
 
 /// Serves a connection of the socket that `admission` is for until its end or `stop`.
 pub(super) async fn serve(inner: Arc<Inner>, stream: UnixStream, mut admission: Admission, stop: CancellationToken) {
-    let syntax = match inner.tables().get(&admission.name) {
-        Some(table) => table.syntax,
+    let mut intake = match inner.tables().get(&admission.name) {
+        Some(table) => Intake::new(table.syntax, table.framing.clone(), false),
         None => return,
     };
-    let mut intake = Intake::new(syntax, false);
     let mut large = None;
     let mut buffer = Vec::new();
     loop {
@@ -123,7 +122,7 @@ async fn keep(inner: &Inner, appends: Vec<Append>, stop: &CancellationToken) {
     for append in appends {
         let (key, count) = (append.key.clone(), super::count_of(&append));
         if !store(&inner.inbox, append, stop, |_| {}).await {
-            inner.inbox.spool().note_loss(&key, count);
+            inner.inbox.spool().note_loss(&key, count, inner.now());
         }
     }
 }

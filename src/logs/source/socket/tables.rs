@@ -29,6 +29,11 @@ impl Tables {
         self.sockets.iter().find(|socket| socket.path == name)
     }
 
+    /// The table by which `key` came to be.
+    pub(super) fn of(&self, key: &Key) -> Option<&SocketSettings> {
+        self.sockets.iter().find(|socket| source_of(&self.directory, &socket.path) == key.source)
+    }
+
     /// Whose share and which account what `caller` writes to `socket` is on, and where it goes.
     pub(super) fn key(&self, socket: &SocketSettings, uid: u32, named_stream: Option<String>) -> Key {
         Key {
