@@ -193,20 +193,6 @@ impl Daemon {
         });
     }
 
-    /// Ends reading as at the shutdown: what was read is sent within the drain's time, the checkpoint is left behind.
-    pub(super) async fn end_readers(&mut self) {
-        let cut_off = self.readers.finish(Instant::now() + READERS_DEADLINE).await;
-        if !cut_off.is_empty() {
-            tracing::warn!(tasks = cut_off.join(","), "the deadline cut tasks off");
-        }
-    }
-
-    /// Starts the readers of the rooms in use.
-    pub(super) fn restart_readers(&mut self) {
-        self.readers = Supervisor::new(self.overview.board.clone(), self.stop.child_token());
-        self.keep_readers();
-    }
-
     /// Ends the tasks of the old identity and credentials, and starts those of the rooms in use.
     pub(super) async fn restart_base(&mut self) {
         // They end as soon as they are told to, and what a stuck one holds is of no use any more.

@@ -1,6 +1,6 @@
-//! Another configuration while the daemon runs: it applies whole or not at all. The doors stay open; readers drain and go
-//! on at their checkpoint under the new settings; what the new configuration does not concern goes on undisturbed. Not
-//! which rooms that concerns: `rooms` tells.
+//! Another configuration while the daemon runs: it applies whole or not at all. The doors stay open, and the shipper
+//! changes while it runs; what the new configuration does not concern goes on undisturbed. Not which rooms that concerns:
+//! `rooms` tells.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::fault::chain;
 /// the next reload tries again.
 const READING: Duration = Duration::from_secs(10);
 
-/// How long a reload waits for the first look of the new readers, so that whoever asks for the status behind it sees
-/// them: longer than opening the state and looking around takes, and no reason to hold anything up.
+/// How long a reload waits until the shipper has looked around by the new configuration, so that whoever asks for the
+/// status behind it sees that: longer than that takes, and no reason to hold anything up.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 impl Daemon {
@@ -59,16 +59,11 @@ impl Daemon {
             Err(error) => return self.refuse(Refusal::because(chain(&error))),
         };
         let standing = self.accept(configured).await;
-        let (same_identity, same_shipper) = (rooms.shares_identity(&before), rooms.shares_shipper(&before));
+        let (same_identity, same_logs) = (rooms.shares_identity(&before), rooms.ships_the_same(&before));
         let sources = rooms.config.logs.tables();
-        if !same_shipper {
-            self.end_readers().await;
-            rooms.shipper.succeed(&before.shipper);
-        }
         let doors = self.log_doors.adopt(fresh, &rooms.config.logs);
         self.ground.receiver.configure(&rooms.config.logs, rooms.identity.names());
         self.ground.receiver.serve(doors);
-        let mut news = rooms.shipper.news();
         self.overview.move_to(rooms, standing);
         if self.stop.is_cancelled() {
             return;
@@ -76,15 +71,15 @@ impl Daemon {
         if !same_identity {
             self.restart_base().await;
         }
-        if !same_shipper {
-            self.restart_readers();
+        if !same_logs {
+            let rooms = self.overview.rooms();
             // Too long is no failure: the state can't be opened, say, and that shows.
             tokio::select! {
                 () = self.stop.cancelled() => {}
-                _ = timeout(FIRST_LOOK, news.changed()) => {}
+                _ = timeout(FIRST_LOOK, rooms.change_shipper()) => {}
             }
         }
-        tracing::info!(sources, changed = !(same_identity && same_shipper), "the configuration was read again");
+        tracing::info!(sources, changed = !(same_identity && same_logs), "the configuration was read again");
     }
 
     /// The last good configuration is this one from now on.

@@ -30,6 +30,9 @@ pub(super) struct Rooms {
     pub(super) imds: ImdsClient,
     pub(super) credentials: CredentialCache,
     pub(super) identity: Arc<Identity>,
+    /// Where logs go.
+    pub(super) sink: Arc<dyn sink::Sink>,
+    /// The one and only, whatever the configuration: it is told of another one.
     pub(super) shipper: LogShipper,
 }
 
@@ -64,20 +67,23 @@ impl Rooms {
                 before.filter(|before| before.asks_where(&config)).map(|before| &*before.identity),
             )),
         };
-        let shipper = match before {
-            Some(same) if Arc::ptr_eq(&same.identity, &identity) && same.config.logs == config.logs => {
-                same.shipper.clone()
-            }
+        let sink: Arc<dyn sink::Sink> = match before {
+            Some(same) if Arc::ptr_eq(&same.identity, &identity) => same.sink.clone(),
             _ => {
                 let cache = credentials.clone();
                 let rejected = Arc::new(move |key_id: &str| cache.rejected(key_id));
-                let sink = sink::CloudWatch::new(identity.sdk(), clock.clone(), rejected);
-                let place = Place { state_dir: state_dir.clone() };
-                LogShipper::new(config.logs.clone(), place, Arc::new(sink), identity.names(), clock.clone())
-                    .with(receiver)
+                Arc::new(sink::CloudWatch::new(identity.sdk(), clock.clone(), rejected))
             }
         };
-        Ok(Self { config, imds, credentials, identity, shipper })
+        let shipper = before.map_or_else(
+            || {
+                let place = Place { state_dir: state_dir.clone() };
+                LogShipper::new(config.logs.clone(), place, sink.clone(), identity.names(), clock.clone())
+                    .with(receiver)
+            },
+            |before| before.shipper.clone(),
+        );
+        Ok(Self { config, imds, credentials, identity, sink, shipper })
     }
 
     /// Whether `config` asks the same IMDS, if perhaps in another way: then the instance is the same.
@@ -92,8 +98,13 @@ impl Rooms {
     }
 
     /// Whether both ship the same logs in the same way.
-    pub(super) fn shares_shipper(&self, other: &Self) -> bool {
-        self.shipper.is(&other.shipper)
+    pub(super) fn ships_the_same(&self, other: &Self) -> bool {
+        self.config.logs == other.config.logs && Arc::ptr_eq(&self.sink, &other.sink)
+    }
+
+    /// Tells the shipper what these rooms want shipped; returns when it does.
+    pub(super) async fn change_shipper(&self) {
+        self.shipper.change(self.config.logs.clone(), self.sink.clone(), self.identity.names()).await;
     }
 }
 
@@ -123,12 +134,12 @@ mod tests {
         Config { imds: imds::Settings { endpoint, ..imds::Settings::default() }, ..Config::default() }
     }
 
-    /// Whether identity and shipper outlive the change of `quiet()` to `config`.
+    /// Whether the identity outlives the change of `quiet()` to `config`, and whether the same is shipped.
     fn outlive(config: Config) -> (bool, bool) {
         let ground = ground();
         let before = Rooms::furnish(quiet(), None, &ground).unwrap();
         let after = Rooms::furnish(config, Some(&before), &ground).unwrap();
-        (after.shares_identity(&before), after.shares_shipper(&before))
+        (after.shares_identity(&before), after.ships_the_same(&before))
     }
 
     #[tokio::test]

@@ -166,6 +166,22 @@ impl Account {
         self.drop(reason, count);
     }
 
+    /// Whether nothing is on its way, and nothing is still to be said.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.pending == Count::default() && self.missed.is_empty() && self.gaps.is_empty()
+    }
+
+    /// Adds another account, which is quiet.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.read.add(other.read);
+        self.delivered.add(other.delivered);
+        for (reason, count) in &other.dropped {
+            self.dropped.entry(*reason).or_default().add(*count);
+        }
+        self.invalid_utf8 += other.invalid_utf8;
+        self.unparsed_timestamps += other.unparsed_timestamps;
+    }
+
     /// Adds this account to what `status` shows.
     pub(crate) fn add_to(&self, ledger: &mut Ledger) {
         add(&mut ledger.events, self, |count| count.events);

@@ -19,6 +19,7 @@ mod shipper;
 pub mod sink;
 mod source;
 mod spool;
+mod task;
 
 pub use report::{
     DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState,

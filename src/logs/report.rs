@@ -50,7 +50,7 @@ pub enum SourceState {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSnapshot {
-    /// `file`, `journal` or `socket`.
+    /// `file`, `journal` or `socket`; `finished` for the sum of many that are done.
     pub kind: String,
     /// Its path; of the journal, the unit, or what is asked for.
     pub name: String,

@@ -116,19 +116,24 @@ impl Settings {
             Table::File(index) => self.files.get(index).map(|table| &table.target),
             Table::Journal(index) => self.journals.get(index).map(|table| &table.target),
             Table::Socket(index) => self.sockets.get(index).map(|table| &table.target),
-            Table::Letters => None,
+            Table::Letters | Table::Former => None,
         }
     }
 
     /// How the records of what `table` names are told, and what becomes of them.
+    pub(crate) fn framing(&self, table: Table) -> Option<&framing::Settings> {
+        match table {
+            Table::File(index) => self.files.get(index).map(|table| &table.framing),
+            Table::Journal(index) => self.journals.get(index).map(|table| &table.framing),
+            Table::Socket(index) => self.sockets.get(index).map(|table| &table.framing),
+            Table::Letters | Table::Former => None,
+        }
+    }
+
+    /// What tells the records of what `table` names.
     pub(crate) fn framer(&self, table: Table) -> Option<Framer> {
-        let (framing, form) = match table {
-            Table::File(index) => (&self.files.get(index)?.framing, Form::Lines),
-            Table::Journal(index) => (&self.journals.get(index)?.framing, Form::Recorded),
-            Table::Socket(index) => (&self.sockets.get(index)?.framing, Form::Recorded),
-            Table::Letters => return None,
-        };
-        Some(Framer::new(framing.clone(), form))
+        let form = if matches!(table, Table::File(_)) { Form::Lines } else { Form::Recorded };
+        Some(Framer::new(self.framing(table)?.clone(), form))
     }
 
     /// What tells `table` from the others, also when others came before it: its budget is kept under it.
@@ -138,7 +143,7 @@ impl Settings {
             Table::File(index) => ("file", self.files.get(index)?.include.join(" ")),
             Table::Journal(index) => ("journal", self.journals.get(index)?.selection()),
             Table::Socket(index) => ("socket", self.sockets.get(index)?.path.clone()),
-            Table::Letters => return None,
+            Table::Letters | Table::Former => return None,
         };
         Some(format!("{kind} {} {} {what}", target.log_group.text(), target.log_stream.text()))
     }
@@ -168,6 +173,8 @@ pub(crate) enum Table {
     Socket(usize),
     /// None: dead letters that are to be sent again say themselves where they go.
     Letters,
+    /// None any more: what is on its way arrives, nothing more is read.
+    Former,
 }
 
 impl Default for Settings {

@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use super::batch::FileId;
 use super::creation::{GroupLock, check, create};
 use super::delivery::destination::Moment;
-use super::engine::{Action, Engine, Event, OpenFiles, Quarantine, Step};
+use super::engine::{Action, Engine, Event, Quarantine, Step};
 use super::hearing::{listen, more_received};
 use super::sink::Sink;
 use super::source::journal::child::Children;
 use super::source::read::Suspect;
 use super::source::watch::EVENT_BUFFER;
+use super::task::{Shown, Task};
 use super::{Receiver, Settings, Snapshot, Spool};
 use crate::clock::{Clock, boot_time, cpu_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
@@ -51,18 +52,13 @@ pub struct Place {
 pub struct LogShipper(Arc<Inner>);
 
 struct Inner {
-    settings: Settings,
     place: Place,
-    sink: Arc<dyn Sink>,
-    names: watch::Receiver<Names>,
     clock: Clock,
-    /// What was shown last, and when.
-    shown: watch::Sender<(Snapshot, Duration)>,
+    task: watch::Sender<Task>,
+    shown: watch::Sender<Shown>,
     panics: Mutex<HashMap<(FileId, u64), u32>>,
     /// What sockets receive, and where they are.
     received: OnceLock<(Spool, PathBuf)>,
-    /// What the last run had open, for the shipper after this one.
-    left: Mutex<OpenFiles>,
 }
 
 impl LogShipper {
@@ -75,17 +71,15 @@ impl LogShipper {
         names: watch::Receiver<Names>,
         clock: Clock,
     ) -> Self {
-        let shown = watch::Sender::new((Snapshot::default(), boot_time()));
+        let shown = Shown { snapshot: Snapshot::default(), at: boot_time(), revision: 0 };
+        let task = Task { settings: Arc::new(settings), sink, names, revision: 1 };
         Self(Arc::new(Inner {
-            settings,
             place,
-            sink,
-            names,
             clock,
-            shown,
+            task: watch::Sender::new(task),
+            shown: watch::Sender::new(shown),
             panics: Mutex::default(),
             received: OnceLock::new(),
-            left: Mutex::default(),
         }))
     }
 
@@ -96,30 +90,21 @@ impl LogShipper {
         self
     }
 
-    /// Takes over from `before`, which has ended: shows what that showed last, until its own first look, knows the
-    /// records that made it panic, and reads the files it had open to their end, even those that were deleted.
-    pub fn succeed(&self, before: &Self) {
-        self.0.shown.send_replace(before.0.shown.borrow().clone());
-        *lock(&self.0.panics) = std::mem::take(&mut *lock(&before.0.panics));
-        *lock(&self.0.left) = std::mem::take(&mut *lock(&before.0.left));
-    }
-
-    /// Whether both are the same shipper.
-    #[must_use]
-    pub fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// Told whenever there is something new to show.
-    #[must_use]
-    pub fn news(&self) -> watch::Receiver<(Snapshot, Duration)> {
-        self.0.shown.subscribe()
+    /// From now on ships that, to there, under those names, whether it runs or not. Returns when it does, and shows it.
+    pub async fn change(&self, settings: Settings, sink: Arc<dyn Sink>, names: watch::Receiver<Names>) {
+        let mut changed = 0;
+        self.0.task.send_modify(|task| {
+            changed = task.revision + 1;
+            *task = Task { settings: Arc::new(settings), sink, names, revision: changed };
+        });
+        // The sender is ours: it does not end before.
+        let _ = self.0.shown.subscribe().wait_for(|shown| shown.revision >= changed).await;
     }
 
     /// When what is shown was last renewed, by the boot-time clock.
     #[must_use]
     pub fn shown_at(&self) -> Duration {
-        self.0.shown.borrow().1
+        self.0.shown.borrow().at
     }
 
     /// Ships until `stop`, then sends what was read, for at most `drain`, and leaves the checkpoint behind. After a
@@ -130,18 +115,20 @@ impl LogShipper {
     pub async fn run(&self, stop: CancellationToken, drain: Duration, heartbeat: Heartbeat) {
         let inner = &self.0;
         let suspect = Arc::new(Suspect::default());
-        let Some((engine, inotify)) = self.open(&suspect, &stop, &heartbeat).await else { return };
+        let mut news = inner.task.subscribe();
+        let Some((engine, inotify)) = self.open(&mut news, &suspect, &stop, &heartbeat).await else { return };
         let received = inner.received.get().map(|(spool, _)| spool.news());
         let changes = inotify.and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BUFFER]).ok());
-        let mut names = inner.names.clone();
-        names.mark_changed();
+        let mut task = news.borrow().clone();
+        task.names.mark_changed();
         let run = Run {
             inner: inner.clone(),
+            task,
+            news,
             engine: Some(engine),
             suspect,
             changes,
             received,
-            names,
             tasks: JoinSet::new(),
             background: JoinSet::new(),
             creating: HashMap::new(),
@@ -155,20 +142,20 @@ impl LogShipper {
     /// Opens the engine, where it may block; tried again until it works or `stop`.
     async fn open(
         &self,
+        task: &mut watch::Receiver<Task>,
         suspect: &Arc<Suspect>,
         stop: &CancellationToken,
         heartbeat: &Heartbeat,
     ) -> Option<(Engine, Option<Inotify>)> {
         let inner = &self.0;
         loop {
-            let (settings, place, quarantine) = (inner.settings.clone(), inner.place.clone(), inner.quarantine());
-            let received = inner.received.get().cloned();
-            let (suspect, left) = (suspect.clone(), std::mem::take(&mut *lock(&inner.left)));
+            let settings = Settings::clone(&task.borrow_and_update().settings);
+            let (place, quarantine) = (inner.place.clone(), inner.quarantine());
+            let (received, suspect) = (inner.received.get().cloned(), suspect.clone());
             let opening = tokio::task::spawn_blocking(move || {
                 let inotify = Inotify::init().ok();
                 let engine = Engine::open(settings, &place.state_dir, inotify.as_ref(), suspect, quarantine);
                 engine.map(|mut engine| {
-                    engine.inherit(left);
                     if let Some((spool, directory)) = received {
                         engine.attach_spool(spool, &directory);
                     }
@@ -190,8 +177,8 @@ impl LogShipper {
     /// What `status` shows.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let (mut snapshot, at) = self.0.shown.borrow().clone();
-        snapshot.warnings.extend(self.0.sink.warnings());
+        let Shown { mut snapshot, at, .. } = self.0.shown.borrow().clone();
+        snapshot.warnings.extend(self.0.task.borrow().sink.warnings());
         let age = boot_time().saturating_sub(at).as_secs_f64();
         for source in snapshot.sources.iter_mut().filter(|source| source.lag_seconds > 0.0) {
             source.lag_seconds += age;
@@ -209,9 +196,9 @@ impl Inner {
         lock(&self.panics).iter().filter(|(_, count)| **count >= MOST_PANICS).map(|(record, _)| *record).collect()
     }
 
-    fn show(&self, engine: &Engine) {
+    fn show(&self, engine: &Engine, revision: u64) {
         let now = self.now();
-        self.shown.send_replace((engine.snapshot(now), now.boot));
+        self.shown.send_replace(Shown { snapshot: engine.snapshot(now), at: now.boot, revision });
     }
 
     fn show_closed(&self, error: &std::io::Error) {
@@ -223,20 +210,23 @@ impl Inner {
             hint: Some(format!("let the service's user write '{directory}', and make room there")),
         };
         let snapshot = Snapshot { warnings: vec![warning], ..Snapshot::default() };
-        self.shown.send_replace((snapshot, boot_time()));
+        self.shown.send_replace(Shown { snapshot, at: boot_time(), revision: self.task.borrow().revision });
     }
 }
 
 /// One run of the loop.
 struct Run {
     inner: Arc<Inner>,
+    /// What the engine was told to do.
+    task: Task,
+    /// Tells of another task.
+    news: watch::Receiver<Task>,
     /// Away while it steps.
     engine: Option<Engine>,
     suspect: Arc<Suspect>,
     changes: Option<EventStream<Vec<u8>>>,
     /// Told when there is more in the spool.
     received: Option<watch::Receiver<()>>,
-    names: watch::Receiver<Names>,
     /// Requests whose answers the engine waits for.
     tasks: JoinSet<Event>,
     /// What nobody waits for: a look at a group, without hurry.
@@ -257,7 +247,8 @@ impl Run {
             let Step { actions, wake_at, .. } = self.step(std::mem::take(&mut events)).await;
             self.act(actions);
             let now = boot_time();
-            if wake_at > now || now.saturating_sub(shown_at) >= SHOW_INTERVAL {
+            let is_news = self.inner.shown.borrow().revision != self.task.revision;
+            if is_news || wake_at > now || now.saturating_sub(shown_at) >= SHOW_INTERVAL {
                 self.show();
                 shown_at = now;
             }
@@ -272,7 +263,6 @@ impl Run {
             tracing::warn!("what was on its way at the end of the drain will be sent again at the next start");
         }
         self.show();
-        *lock(&self.inner.left) = self.engine.take().map(Engine::into_open_files).unwrap_or_default();
     }
 
     /// After the stop: sends what was read, once.
@@ -289,7 +279,7 @@ impl Run {
 
     fn show(&self) {
         if let Some(engine) = &self.engine {
-            self.inner.show(engine);
+            self.inner.show(engine, self.task.revision);
         }
     }
 
@@ -327,7 +317,8 @@ impl Run {
             biased;
             Some(event) = self.tasks.join_next() => events.extend(event.ok()),
             Some(event) = self.background.join_next() => events.extend(event.ok()),
-            Ok(()) = self.names.changed() => events.push(Event::Names(self.names.borrow_and_update().clone())),
+            Ok(()) = self.news.changed() => events.extend(self.change_task()),
+            Ok(()) = self.task.names.changed() => events.push(self.more_names()),
             event = listen(&mut self.changes, until_listening) => heard.extend(event),
             () = more_received(&mut self.received, until_listening) => heard.push(Event::Spooled),
             () = sleep(until_wake) => {}
@@ -348,9 +339,21 @@ impl Run {
         events
     }
 
+    fn more_names(&mut self) -> Event {
+        Event::Names(self.task.names.borrow_and_update().clone())
+    }
+
+    /// There is another task. What is on its way stays on its way.
+    fn change_task(&mut self) -> [Event; 2] {
+        let before = std::mem::replace(&mut self.task, self.news.borrow_and_update().clone());
+        let elsewhere = !Arc::ptr_eq(&before.sink, &self.task.sink);
+        // First the names: what goes by them is to find them.
+        [self.more_names(), Event::Settings { settings: self.task.settings.clone(), elsewhere }]
+    }
+
     fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
-            let sink = self.inner.sink.clone();
+            let sink = self.task.sink.clone();
             match action {
                 Action::Put { stream, ticket, log_group, log_stream, body, packed } => {
                     let answer = sink.put(&log_group, &log_stream, body, packed);

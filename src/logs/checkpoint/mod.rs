@@ -44,6 +44,8 @@ pub(crate) struct State {
     pub(crate) segments: BTreeMap<FileId, SegmentState>,
     /// The accounts, by source.
     pub(crate) sources: BTreeMap<String, Account>,
+    /// How many sources are summed up in one of them.
+    pub(crate) summed: u64,
     /// When files were last looked for, in nanoseconds since the epoch.
     pub(crate) looked_at: Option<u64>,
     /// How many dead letters were rolled off.
@@ -68,6 +70,10 @@ impl State {
             }
             Record::Source { name, account } => {
                 self.sources.insert(name, account);
+            }
+            Record::SummedUp { gone, summed } => {
+                self.sources.retain(|source, _| !gone.contains(source));
+                self.summed = summed;
             }
             Record::Letters(letters) => {
                 self.letters.insert(letters.id, letters);
@@ -97,9 +103,10 @@ impl State {
         let budgets =
             budgets.map(|(table, (day, spent))| Record::Budget { table: table.clone(), day: *day, spent: *spent });
         let looked_at = self.looked_at.map(Record::Looked);
+        let summed = (self.summed > 0).then(|| Record::SummedUp { gone: Vec::new(), summed: self.summed });
         let rolled_off = (self.rolled_off > 0).then_some(Record::RolledOff(self.rolled_off));
         let feeds = files.chain(letters).chain(segments).chain(journals);
-        instance.into_iter().chain(feeds).chain(sources).chain(budgets).chain(looked_at).chain(rolled_off)
+        instance.into_iter().chain(feeds).chain(sources).chain(summed).chain(budgets).chain(looked_at).chain(rolled_off)
     }
 }
 

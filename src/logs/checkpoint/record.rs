@@ -101,6 +101,13 @@ pub(crate) enum Record {
         /// Its account.
         account: Account,
     },
+    /// Sources whose accounts are in the sum from now on.
+    SummedUp {
+        /// Those that were not before.
+        gone: Vec<String>,
+        /// How many there are in all.
+        summed: u64,
+    },
     /// A file that is no longer of interest.
     Forget(FileId),
     /// When files were last looked for, in nanoseconds since the epoch: what is born later was never seen.

@@ -5,6 +5,7 @@
 //! on their way and CloudWatch still shows the file's order. Events that bring their own times make batches whose times
 //! overlap; such a one waits until those it touches are answered.
 
+mod changing;
 mod outlook;
 
 use std::collections::{BTreeMap, VecDeque};

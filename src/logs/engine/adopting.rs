@@ -64,7 +64,7 @@ impl Engine {
             self.note_new_name(id, path, &metadata, now);
             return None;
         }
-        let known = self.files.known.values().any(|state| state.fingerprint.inode() == metadata.ino());
+        let known = self.files.is_wanted(metadata.ino());
         let bases: Vec<String> = rotated.base.iter().map(|base| base.to_string_lossy().into_owned()).collect();
         let kin = self.kin_of(&bases);
         let is_kin = kin.iter().any(|kin| kin.sought);
@@ -356,7 +356,7 @@ impl Engine {
         }
         let Some(table) = self.settings.files.get(stranger.table) else { return Ok(None) };
         let limit = table.backfill_limit;
-        let (offset, was_there) = self.files.beginning(table, metadata);
+        let (offset, was_there) = self.files.beginning(table, &stranger.path, metadata);
         let (size, path) = (metadata.len(), &stranger.path);
         if !was_there || size - offset.min(size) <= limit {
             return Ok(Some((source, offset)));

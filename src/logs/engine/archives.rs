@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::Metadata;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::Engine;
@@ -79,6 +79,13 @@ impl Archives {
             self.waiting.push_back(stranger);
         }
         Ok(fresh)
+    }
+
+    /// The tables are others: `table` says which means a path.
+    pub(super) fn change_tables(&mut self, table: impl Fn(&Path) -> Option<usize>) {
+        let adapt = |stranger: &mut Stranger| table(&stranger.path).map(|table| stranger.table = table).is_some();
+        self.waiting.retain_mut(adapt);
+        self.examined.take_if(|examined| !adapt(&mut examined.stranger));
     }
 
     /// Whether nothing is to be recognised.

@@ -51,6 +51,8 @@ impl Known {
 pub(super) struct Books {
     checkpoint: Checkpoint,
     accounts: BTreeMap<Arc<str>, Account>,
+    /// How many sources one of them sums up.
+    summed: u64,
     pub(super) budgets: Budgets,
     pub(super) instance: Option<String>,
     pub(super) dead_letters: DeadLetters,
@@ -74,7 +76,7 @@ impl Books {
     pub(super) fn open(state_dir: &Path) -> io::Result<(Self, Known)> {
         let written_at = Checkpoint::written_at(state_dir);
         let opened = Checkpoint::open(state_dir)?;
-        let State { instance, files, letters, segments, journals, sources, looked_at, budgets, rolled_off } =
+        let State { instance, files, letters, segments, journals, sources, summed, looked_at, budgets, rolled_off } =
             opened.state;
         let feeds = journals.values().flat_map(|journal| &journal.feeds).map(|feed| feed.id);
         let ids = files.keys().chain(letters.keys()).chain(journals.keys()).copied();
@@ -96,6 +98,7 @@ impl Books {
             unsaid: BTreeSet::new(),
             letters,
             accounts,
+            summed,
         };
         let segments = segments.into_values().map(|segment| (segment.number, segment)).collect();
         Ok((books, Known { files, last_id, journals, segments, budgets, is_new, written_at, looked_at }))
@@ -110,6 +113,28 @@ impl Books {
     /// All accounts.
     pub(super) fn accounts(&self) -> &BTreeMap<Arc<str>, Account> {
         &self.accounts
+    }
+
+    /// How many sources are summed up in one account.
+    pub(super) fn summed(&self) -> u64 {
+        self.summed
+    }
+
+    /// Sums up these accounts in one, and forgets them.
+    pub(super) fn sum_up(&mut self, sources: &[Arc<str>], sum: &Arc<str>) -> io::Result<()> {
+        let gone: Vec<Account> = sources.iter().filter_map(|source| self.accounts.remove(source)).collect();
+        self.summed += gone.len() as u64;
+        let account = self.accounts.entry(sum.clone()).or_default();
+        for other in &gone {
+            account.add(other);
+        }
+        let account = account.clone();
+        let gone = sources.iter().map(ToString::to_string).collect();
+        // One line: no kill comes between them.
+        self.append(&[
+            Record::SummedUp { gone, summed: self.summed },
+            Record::Source { name: sum.to_string(), account },
+        ])
     }
 
     /// Writes down where feeds and their sources' accounts stand.
@@ -175,9 +200,9 @@ impl Books {
         self.append(&records)
     }
 
-    /// Files were looked for at `at`: written with what is written next.
-    pub(super) fn looked(&mut self, at: SystemTime) {
-        let since = at.duration_since(SystemTime::UNIX_EPOCH).ok();
+    /// Files born before `since` were seen: written with what is written next.
+    pub(super) fn looked(&mut self, since: SystemTime) {
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).ok();
         self.looked_at = since.and_then(|since| u64::try_from(since.as_nanos()).ok());
         self.looked_is_written = false;
     }
@@ -214,6 +239,7 @@ impl Books {
         let aside = self.checkpoint.set_aside(&owner)?;
         self.rolled_off_written = 0;
         self.accounts.clear();
+        self.summed = 0;
         self.unsaid.clear();
         self.letters.clear();
         Ok(aside)
@@ -250,7 +276,8 @@ impl Books {
         let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
         let (instance, looked_at, letters) = (self.instance.clone(), self.looked_at, self.letters.clone());
         let rolled_off = self.dead_letters.rolled_off();
-        let mut state = State { instance, letters, sources, looked_at, rolled_off, ..State::default() };
+        let mut state =
+            State { instance, letters, sources, summed: self.summed, looked_at, rolled_off, ..State::default() };
         let known = files.states().map(Record::File);
         let segments = spooled.known.values().cloned().map(Record::Segment);
         let known = known.chain(segments).chain(journals.states(feeds));

@@ -1,7 +1,6 @@
 //! How the following of a file ends: read to its end, or gone with bytes unread, which is counted. Not how it begins.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,26 +18,19 @@ use crate::logs::source::open::open_regular;
 use crate::logs::source::tailed::{Life, Tailed};
 
 impl Engine {
-    /// Files that have no name any more, and were not found by one: by the descriptor that an engine before this one
-    /// left, or in the copy that was made of them.
+    /// Files that have no name any more: in the copy that was made of them.
     pub(super) fn find_nameless(&mut self, adopted: &mut BTreeSet<FileId>, now: Moment) {
-        let mut inherited = std::mem::take(&mut self.files.inherited);
         let missing: Vec<FileState> = self.files.known.values().cloned().collect();
         for state in missing {
-            let Some(table) = self.files.table_of(&state.source) else { continue };
+            let Some(table) = self.files.table_of(Path::new(&state.source)) else { continue };
             let path = Path::new(&state.path).to_owned();
             let stranger = Stranger { path, table, bases: Vec::new(), matched: false, fresh: false };
             let spill = state.spilled.then(|| self.files.spills.reopen(state.id)).and_then(Result::ok);
-            let file = inherited.remove(&state.id).or_else(|| spill.as_ref().and_then(|spill| spill.reader().ok()));
-            let Some(file) = file else { continue };
+            let Some(file) = spill.as_ref().and_then(|spill| spill.reader().ok()) else { continue };
             let Ok(metadata) = file.metadata() else { continue };
             let (id, source, size) = (state.id, state.source.as_str().into(), state.size);
             let table = crate::logs::settings::Table::File(table);
             if !state.fingerprint.content_stands(&file, metadata.len()).unwrap_or(false) {
-                // Cut, perhaps written to, and deleted before anyone looked.
-                if spill.is_none() && metadata.nlink() == 0 {
-                    adopted.extend(self.follow_what_left(source, &stranger, file, now));
-                }
                 continue;
             }
             let Ok(mut feed) = Feed::of_file(id, stranger.path.clone(), source, table, file, state.coverage) else {
@@ -69,7 +61,7 @@ impl Engine {
             let hidden = found.unreadable.iter().any(|(directory, _)| path.starts_with(directory))
                 || self.files.unreadable.contains_key(path)
                 || self.files.unreadable.contains_key(Path::new(&state.source));
-            if !hidden && self.files.table_of(&state.source).is_some() {
+            if !hidden && self.files.table_of(Path::new(&state.source)).is_some() {
                 self.give_up_known(&state);
             }
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::logs::GroupSettings;
 use crate::logs::creation::Created;
 use crate::logs::delivery::destination::Ticket;
 use crate::logs::sink::{Accepted, Failure};
 use crate::logs::source::journal::child::Output;
 use crate::logs::source::journal::reader::{Order, ReaderId};
 use crate::logs::source::watch::RawChange;
+use crate::logs::{GroupSettings, Settings};
 use crate::template::Names;
 
 /// What happened.
@@ -56,6 +56,13 @@ pub(crate) enum Event {
     Spooled,
     /// More names are known.
     Names(Names),
+    /// Another configuration.
+    Settings {
+        /// What it says.
+        settings: Arc<Settings>,
+        /// Whether everything goes to another account or region.
+        elsewhere: bool,
+    },
     /// Nothing is to be read any more; what was read is to be sent.
     Stop,
 }

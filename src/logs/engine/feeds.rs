@@ -68,10 +68,6 @@ impl Feeds {
         self.all.clear();
     }
 
-    pub(super) fn into_all(self) -> impl Iterator<Item = Feed> {
-        self.all.into_values()
-    }
-
     /// What the checkpoint is to hold of them.
     pub(super) fn states(&mut self) -> Vec<Record> {
         self.all.values_mut().filter_map(Feed::state).collect()

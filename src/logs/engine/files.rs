@@ -32,9 +32,6 @@ const REMEMBERED: usize = 4;
 /// How many are remembered of all sources: 64 bytes each.
 const REMEMBERED_OF_ALL: usize = 4096;
 
-/// Open files, by id.
-pub(crate) type OpenFiles = BTreeMap<FileId, fs::File>;
-
 /// A file that somebody may still be writing a copy into.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unsettled {
@@ -65,8 +62,11 @@ pub(super) struct Files {
     pub(super) walk: Option<Walk>,
     /// When it began, and by the boot-time clock.
     pub(super) look_began: (SystemTime, Duration),
-    /// When the last whole one began: what was born since was never seen.
+    /// What was born since was perhaps never seen: when the last but one whole look began. What is renamed during a look
+    /// can be missed under either name.
     pub(super) looked_at: Option<SystemTime>,
+    /// When the last whole one of this process began.
+    last_look: Option<SystemTime>,
     /// Before this time no hint makes us look again: looking costs too much.
     pub(super) look_not_before: Duration,
     pub(super) by_path: HashMap<PathBuf, FileId>,
@@ -81,8 +81,8 @@ pub(super) struct Files {
     written_at: Option<SystemTime>,
     /// Whether all was looked at once.
     pub(super) surveyed: bool,
-    /// Descriptors that an engine before this one left: by them files are read to their end that have no name any more.
-    pub(super) inherited: OpenFiles,
+    /// What files were looked for by when all was looked at last, if that was by other patterns.
+    looked_by: Option<Vec<Finder>>,
     /// Files that somebody may still be writing a copy into, as they were at the last look.
     pub(super) unsettled: BTreeMap<PathBuf, Unsettled>,
     /// Compressed files that are to be recognised.
@@ -106,8 +106,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(settings: &Settings, inotify: Option<&Inotify>, known: Known, spills: SpillDirectory) -> Self {
-        // `config` has checked the patterns; one that still is no glob finds nothing.
-        let finders = settings.files.iter().filter_map(|table| Finder::new(table).ok()).collect();
+        let finders = finders_of(settings);
         let looked_at = known.looked_at.map(|nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
         let mut files = Self {
             finders,
@@ -115,6 +114,7 @@ impl Files {
             walk: None,
             look_began: (SystemTime::UNIX_EPOCH, Duration::ZERO),
             looked_at: looked_at.or(known.written_at.filter(|_| !known.is_new)),
+            last_look: None,
             look_not_before: Duration::ZERO,
             by_path: HashMap::new(),
             by_number: HashMap::new(),
@@ -124,7 +124,7 @@ impl Files {
             is_new: known.is_new,
             written_at: known.written_at,
             surveyed: false,
-            inherited: OpenFiles::new(),
+            looked_by: None,
             unsettled: BTreeMap::new(),
             archives: Archives::default(),
             open: VecDeque::new(),
@@ -159,13 +159,41 @@ impl Files {
         self.archives = Archives::default();
         self.open.clear();
         self.walk = None;
-        self.looked_at = None;
+        (self.looked_at, self.last_look) = (None, None);
         self.is_new = true;
         self.surveyed = false;
     }
 
-    pub(super) fn inherit(&mut self, files: OpenFiles) {
-        self.inherited = files;
+    /// Other files are looked for from now on. Those that were looked for before are known to appear when they do;
+    /// `is_new` says that nothing is known at all.
+    pub(super) fn look_for(&mut self, settings: &Settings, is_new: bool) {
+        let before = std::mem::replace(&mut self.finders, finders_of(settings));
+        if self.surveyed {
+            self.looked_by.get_or_insert(before);
+            self.written_at = self.looked_at;
+            self.is_new = is_new;
+        }
+        self.walk = None;
+        self.look_began = (SystemTime::UNIX_EPOCH, Duration::ZERO);
+        let finders = &self.finders;
+        let meant = |path: &Path| finders.iter().position(|finder| finder.means(path));
+        // What was decided was decided by what was followed then.
+        self.unsettled.retain(|path, waiting| meant(path).is_some() && !waiting.decided);
+        self.archives.change_tables(meant);
+    }
+
+    /// All was looked at, but for what was renamed meanwhile. Returns since when others may be unseen: also what nobody
+    /// has decided about yet, which may be renamed first, or this process killed, and is to be as fresh then.
+    pub(super) fn looked(&mut self) -> SystemTime {
+        self.surveyed = true;
+        self.looked_by = None;
+        let began = self.look_began.0;
+        let since = match self.looked_at {
+            Some(before) if self.has_undecided() => before,
+            before => self.last_look.replace(began).or(before).unwrap_or(began),
+        };
+        self.looked_at = Some(since);
+        since
     }
 
     pub(super) fn resolve(&mut self, change: &RawChange) -> Option<Change> {
@@ -222,9 +250,19 @@ impl Files {
         !self.archives.is_empty() || self.unsettled.values().any(|waiting| !waiting.decided)
     }
 
-    /// Inodes to look for under any name.
+    /// Inodes to look for under any name: not those of what the configuration does not mean any more.
     pub(super) fn wanted(&self) -> BTreeSet<u64> {
-        self.known.values().map(|state| state.fingerprint.inode()).collect()
+        let meant = self.known.values().filter(|state| self.is_meant(state));
+        meant.map(|state| state.fingerprint.inode()).collect()
+    }
+
+    /// Whether this one is among them.
+    pub(super) fn is_wanted(&self, inode: u64) -> bool {
+        self.known.values().any(|state| state.fingerprint.inode() == inode && self.is_meant(state))
+    }
+
+    fn is_meant(&self, state: &FileState) -> bool {
+        self.table_of(Path::new(&state.source)).is_some()
     }
 
     /// Why directories are only looked at from time to time, if some are.
@@ -253,11 +291,12 @@ impl Files {
     }
 
     /// Where to begin in a file that nobody knows, and whether it was there before us.
-    pub(super) fn beginning(&self, table: &FileSettings, metadata: &Metadata) -> (u64, bool) {
+    pub(super) fn beginning(&self, table: &FileSettings, path: &Path, metadata: &Metadata) -> (u64, bool) {
         let born = metadata.created().ok();
         let unseen = self.written_at.and_then(|written| written.checked_sub(LONGEST_UNSEEN));
-        let appeared_later =
-            self.surveyed || (!self.is_new && born.zip(unseen).is_some_and(|(born, unseen)| born >= unseen));
+        let was_looked_for = |finders: &Vec<Finder>| finders.iter().any(|finder| finder.matches(path));
+        let appeared_later = (self.surveyed && self.looked_by.as_ref().is_none_or(was_looked_for))
+            || (!self.is_new && born.zip(unseen).is_some_and(|(born, unseen)| born >= unseen));
         let at_end = match table.start_at {
             StartAt::Beginning => false,
             StartAt::Auto => !self.is_new && !appeared_later,
@@ -266,10 +305,15 @@ impl Files {
         (if at_end { metadata.len() } else { 0 }, !appeared_later)
     }
 
-    /// The table whose patterns name a source.
-    pub(super) fn table_of(&self, source: &str) -> Option<usize> {
-        self.finders.iter().position(|finder| finder.matches(Path::new(source)))
+    /// The table whose patterns name a file.
+    pub(super) fn table_of(&self, path: &Path) -> Option<usize> {
+        self.finders.iter().position(|finder| finder.matches(path))
     }
+}
+
+/// `config` has checked the patterns; one that still is no glob finds nothing.
+fn finders_of(settings: &Settings) -> Vec<Finder> {
+    settings.files.iter().filter_map(|table| Finder::new(table).ok()).collect()
 }
 
 impl Ended {

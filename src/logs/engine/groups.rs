@@ -1,7 +1,7 @@
 //! Which log groups are to be compared with what was asked for, and when: once, after the first batch that a group that
 //! existed before accepted; again a minute after a failure. Pure. Not the calls (`creation`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,32 @@ impl Groups {
             check: Check::NotYet,
             problem: None,
         });
+    }
+
+    /// Another configuration wants these. One that is to be otherwise than before is compared again; where tables differ,
+    /// the one that comes first counts.
+    pub(super) fn change(&mut self, wanted: Vec<(Arc<str>, GroupSettings)>, now: Duration) {
+        let mut seen = BTreeSet::new();
+        for (name, settings) in wanted {
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            self.want(&name, &settings);
+            let Some(group) = self.all.get_mut(&name).filter(|group| group.settings != settings) else { continue };
+            group.check = match group.check {
+                Check::NotYet => Check::NotYet,
+                Check::Due(_) | Check::Done if settings.asks_for_something() => Check::Due(now),
+                Check::Due(_) | Check::Done => Check::Done,
+            };
+            (group.settings, group.problem) = (settings, None);
+        }
+    }
+
+    /// Everything goes to another account or region: nothing is known of the groups there.
+    pub(super) fn begin_anew(&mut self) {
+        for group in self.all.values_mut() {
+            (group.check, group.problem) = (Check::NotYet, None);
+        }
     }
 
     /// How a missing group is to be made.

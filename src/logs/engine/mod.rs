@@ -10,6 +10,7 @@ mod ending;
 mod events;
 mod feeds;
 mod files;
+mod finished;
 mod framers;
 mod groups;
 mod held;
@@ -17,6 +18,7 @@ mod journal;
 mod keeping;
 mod kin;
 mod reading;
+mod reconfiguring;
 mod resending;
 mod routing;
 mod saying;
@@ -39,7 +41,6 @@ use self::budgets::Budgets;
 pub(crate) use self::events::{Action, Event, Step};
 use self::feeds::Feeds;
 use self::files::Files;
-pub(crate) use self::files::OpenFiles;
 use self::framers::Framers;
 use self::groups::Groups;
 use self::held::Held;
@@ -51,7 +52,7 @@ use self::streams::Streams;
 use super::batch::{FileId, Pool};
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
-use super::source::feed::Origin;
+use super::source::feed::Feed;
 use super::source::read::{Buffer, Suspect};
 use super::source::spill::SpillDirectory;
 use super::source::watch::{Change, RawChange};
@@ -159,22 +160,6 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Takes over the files that another engine had open, before the first step.
-    pub(crate) fn inherit(&mut self, files: OpenFiles) {
-        self.files.inherit(files);
-    }
-
-    /// Ends, and leaves the files it had open.
-    pub(crate) fn into_open_files(self) -> OpenFiles {
-        let open = self.feeds.into_all().filter_map(|feed| {
-            let id = feed.id;
-            let Origin::File(file) = feed.origin else { return None };
-            file.into_file().map(|file| (id, file))
-        });
-        // What it was left itself and has not come to take over.
-        open.chain(self.files.inherited).collect()
-    }
-
     /// Takes in what happened, does what is due, says what is to be done.
     pub(crate) fn step(&mut self, events: Vec<Event>, now: Moment) -> Step {
         let mut step = Step::default();
@@ -227,6 +212,7 @@ impl Engine {
             Event::Journal { reader, output } => self.journals.receive(reader, output),
             Event::Spooled => self.spooled.has_changed(),
             Event::Names(names) => self.learn(names, now),
+            Event::Settings { settings, elsewhere } => self.reconfigure(&settings, elsewhere, now),
             Event::Stop => {
                 self.journals.stop();
                 self.stopping = true;
@@ -269,6 +255,9 @@ impl Engine {
         }
         self.note_grown(NOTED_A_TICK);
         self.forget_finished(now);
+        self.release_parked();
+        self.let_streams_go();
+        self.sum_up_finished();
         self.spill_nameless(now);
         self.tick_journals(now);
         self.tick_spool(now);
@@ -301,7 +290,8 @@ impl Engine {
             || self.books.is_dirty()
             || self.journals.needs_tick()
             || self.spooled.needs_ticks()
-            || self.feeds.all().any(|feed| !feed.is_active())
+            || self.streams.is_parting()
+            || self.feeds.all().any(Feed::is_parting)
     }
 
     /// Everything `status` shows of the logs.
@@ -314,6 +304,8 @@ impl Engine {
 #[path = "tests.rs"]
 mod tests;
 
+#[cfg(test)]
+mod reload_tests;
 #[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]

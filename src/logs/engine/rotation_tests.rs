@@ -25,14 +25,6 @@ impl Bench {
         self.engine = open(&self.settings, self.state.path(), Quarantine::new());
     }
 
-    /// Ends and begins in one process: what was open stays open.
-    fn reload(&mut self) {
-        self.puts.clear();
-        let fresh = open(&self.settings, self.state.path(), Quarantine::new());
-        let left = std::mem::replace(&mut self.engine, fresh).into_open_files();
-        self.engine.inherit(left);
-    }
-
     fn lost(&self) -> u64 {
         self.snapshot().ledger.bytes.dropped.get("gap").copied().unwrap_or_default()
     }
@@ -552,6 +544,31 @@ fn what_was_rotated_before_the_agent_came_is_not_read() {
     case.bench.deliver_all();
     case.bench.kill_and_restart();
     case.assert_complete(Agent::Stopped);
+}
+
+#[test]
+fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
+    let mut case = Case::new("a/*.log");
+    for directory in ["a", "b"] {
+        fs::create_dir(case.path(directory)).expect("makes");
+    }
+    let behind = case.path("b/*.log").display().to_string();
+    case.bench.settings.files[0].include.push(behind);
+    case.bench.restart();
+    case.write("a/first.log", 2);
+    case.bench.deliver_all();
+    // More than one step looks at, behind the directory that matters.
+    for number in 0..5000 {
+        File::create(case.path(&format!("b/{number}"))).expect("makes");
+    }
+    case.write("a/app.log", 2);
+    wait_until_older_than_now(&case.path("a/app.log"));
+    case.bench.pass(Duration::from_hours(1));
+    assert!(case.bench.engine.survey(case.bench.now), "the look is not over");
+    case.rename("a/app.log", "a/app.log.1");
+    case.bench.deliver_all();
+    case.bench.pass(Duration::from_hours(1));
+    case.assert_complete(Agent::Runs);
 }
 
 #[test]

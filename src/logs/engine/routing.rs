@@ -8,7 +8,6 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::Engine;
-use super::spooled::table_of;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::gaps::Where;
@@ -21,7 +20,7 @@ impl Engine {
     pub(super) fn find_route(&mut self, id: FileId, day: Date) {
         let Some(feed) = self.feeds.get(id) else { return };
         if let Some((group, stream)) = feed.own_place() {
-            return self.streams.set_route(id, group, stream, None, self.unsettled.is_empty());
+            return self.streams.set_route(id, group, stream, None);
         }
         let Some(target) = self.settings.target(feed.table) else { return };
         let names = self.names_for(feed, day);
@@ -30,12 +29,12 @@ impl Engine {
         let (group, stream) = (group_name(&group), stream_name(&stream));
         let day = target.follows_the_day().then_some(day);
         self.groups.want(&group.as_str().into(), &target.group);
-        self.streams.set_route(id, &group, &stream, day, self.unsettled.is_empty());
+        self.streams.set_route(id, &group, &stream, day);
     }
 
     /// Where records of a segment of this key would go now, if that is known.
     pub(super) fn place_of_key(&mut self, key: &Key, now: Moment) -> Option<Where> {
-        let table = table_of(&self.settings.sockets, key)?;
+        let table = self.socket_of(key)?;
         let target = &self.settings.sockets[table].target;
         let mut names = self.names.clone();
         names.insert("date", day_of(now.wall).to_string());

@@ -32,7 +32,7 @@ impl Engine {
             }
         }
         for (place, gaps) in to_say {
-            let index = self.streams.at(&place, self.unsettled.is_empty());
+            let index = self.streams.at(&place);
             self.streams.activate(index).destination.say(gaps, now, &self.pool);
         }
         self.say_at = self.books.unsaid().filter_map(|(_, account)| account.gaps.due_at(patience)).min();

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Action, Engine, Step};
 use crate::logs::Compression;
-use crate::logs::batch::FileId;
+use crate::logs::batch::{FileId, Segment};
 use crate::logs::creation::Created;
 use crate::logs::dead_letters::DeadLetter;
 use crate::logs::delivery::destination::{Moment, Ticket};
@@ -28,6 +28,7 @@ impl Engine {
         self.starved.clear();
         let (short, packed) = (self.memory_is_short(), self.settings.compression == Compression::Gzip);
         for index in active {
+            self.give_back_strays(index, now);
             let stream = self.streams.get_mut(index);
             stream.destination.seal(now, self.stopping);
             while let Some(shipment) = self.streams.get_mut(index).destination.take_finished() {
@@ -75,6 +76,18 @@ impl Engine {
             .get_mut(index)
             .destination
             .release(now, |segments| segments.iter().all(|segment| readable(segment.file)));
+        self.take_back(index, released, now);
+    }
+
+    /// What waits in vain in a stream, and is not for it any more, goes back to its files.
+    fn give_back_strays(&mut self, index: usize, now: Moment) {
+        let feeds = &self.feeds;
+        let readable = |id: FileId| feeds.get(id).is_some_and(Feed::can_be_read_again);
+        let released = self.streams.release_strays(index, readable);
+        self.take_back(index, released, now);
+    }
+
+    fn take_back(&mut self, index: usize, released: Vec<Segment>, now: Moment) {
         for segment in released {
             let Some(feed) = self.feeds.get_mut(segment.file) else { continue };
             feed.coverage.give_back(segment.start);

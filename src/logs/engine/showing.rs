@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::finished::SUM;
 use super::journal::SOURCE as JOURNAL;
 use super::routing::missing_names;
 use super::spooled::SOURCE as SOCKET;
@@ -43,6 +44,9 @@ impl Engine {
             let feed = places.get(name).copied();
             let waiting_for = feed.and_then(|feed| missing.get(&feed.id));
             let mut source = self.show_source(name, account, feed, now);
+            if source.kind == SUM {
+                source.name = format!("{} finished sources", self.books.summed());
+            }
             if let Some(names) = waiting_for {
                 source.state = SourceState::Waiting;
                 source.last_error = Some(waiting_fault(names, now));
@@ -128,8 +132,8 @@ fn lag_of(feed: &Feed, now: Moment) -> Duration {
 
 /// The kind of a source, and its name without what tells that.
 fn kind_of(name: &str) -> (&'static str, &str) {
-    if name == LETTERS {
-        return (LETTERS, name);
+    if let Some(kind) = [LETTERS, SUM].into_iter().find(|kind| *kind == name) {
+        return (kind, name);
     }
     let kinds = [("socket", SOCKET), ("journal", JOURNAL)];
     let known = kinds.into_iter().find_map(|(kind, prefix)| Some((kind, name.strip_prefix(prefix)?)));

@@ -20,7 +20,7 @@ use crate::logs::settings::Table;
 use crate::logs::source::feed::{Feed, Origin};
 use crate::logs::source::segment::Segment;
 use crate::logs::spool::{Damage, Key, Listed, Loss, Spool};
-use crate::logs::{SocketKind, SocketSettings, Syntax, Target};
+use crate::logs::{Settings, SocketKind, SocketSettings, Syntax, Target};
 use crate::template::Template;
 
 /// What the accounts of sockets begin with: a file of that path has another.
@@ -48,6 +48,10 @@ pub(super) struct Spooled {
     damaged: (u64, u64),
     /// The sockets that the configuration has.
     sockets: BTreeSet<PathBuf>,
+    /// Where they are.
+    directory: PathBuf,
+    /// How many of the tables are the configuration's; those behind them are of what came in before.
+    tables: usize,
 }
 
 impl Spooled {
@@ -79,16 +83,8 @@ impl Spooled {
 impl Engine {
     /// Reads what is in `spool`, too; sockets are in `directory`. Before the first step.
     pub(crate) fn attach_spool(&mut self, spool: Spool, directory: &Path) {
-        self.spooled.sockets = self.settings.sockets.iter().map(|socket| directory.join(&socket.path)).collect();
-        for source in &self.spooled.sockets {
-            self.books.account(&account_of(&source.to_string_lossy()));
-        }
-        for listed in spool.segments() {
-            if table_of(&self.settings.sockets, &listed.key).is_none() {
-                self.settings.sockets.extend(former_table(&listed.key));
-            }
-        }
-        self.framers = Framers::new(&self.settings);
+        directory.clone_into(&mut self.spooled.directory);
+        self.note_sockets();
         let there: BTreeSet<u64> = spool.segments().iter().map(|listed| listed.number).collect();
         let gone: Vec<u64> = self.spooled.known.keys().filter(|number| !there.contains(number)).copied().collect();
         for number in gone {
@@ -103,6 +99,48 @@ impl Engine {
         self.budget = spool.budget().clone();
         self.spooled.spool = Some(spool);
         self.spooled.changed = true;
+    }
+
+    fn note_sockets(&mut self) {
+        self.spooled.tables = self.settings.sockets.len();
+        let paths = self.settings.sockets.iter().map(|socket| self.spooled.directory.join(&socket.path));
+        self.spooled.sockets = paths.collect();
+        for source in &self.spooled.sockets {
+            self.books.account(&account_of(&source.to_string_lossy()));
+        }
+    }
+
+    /// Another configuration has other sockets. What came in by the tables before goes where they said: what of it is on
+    /// its way into the spool, too.
+    pub(super) fn change_sockets(&mut self, before: &Settings) {
+        let Some(spool) = &self.spooled.spool else { return };
+        let keys: Vec<Arc<Key>> = spool.segments().into_iter().map(|listed| listed.key).collect();
+        let configured = self.spooled.tables;
+        self.note_sockets();
+        for (index, table) in before.sockets.iter().enumerate() {
+            let is_waited_for = || keys.iter().any(|key| position(&before.sockets, key) == Some(index));
+            let is_known = self.settings.sockets.iter().any(|other| same_place(other, table));
+            if !is_known && (index < configured || is_waited_for()) {
+                self.settings.sockets.push(table.clone());
+            }
+        }
+        self.spooled.changed = true;
+    }
+
+    /// The table of what came in with `key`.
+    pub(super) fn socket_of(&self, key: &Key) -> Option<usize> {
+        position(&self.settings.sockets, key)
+    }
+
+    /// The same; made when there is none any more.
+    fn table_for(&mut self, key: &Key) -> Option<usize> {
+        if let Some(known) = self.socket_of(key) {
+            return Some(known);
+        }
+        let table = former_table(&self.settings.sockets, key)?;
+        self.settings.sockets.push(table);
+        self.framers = Framers::new(&self.settings);
+        Some(self.settings.sockets.len() - 1)
     }
 
     /// Another instance begins here: what stands in the spool since before is not its.
@@ -139,7 +177,7 @@ impl Engine {
     }
 
     fn follow_segment(&mut self, spool: &Spool, listed: Listed, now: Moment) -> Option<FileId> {
-        let table = table_of(&self.settings.sockets, &listed.key)?;
+        let table = self.table_for(&listed.key)?;
         let (number, begin) = (listed.number, listed.begin);
         let source = account_of(&listed.key.source);
         let segment = match Segment::open(spool, listed, now.boot) {
@@ -309,15 +347,27 @@ pub(super) fn account_of(path: &str) -> Arc<str> {
     format!("{SOURCE}{path}").into()
 }
 
-/// The index of the table of the socket that records came in by.
-pub(super) fn table_of(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
+/// The index of the table that records came in by.
+fn position(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
     let name = Path::new(&key.source).file_name()?;
-    sockets.iter().position(|socket| name == socket.path.as_str())
+    sockets.iter().position(|socket| {
+        let Target { log_group, log_stream, .. } = &socket.target;
+        (name, &*key.log_group, &*key.log_stream) == (socket.path.as_ref(), log_group.text(), log_stream.text())
+    })
 }
 
-/// The table of a socket that is not in the configuration any more, as far as it is known: where to.
-fn former_table(key: &Key) -> Option<SocketSettings> {
+/// Whether what comes in by both is told apart by nothing.
+fn same_place(one: &SocketSettings, other: &SocketSettings) -> bool {
+    let names = |table: &SocketSettings| (table.target.log_group.clone(), table.target.log_stream.clone());
+    one.path == other.path && names(one) == names(other)
+}
+
+/// The table of what came in before the configuration was another: where to it says itself, and what becomes of it is
+/// known if the socket still has a table.
+fn former_table(sockets: &[SocketSettings], key: &Key) -> Option<SocketSettings> {
     let name = Path::new(&key.source).file_name()?.to_str()?;
+    let same = sockets.iter().find(|socket| socket.path == name);
+    let framing = same.map_or_else(framing::Settings::default, |socket| socket.framing.clone());
     let template = |text: &str| {
         // The names in braces were checked when they were written; a variable that is gone is one that is not known.
         let names: Vec<&str> = text.split(['{', '}', '|']).collect();
@@ -329,7 +379,7 @@ fn former_table(key: &Key) -> Option<SocketSettings> {
         syntax: Syntax::default(),
         allow: Rules::default(),
         target: Target::new(template(&key.log_group)?, template(&key.log_stream)?),
-        framing: framing::Settings::default(),
+        framing,
     })
 }
 

@@ -8,10 +8,14 @@ use std::time::Duration;
 use jiff::civil::Date;
 
 use crate::logs::DestinationState;
-use crate::logs::batch::FileId;
+use crate::logs::batch::{FileId, Segment};
 use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
 use crate::logs::gaps::Where;
 use crate::logs::sink::{Accepted, Failure};
+
+/// So many streams are still shown that no file goes to any more: files that were done, days that are over. Some 500
+/// bytes each.
+const MOST_LEFT: usize = 256;
 
 /// A stream and the files that go to it.
 #[derive(Debug)]
@@ -68,8 +72,16 @@ pub(super) struct Streams {
     active: BTreeSet<usize>,
     /// Which stream a file goes to, once its name is known.
     routes: BTreeMap<FileId, Route>,
-    /// Streams of days that files have left; one that holds nothing any more gives its place to the next day's.
-    retired: Vec<usize>,
+    /// Streams that files have left, the last one at the end.
+    left: VecDeque<usize>,
+    /// Those of them whose day is over: shown until the next day's is made.
+    over: Vec<usize>,
+    /// Those of them that nobody will ask for.
+    passing: BTreeSet<usize>,
+    /// Streams that files were taken away from. What waits there in vain is for others.
+    estranged: BTreeSet<usize>,
+    /// The places of streams that were let go.
+    free: Vec<usize>,
     flush_interval: Duration,
     /// The stream after the one that sent last: it goes first when there are fewer requests to be had than wanted.
     turn: usize,
@@ -91,7 +103,11 @@ impl Streams {
             queue: VecDeque::new(),
             active: BTreeSet::new(),
             routes: BTreeMap::new(),
-            retired: Vec::new(),
+            left: VecDeque::new(),
+            over: Vec::new(),
+            passing: BTreeSet::new(),
+            estranged: BTreeSet::new(),
+            free: Vec::new(),
             flush_interval,
             turn: 0,
         }
@@ -107,30 +123,30 @@ impl Streams {
         self.routes.get(&file).and_then(|route| route.day)
     }
 
-    /// From now on `file` goes to this stream, or its events of `day` do. `may_reuse` says that nobody else remembers
-    /// a stream by its number, so that one that is done with may give its place to another.
-    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>, may_reuse: bool) {
-        let stream = self.at(&(group.into(), stream.into()), may_reuse);
+    /// From now on `file` goes to this stream, or its events of `day` do.
+    pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>) {
+        let stream = self.at(&(group.into(), stream.into()));
         if let Some(before) = self.routes.insert(file, Route { stream, day })
             && before.stream != stream
         {
             self.all[before.stream].forget(file);
-            self.retired.push(before.stream);
+            self.left.push_back(before.stream);
+            self.over.push(before.stream);
         }
     }
 
-    /// The stream of this name; made if there is none, in the place of another as `may_reuse` says.
-    pub(super) fn at(&mut self, place: &Where, may_reuse: bool) -> usize {
+    /// The stream of this name; made if there is none.
+    pub(super) fn at(&mut self, place: &Where) -> usize {
         let known = self.by_name.get(place).copied();
-        known.unwrap_or_else(|| self.add(place.clone(), may_reuse))
+        known.unwrap_or_else(|| self.add(place.clone()))
     }
 
-    fn add(&mut self, key: Where, may_reuse: bool) -> usize {
+    fn add(&mut self, key: Where) -> usize {
         let destination = Destination::new(key.0.clone(), key.1.clone(), self.flush_interval);
         let (unread, is_unread) = (VecDeque::new(), HashSet::new());
         let stream = Stream { destination, unread, is_unread, queued: false };
-        let retired = if may_reuse { self.take_retired() } else { None };
-        let index = retired.unwrap_or(self.all.len());
+        let index = self.free.pop().unwrap_or(self.all.len());
+        self.passing.extend(self.over.drain(..));
         match self.all.get_mut(index) {
             Some(place) => *place = stream,
             None => self.all.push(stream),
@@ -139,15 +155,70 @@ impl Streams {
         index
     }
 
-    /// The place of a stream that no file goes to any more and that holds nothing.
-    fn take_retired(&mut self) -> Option<usize> {
-        let used: HashSet<usize> = self.routes.values().map(|route| route.stream).collect();
-        self.retired.retain(|index| !used.contains(index));
-        let free = |index: &usize| self.all[*index].destination.is_empty() && !self.all[*index].queued;
-        let index = self.retired.iter().copied().find(free)?;
-        self.retired.retain(|other| *other != index);
-        self.by_name.retain(|_, other| *other != index);
-        Some(index)
+    /// Lets go of streams that files have left and that hold nothing: of those of finished files when there are too many. `is_needed` says that somebody remembers a stream by its number.
+    pub(super) fn let_go(&mut self, is_needed: impl Fn(usize) -> bool) {
+        if self.passing.is_empty() && self.left.len() <= MOST_LEFT {
+            return;
+        }
+        let mut used: HashSet<usize> = self.routes.values().map(|route| route.stream).collect();
+        let mut left = std::mem::take(&mut self.left);
+        // Each but once.
+        left.retain(|index| used.insert(*index));
+        self.left = left;
+        let is_free = |index: &usize| {
+            let stream = &self.all[*index];
+            stream.destination.is_idle() && !stream.queued && !is_needed(*index)
+        };
+        let surplus = self.left.len().saturating_sub(MOST_LEFT);
+        let surplus = self.left.iter().copied().filter(is_free).take(surplus);
+        let passing = self.left.iter().copied().filter(|index| self.passing.contains(index)).filter(is_free);
+        let gone: BTreeSet<usize> = surplus.chain(passing).collect();
+        self.left.retain(|index| !gone.contains(index));
+        self.passing.retain(|index| self.left.contains(index));
+        self.estranged.retain(|index| !self.all[*index].destination.is_idle());
+        self.by_name.retain(|_, index| !gone.contains(index));
+        self.free.extend(gone);
+    }
+
+    /// Whether there may be streams to let go of.
+    pub(super) fn is_parting(&self) -> bool {
+        !self.passing.is_empty()
+    }
+
+    /// The configuration takes `file` away from its stream.
+    pub(super) fn estrange(&mut self, file: FileId) {
+        let stream = self.routes.get(&file).map(|route| route.stream);
+        self.passing.extend(stream);
+        self.estranged.extend(stream);
+        self.lose_interest(file);
+    }
+
+    /// What waits in vain in a stream and would go elsewhere, if it were read again; `may_go` says what can be.
+    pub(super) fn release_strays(&mut self, index: usize, may_go: impl Fn(FileId) -> bool) -> Vec<Segment> {
+        if !self.estranged.contains(&index) {
+            return Vec::new();
+        }
+        let routes = &self.routes;
+        let is_stray = |segment: &Segment| routes.get(&segment.file).is_none_or(|route| route.stream != index);
+        self.all[index].destination.release_strays(|segments| {
+            segments.iter().any(is_stray) && segments.iter().all(|segment| may_go(segment.file))
+        })
+    }
+
+    /// A busy stream lingers `interval` from now on.
+    pub(super) fn set_flush_interval(&mut self, interval: Duration) {
+        self.flush_interval = interval;
+        self.all.iter_mut().for_each(|stream| stream.destination.set_flush_interval(interval));
+    }
+
+    /// Somebody has changed something: what failed is tried again at once.
+    pub(super) fn try_again(&mut self, now: Moment) {
+        self.all.iter_mut().for_each(|stream| stream.destination.try_again(now));
+    }
+
+    /// Which streams something goes to, by file.
+    pub(super) fn routed(&self) -> impl Iterator<Item = (FileId, &Arc<str>)> {
+        self.routes.iter().map(|(file, route)| (*file, &self.all[route.stream].destination.log_group))
     }
 
     /// `file` has unread data.
@@ -161,12 +232,17 @@ impl Streams {
     pub(super) fn lose_interest(&mut self, file: FileId) {
         if let Some(route) = self.routes.remove(&file) {
             self.all[route.stream].forget(file);
+            self.left.push_back(route.stream);
         }
     }
 
     /// All routes are to be found anew: names have changed.
     pub(super) fn forget_routes(&mut self) {
-        self.routes.clear();
+        for route in std::mem::take(&mut self.routes).values() {
+            self.left.push_back(route.stream);
+            self.passing.insert(route.stream);
+            self.estranged.insert(route.stream);
+        }
         self.queue.clear();
         for stream in &mut self.all {
             stream.unread.clear();
@@ -212,7 +288,7 @@ impl Streams {
 
     /// All streams.
     pub(super) fn all(&self) -> impl Iterator<Item = &Destination> {
-        self.all.iter().map(|stream| &stream.destination)
+        self.by_name.values().map(|index| &self.all[*index].destination)
     }
 
     /// Another instance begins here: what is on its way is of no interest any more.

@@ -76,13 +76,9 @@ impl Engine {
         }
         self.find_nameless(&mut adopted, now);
         self.settle_strangers(&strangers, &mut adopted, now);
-        self.files.surveyed = true;
         self.files.unsettled.retain(|path, _| found.files.contains_key(path) || found.rotated.contains_key(path));
-        if !self.files.has_undecided() {
-            // What nobody has decided about yet may be renamed first, or this process killed: it is to be as fresh then.
-            self.files.looked_at = Some(self.files.look_began.0);
-            self.books.looked(self.files.look_began.0);
-        }
+        let since = self.files.looked();
+        self.books.looked(since);
         self.warn_of_survey(found);
         self.enlist(&adopted, now);
         self.give_up_the_missing(found, now);
@@ -177,7 +173,7 @@ impl Engine {
             .files
             .unsettled
             .get(path)
-            .map_or_else(|| self.files.beginning(settings, &metadata).0 == 0, |waiting| waiting.fresh);
+            .map_or_else(|| self.files.beginning(settings, path, &metadata).0 == 0, |waiting| waiting.fresh);
         self.adopt(Stranger { path: path.to_owned(), table, bases, matched: true, fresh }, adopted, now)
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Bench {
     pub(super) puts: VecDeque<(usize, Ticket, Vec<String>)>,
     pub(super) created: Vec<usize>,
     pub(super) delivered: Vec<String>,
+    /// What the engine is told next.
+    pub(super) events: Vec<Event>,
 }
 
 pub(super) fn settings(logs: &Path, log_stream: &str) -> Settings {
@@ -49,8 +51,8 @@ impl Bench {
         let settings = settings(logs.path(), log_stream);
         let engine = open(&settings, state.path(), Quarantine::new());
         let now = Moment { boot: Duration::from_secs(1000), wall: Timestamp::now() };
-        let (puts, created, delivered) = (VecDeque::new(), Vec::new(), Vec::new());
-        Self { logs, state, engine, settings, now, puts, created, delivered }
+        let (puts, created, delivered, events) = (VecDeque::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { logs, state, engine, settings, now, puts, created, delivered, events }
     }
 
     pub(super) fn append(&self, name: &str, text: &str) {
@@ -67,7 +69,7 @@ impl Bench {
     /// Lets time pass and the engine look and act; what it puts waits for an answer.
     pub(super) fn go(&mut self, time: Duration) {
         self.pass(time);
-        let mut events = Vec::new();
+        let mut events = std::mem::take(&mut self.events);
         loop {
             let step = self.engine.step(std::mem::take(&mut events), self.now);
             for action in step.actions {
@@ -132,6 +134,13 @@ impl Bench {
             }
         }
         self.assert_balanced();
+    }
+
+    /// The settings are what counts from now on, while everything goes on.
+    pub(super) fn reload(&mut self) {
+        let settings = Arc::new(self.settings.clone());
+        self.events.push(Event::Settings { settings, elsewhere: false });
+        self.go(Duration::ZERO);
     }
 
     /// What SIGKILL leaves: the files.

@@ -105,6 +105,11 @@ impl Finder {
         self.included.is_match(path) && !self.excludes(path)
     }
 
+    /// Whether the patterns mean `path`, or it may be a rotated file of one that they mean.
+    pub(crate) fn means(&self, path: &Path) -> bool {
+        self.matches(path) || !self.bases_of(path).is_empty()
+    }
+
     /// Whether `path` is one that a pattern means, or stands on the way to such.
     pub(crate) fn leads_over(&self, path: &Path) -> bool {
         let names: Vec<&OsStr> = path.iter().skip(1).collect();

@@ -224,6 +224,11 @@ impl Feed {
         }
     }
 
+    /// Whether it is followed for as long as something of it is to be had, or on its way, and no longer.
+    pub(crate) fn is_parting(&self) -> bool {
+        !self.is_active() || self.table == Table::Former
+    }
+
     /// Bytes that were not read yet, a partial last record included.
     pub(crate) fn unread_bytes(&self) -> u64 {
         self.size.saturating_sub(self.coverage.next().0.offset)

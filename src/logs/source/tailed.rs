@@ -89,11 +89,6 @@ impl Tailed {
         self.file.as_ref()
     }
 
-    /// Ends with its descriptor, if that still shows what was followed.
-    pub(crate) fn into_file(self) -> Option<File> {
-        self.file.filter(|_| !matches!(self.life, Life::Cut { .. }) && self.archive.is_none())
-    }
-
     /// Gives up the descriptor: the file is idle, and will be found at its path.
     pub(crate) fn close(&mut self) {
         self.file = None;

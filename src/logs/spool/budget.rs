@@ -99,7 +99,7 @@ impl Budget {
     }
 
     /// From now on that much may be used; what is above it stays until it is given back.
-    pub(super) fn set_limit(&self, limit: u64) {
+    pub(crate) fn set_limit(&self, limit: u64) {
         self.0.limit.store(limit, Ordering::Relaxed);
     }
 

@@ -100,6 +100,12 @@ impl Agent {
         })
     }
 
+    /// Waits until it has written `text` to stderr, whose reader is a thread of its own.
+    pub(crate) fn wait_until_said(&self, text: &str) {
+        let said = look_until(SOON, || self.said().contains(text).then_some(()));
+        assert!(said.is_ok(), "waited until it says '{text}'; it said:\n{}", self.said());
+    }
+
     /// Waits until `count` records are delivered and nothing is pending.
     pub(crate) fn wait_until_delivered(&self, count: u64) -> Report {
         self.wait_until(&format!("{count} events are delivered"), |report| {

@@ -24,6 +24,11 @@ impl Destination {
         self.open.is_none() && self.ready.is_empty() && self.flying.is_empty()
     }
 
+    /// Whether it holds nothing, and nothing is being done for it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_empty() && !self.creating
+    }
+
     /// Requests on their way.
     pub(crate) fn requests(&self) -> usize {
         self.flying.len()

@@ -5,6 +5,7 @@
 //! what it misses stands in the journal, and a reader of its own brings that once the stream wants data again; then it
 //! joins the others. Nothing is written anywhere but positions.
 
+mod adapting;
 mod intake;
 mod stages;
 mod table;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub(super) use self::table::SOURCE;
-use self::table::{Keys, Table, name_of};
+use self::table::{Keys, Stage, Table, name_of};
 use super::Engine;
 use crate::backoff::Backoff;
 use crate::fault::Fault;
@@ -94,13 +95,15 @@ impl Journals {
 
     /// The tables that have no feed to show: their names, and why.
     pub(super) fn without_feeds(&self) -> impl Iterator<Item = (&str, Option<&Fault>)> {
-        let without = self.tables.iter().filter(|table| table.feeds.is_empty());
+        let without = self.tables.iter().filter(|table| table.stage == Stage::Open && table.feeds.is_empty());
         without.map(|table| (table.name.as_str(), table.fault.as_ref()))
     }
 
     /// What the checkpoint is to hold of them.
     pub(super) fn states(&self, feeds: &super::feeds::Feeds) -> Vec<Record> {
-        let tables = (0..self.tables.len()).map(|table| self.state(table, feeds));
+        // Who awaits another has nothing of its own yet, and one that is over is among the others.
+        let has_state = |table: &usize| self.tables[*table].can_go_on();
+        let tables = (0..self.tables.len()).filter(has_state).map(|table| self.state(table, feeds));
         tables.chain(self.others.iter().cloned()).map(Record::Journal).collect()
     }
 
@@ -119,7 +122,7 @@ impl Journals {
     /// When there is something to do although nothing happened.
     pub(super) fn wake_at(&self) -> Option<Duration> {
         let held = self.readers.values().filter_map(|reader| Some(reader.held_since? + intake::patience(reader)));
-        let tables = self.tables.iter().filter(|table| table.wanted);
+        let tables = self.tables.iter().filter(|table| table.wanted && table.stage == Stage::Open);
         let due = |table: &Table| if table.live.is_none() { table.due } else { table.renew_at.min(table.proven_at) };
         let tables = tables.map(due);
         held.chain(tables).min()
@@ -132,7 +135,7 @@ impl Journals {
 
     /// Whether a position is to be written down soon.
     pub(super) fn needs_tick(&self) -> bool {
-        self.tables.iter().any(|table| table.tip != table.written)
+        self.tables.iter().any(Table::is_to_be_written)
     }
 
     /// Ends every reader.
@@ -154,40 +157,53 @@ impl Engine {
         let settings = self.settings.journals.clone();
         let mut known: Vec<JournalState> = known.into_values().collect();
         let newest = newest_tips(&known);
-        let mut states = claim(&settings, &mut known);
+        let mut states = claim(settings.iter().enumerate(), &mut known);
         let mut names = BTreeSet::new();
         for (index, settings) in settings.iter().enumerate() {
-            let state = states.remove(&index);
-            let id = state.as_ref().map_or_else(|| self.feeds.next_id(), |state| state.id);
-            let mut table = Table::new(id, unique(name_of(settings), &mut names), settings, is_new);
-            if state.is_none() && settings.directory.is_none() && !is_new && table.begin == table::Begin::End {
-                // What began to be asked for while nobody looked is read from where the others were left.
-                table.tip = newest;
-            }
-            if state.is_none()
-                && let Some(after) = &settings.after
-            {
-                table.tip = after.parse().ok();
-            }
-            self.journals.tables.push(table);
-            self.revive(index, state);
+            let name = unique(name_of(settings), &mut names);
+            self.add_table(settings, name, states.remove(&index), newest, is_new);
         }
         self.journals.others = known;
+    }
+
+    /// Adds a table, which goes on at `state`; without one, where the others are, if it is to begin at the end.
+    fn add_table(
+        &mut self,
+        settings: &JournalSettings,
+        name: String,
+        state: Option<JournalState>,
+        newest: Option<Cursor>,
+        is_new: bool,
+    ) {
+        let id = state.as_ref().map_or_else(|| self.feeds.next_id(), |state| state.id);
+        let mut table = Table::new(id, name, settings, is_new);
+        if state.is_none() && settings.directory.is_none() && !is_new && table.begin == table::Begin::End {
+            // What began to be asked for while nobody looked is read from where the others were left.
+            table.tip = newest;
+        }
+        if state.is_none()
+            && let Some(after) = &settings.after
+        {
+            table.tip = after.parse().ok();
+        }
+        self.journals.tables.push(table);
+        self.revive(self.journals.tables.len() - 1, state);
     }
 
     /// Makes a table's feeds as the checkpoint has them.
     fn revive(&mut self, index: usize, state: Option<JournalState>) {
         let table = &mut self.journals.tables[index];
+        let was_per_unit = state.as_ref().map_or(table.per_unit, |state| state.target.contains("{unit"));
         let feeds = state.map_or_else(Vec::new, |state| {
             table.tip = state.tip;
             state.feeds
         });
-        if table.per_unit || feeds.iter().all(|feed| feed.unit.is_none()) {
+        if table.per_unit == was_per_unit {
             for feed in feeds {
                 self.revive_feed(index, feed);
             }
         } else {
-            // One stream has become of one for each unit: it goes on where the last of them was left.
+            // Of one stream for each unit has become one, or the other way round: it goes on where the last was left.
             let unsettled = feeds.iter().filter(|feed| !feed.settled).filter_map(|feed| feed.cursor);
             table.tip = unsettled.chain(table.tip).reduce(Cursor::first);
         }
@@ -224,6 +240,7 @@ impl Engine {
         if self.journals.tables.is_empty() {
             return;
         }
+        self.settle_closing();
         self.measure_room();
         for index in 0..self.journals.tables.len() {
             self.tend(index, now);
@@ -252,15 +269,15 @@ impl Engine {
     /// From time to time: positions that moved without anything being delivered, units that went silent, and feeds that
     /// were behind from the beginning.
     pub(super) fn tick_journals(&mut self, now: Moment) {
-        let feeds = self.journals.tables.iter().flat_map(|table| table.feeds.values().copied());
+        let open = self.journals.tables.iter().filter(|table| table.stage == Stage::Open);
+        let feeds = open.flat_map(|table| table.feeds.values().copied());
         let behind: Vec<FileId> = feeds.filter(|id| self.supply(*id) == Some(Supply::Behind)).collect();
         for id in behind {
             self.want(id, now);
         }
         for index in 0..self.journals.tables.len() {
             self.forget_silent(index, now);
-            let table = &self.journals.tables[index];
-            if table.tip != table.written {
+            if self.journals.tables[index].is_to_be_written() {
                 self.write_journal(index);
             }
         }
@@ -268,7 +285,7 @@ impl Engine {
 
     fn forget_silent(&mut self, index: usize, now: Moment) {
         let table = &self.journals.tables[index];
-        if !table.per_unit {
+        if !table.per_unit || table.stage != Stage::Open {
             return;
         }
         let oldest = now.wall.as_microsecond().saturating_sub(FORGOTTEN_AFTER * 1_000_000);
@@ -314,14 +331,17 @@ fn newest_tips(known: &[JournalState]) -> Option<Cursor> {
 }
 
 /// Which state belongs to which table: the one that has most in common with it, each only once.
-fn claim(settings: &[JournalSettings], known: &mut Vec<JournalState>) -> BTreeMap<usize, JournalState> {
+fn claim<'s>(
+    settings: impl Iterator<Item = (usize, &'s JournalSettings)>,
+    known: &mut Vec<JournalState>,
+) -> BTreeMap<usize, JournalState> {
     let mut claimed = BTreeMap::new();
-    let keys: Vec<Keys> = settings.iter().map(Keys::of).collect();
+    let keys: Vec<(usize, Keys)> = settings.map(|(index, settings)| (index, Keys::of(settings))).collect();
     for likeness in [3, 2, 1] {
-        for (index, keys) in keys.iter().enumerate() {
+        for (index, keys) in &keys {
             let found = known.iter().position(|state| keys.likeness(state) == likeness);
-            if let Some(found) = found.filter(|_| !claimed.contains_key(&index)) {
-                claimed.insert(index, known.remove(found));
+            if let Some(found) = found.filter(|_| !claimed.contains_key(index)) {
+                claimed.insert(*index, known.remove(found));
             }
         }
     }

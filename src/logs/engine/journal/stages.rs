@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::table::Begin;
+use super::table::{Begin, Stage};
 use super::{MOST_HELPERS, Order, PROOF, Purpose, RENEW, RETRY, Reader, Supply};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
@@ -19,6 +19,9 @@ impl Engine {
     /// Starts a table's reader when that is due, or another one in its place.
     pub(super) fn tend(&mut self, index: usize, now: Moment) {
         let table = &self.journals.tables[index];
+        if table.stage != Stage::Open {
+            return;
+        }
         // The only feed of a table that is behind has a reader of its own.
         let wanted = table.per_unit || table.feeds.values().any(|id| self.supply(*id) == Some(Supply::Live));
         if let Some(reader) = table.live

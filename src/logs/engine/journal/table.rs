@@ -44,6 +44,19 @@ impl Begin {
     }
 }
 
+/// Where a table stands while configurations change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It is read.
+    Open,
+    /// It begins where the table of this id ends, once all is settled that is on its way there.
+    Awaits(FileId),
+    /// The configuration does not have it any more; something of it is on its way.
+    Closing,
+    /// Nothing of it is.
+    Closed,
+}
+
 /// See the module.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -63,6 +76,9 @@ pub(super) struct Table {
     pub(super) takes_all: bool,
     pub(super) begin: Begin,
     keys: Keys,
+    /// What it was made of.
+    pub(super) settings: JournalSettings,
+    pub(super) stage: Stage,
     /// The last entry that its reader brought, or that needs not be asked for.
     pub(super) tip: Option<Cursor>,
     /// The tip that stands in the checkpoint.
@@ -130,6 +146,8 @@ impl Table {
                 && settings.matches.is_empty(),
             begin: Begin::of(settings, is_new),
             keys: Keys::of(settings),
+            settings: settings.clone(),
+            stage: Stage::Open,
             tip: None,
             written: None,
             rewind: None,
@@ -144,6 +162,16 @@ impl Table {
             fault: None,
             feeds: BTreeMap::new(),
         }
+    }
+
+    /// Whether it has a position: it is read, or was until just now.
+    pub(super) fn can_go_on(&self) -> bool {
+        matches!(self.stage, Stage::Open | Stage::Closing)
+    }
+
+    /// Whether the checkpoint does not know how far it has seen the journal.
+    pub(super) fn is_to_be_written(&self) -> bool {
+        self.tip != self.written && self.can_go_on()
     }
 
     /// The feed that an entry about `unit` belongs to.

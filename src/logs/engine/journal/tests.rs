@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::logs::creation::Created;
 use crate::logs::engine::{Action, Event, Quarantine};
-use crate::logs::framing::{self, Budget, Sample};
+use crate::logs::framing::{self, Budget, Pattern, Sample};
 use crate::logs::sink::{Accepted, Failure, Kind};
 use crate::logs::{JournalFormat, Settings, SourceState, StartAt, Target};
 use crate::template::{Names, Template};
@@ -44,6 +44,8 @@ struct Bench {
     denied: Vec<String>,
     broken: Option<&'static str>,
     started: Vec<Vec<String>>,
+    /// Puts are not answered, and wait here.
+    hangs: Option<Vec<Action>>,
 }
 
 fn template(text: &str) -> Template {
@@ -72,7 +74,8 @@ impl Bench {
         let now = Moment { boot: Duration::from_secs(1000), wall };
         let (readers, delivered) = (BTreeMap::new(), BTreeMap::new());
         let (denied, started) = (Vec::new(), Vec::new());
-        Self { state, settings, engine, now, journal: Vec::new(), readers, delivered, denied, broken: None, started }
+        let (journal, broken, hangs) = (Vec::new(), None, None);
+        Self { state, settings, engine, now, journal, readers, delivered, denied, broken, started, hangs }
     }
 
     fn write(&mut self, unit: &'static str, message: impl Into<String>) {
@@ -145,7 +148,35 @@ impl Bench {
         panic!("it never comes to rest");
     }
 
+    /// Other tables, while everything goes on.
+    fn reload(&mut self, tables: Vec<JournalSettings>) {
+        self.settings.journals = tables;
+        let settings = Arc::new(self.settings.clone());
+        let step = self.engine.step(vec![Event::Settings { settings, elsewhere: false }], self.now);
+        self.act_on(step.actions);
+        self.go(Duration::ZERO);
+    }
+
+    /// What hung is answered.
+    fn let_go(&mut self) {
+        let hung = self.hangs.take().unwrap_or_default();
+        self.act_on(hung);
+        self.go(Duration::ZERO);
+    }
+
+    fn act_on(&mut self, actions: Vec<Action>) {
+        let mut events: Vec<Event> = actions.into_iter().filter_map(|action| self.act(action)).collect();
+        while !events.is_empty() {
+            let step = self.engine.step(std::mem::take(&mut events), self.now);
+            events.extend(step.actions.into_iter().filter_map(|action| self.act(action)));
+        }
+    }
+
     fn act(&mut self, action: Action) -> Option<Event> {
+        if let (Some(hung), Action::Put { .. }) = (&mut self.hangs, &action) {
+            hung.push(action);
+            return None;
+        }
         match action {
             Action::Journal(Order::Start { reader, arguments }) => {
                 self.start(reader, arguments);
@@ -185,6 +216,7 @@ impl Bench {
     /// What SIGKILL leaves: the files.
     fn kill(&mut self) {
         self.readers.clear();
+        self.hangs = None;
         self.engine = open(&self.settings, &self.state);
     }
 
@@ -359,6 +391,77 @@ fn a_changed_table_goes_on_where_it_was() {
 }
 
 #[test]
+fn at_a_reload_only_what_changed_is_started_again_and_goes_on_where_it_was_when_nothing_is_on_its_way_any_more() {
+    let mut bench = Bench::new(vec![table("a"), table("b")]);
+    for line in numbered("line", 0..20) {
+        bench.write("a.service", line);
+    }
+    bench.settle();
+    bench.hangs = Some(Vec::new());
+    bench.write("a.service", "line 20");
+    bench.settle();
+    bench.started.clear();
+    let readers: Vec<ReaderId> = bench.readers.keys().copied().collect();
+    bench.reload(vec![table("c"), table("b")]);
+    assert_eq!((bench.readers.len(), bench.started.len()), (1, 0), "one table waits, the other does not notice");
+    assert!(bench.readers.keys().all(|reader| readers.contains(reader)));
+    bench.write("a.service", "line 21");
+    bench.let_go();
+    bench.settle();
+    let lines = numbered("line", 0..22);
+    assert_eq!((bench.delivered("a"), bench.delivered("c")), (&lines[..21], &lines[21..]));
+    assert_eq!(bench.delivered("b"), lines);
+}
+
+#[test]
+fn a_journals_table_that_is_removed_and_comes_back_goes_on_where_it_was_and_so_does_one_split_by_units() {
+    let mut bench = Bench::new(vec![table("a")]);
+    bench.write("a.service", "line 0");
+    bench.settle();
+    bench.hangs = Some(Vec::new());
+    bench.write("a.service", "line 1");
+    bench.settle();
+    bench.reload(Vec::new());
+    bench.write("a.service", "line 2");
+    bench.reload(vec![table("a")]);
+    bench.let_go();
+    bench.settle();
+    assert_eq!(bench.delivered("a"), numbered("line", 0..3), "it came back while something was on its way");
+    bench.reload(Vec::new());
+    bench.write("a.service", "line 3");
+    bench.settle();
+    assert!(bench.readers.is_empty());
+    bench.reload(vec![table("a")]);
+    bench.settle();
+    assert_eq!(bench.delivered("a"), numbered("line", 0..4));
+    bench.hangs = Some(Vec::new());
+    bench.write("b.service", "line 4");
+    bench.settle();
+    bench.write("b.service", "line 5");
+    bench.reload(vec![table("{unit}")]);
+    bench.kill();
+    bench.settle();
+    assert_eq!(
+        bench.delivered("b.service"),
+        numbered("line", 4..6),
+        "a kill repeats what was in flight, and loses nothing"
+    );
+}
+
+#[test]
+fn what_is_denied_where_a_journal_went_arrives_where_it_goes_now() {
+    let mut bench = Bench::new(vec![table("wrong")]);
+    bench.denied.push("wrong".to_owned());
+    for line in numbered("line", 0..20) {
+        bench.write("a.service", line);
+    }
+    bench.settle();
+    bench.reload(vec![table("right")]);
+    bench.settle();
+    assert_eq!(bench.delivered("right"), numbered("line", 0..20));
+}
+
+#[test]
 fn streams_wait_for_their_names_and_nothing_is_lost_meanwhile() {
     let mut bench = Bench::new(vec![table("{instance_id}")]);
     let long = "x".repeat(50_000);
@@ -376,10 +479,11 @@ fn streams_wait_for_their_names_and_nothing_is_lost_meanwhile() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// The model: what was written. Streams are denied and allowed again, the process is killed, all in any order: in
-    /// the end each unit's stream has everything, in order, and only what was in flight at a kill twice.
+    /// The model: what was written. Streams are denied and allowed again, the process is killed, the table is changed or
+    /// taken away, all in any order: in the end each unit's stream has everything, in order, and only what was in flight
+    /// at a kill twice.
     #[test]
-    fn everything_arrives_whatever_happens(steps in prop::collection::vec((0_u8..8, 1_u32..60), 1..25)) {
+    fn everything_arrives_whatever_happens(steps in prop::collection::vec((0_u8..10, 1_u32..60), 1..25)) {
         const UNITS: [&str; 3] = ["a.service", "b.service", "c.service"];
         let mut bench = Bench::new(vec![table("{unit}")]);
         let mut written: BTreeMap<&str, Vec<String>> = BTreeMap::new();
@@ -395,10 +499,17 @@ proptest! {
                 4 => bench.denied.push(UNITS[count as usize % 3].to_owned()),
                 5 => bench.denied.clear(),
                 6 => bench.kill(),
+                7 => {
+                    let mut changed = table("{unit}");
+                    changed.framing.drop.push(Pattern::parse(&format!("never {}", count % 3)).expect("a pattern"));
+                    bench.reload(vec![changed]);
+                }
+                8 => bench.reload(Vec::new()),
                 _ => bench.go(Duration::from_millis(u64::from(count) * 100)),
             }
         }
         bench.denied.clear();
+        bench.reload(vec![table("{unit}")]);
         bench.settle();
         for (unit, lines) in written {
             let mut seen = Vec::new();

@@ -16,7 +16,6 @@ use jiff::Timestamp;
 use super::super::Engine;
 use super::records::{Record, Shape};
 use crate::logs::batch::FileId;
-use crate::logs::coverage::Coverage;
 use crate::logs::source::tailed::QUIET_BEFORE_LEAVING;
 
 /// How many rotated files logrotate keeps.
@@ -386,18 +385,6 @@ impl Logs {
         }
     }
 
-    /// Another engine takes over the descriptors of this one, which is about to end. They show no truncated content any
-    /// more: of that, what was read and not settled was in this engine's memory only, and nobody can read it again. The
-    /// checkpoint keeps what was settled, so that must not be lost all the same.
-    pub(super) fn reloaded(&mut self, engine: &Engine) {
-        for line in &mut self.lines {
-            if let Fate::Destroyed(Some(id)) = self.contents[line.content].fate {
-                let feed = engine.feeds.get(id);
-                line.excused |= feed.is_some_and(|feed| !is_settled(&feed.coverage, line.last_byte));
-            }
-        }
-    }
-
     /// All that is going on comes to its end.
     pub(super) fn calm_down(&mut self) {
         self.finish_packing(None);
@@ -426,11 +413,6 @@ impl Logs {
         self.destroyed = true;
         self.lines.iter_mut().filter(|line| line.content == content).for_each(|line| line.excused = true);
     }
-}
-
-/// Whether the byte at `offset` is delivered or dropped.
-fn is_settled(coverage: &Coverage, offset: u64) -> bool {
-    offset < coverage.low().offset || coverage.done().any(|(start, end)| (start..end).contains(&offset))
 }
 
 /// The file with this inode that can still be read.

@@ -5,6 +5,7 @@
 mod cloud;
 mod logs;
 mod records;
+mod reload;
 mod seeds;
 mod senders;
 mod verdict;
@@ -183,7 +184,8 @@ impl<'a> Torture<'a> {
                 self.logs.delete(log, self.now.boot, self.engine.as_ref());
             }
             89..92 => self.change_disk(),
-            92..94 => self.jump(),
+            92..93 => self.jump(),
+            93..94 => self.reload(),
             94..97 => self.kill(),
             97..98 => self.lose_power(),
             _ if self.engine.is_some() => self.restart_in_order(),
@@ -382,7 +384,7 @@ impl<'a> Torture<'a> {
         self.unsynced.clear();
     }
 
-    /// A stop, with or without time to drain, and another start or a reload at once.
+    /// A stop, with or without time to drain, and another start at once.
     fn restart_in_order(&mut self) {
         self.tell(|| "restart in order".to_owned());
         self.step(vec![Event::Stop]);
@@ -392,23 +394,14 @@ impl<'a> Torture<'a> {
         let Some(engine) = self.engine.take() else { return };
         let stands = engine.books.stands();
         self.forgotten += self.cloud.heard - self.written;
-        let reload = self.random.bool();
+        drop(engine);
+        self.logs.killed(stands);
+        self.senders.restart();
         draw_changes(&mut self.settings, &mut self.random);
-        if reload {
-            self.logs.reloaded(&engine);
-        } else {
-            self.logs.killed(stands);
-            self.senders.restart();
-        }
-        let left = engine.into_open_files();
         self.cloud.forget_flying(self.life, &mut self.random);
         self.creating.clear();
         self.unsynced.clear();
         self.start();
-        match &mut self.engine {
-            Some(engine) if reload => engine.inherit(left),
-            _ => self.logs.killed(stands),
-        }
     }
 
     /// All trouble ends, and everything is delivered.

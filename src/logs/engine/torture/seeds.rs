@@ -27,7 +27,10 @@ fn torture(count: u64) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let seeds = match number("IMDS_AGENT_TORTURE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("IMDS_AGENT_TORTURE_SEEDS").unwrap_or(count),
+        None => {
+            let from = number("IMDS_AGENT_TORTURE_FROM").unwrap_or(0);
+            from..from + number("IMDS_AGENT_TORTURE_SEEDS").unwrap_or(count)
+        }
     };
     for seed in seeds {
         let story = Mutex::new(Vec::new());

@@ -85,8 +85,8 @@ impl Torture<'_> {
         );
     }
 
-    /// Within one content, of what arrived once and in one life, CloudWatch shows the order of the file; and what has a
-    /// time of its own at that time.
+    /// Within one content, of what arrived once, in one life and in one stream, CloudWatch shows the order of the file;
+    /// and what has a time of its own at that time.
     fn judge_order(&self) {
         let mut arrivals: BTreeMap<&str, usize> = BTreeMap::new();
         for stored in &self.cloud.stored {
@@ -97,14 +97,14 @@ impl Torture<'_> {
         let once = |text: &str| arrivals[text] == 1 && !self.resent_texts.contains(text);
         let mut shown: Vec<_> = self.cloud.stored.iter().filter(|stored| once(&stored.text)).collect();
         shown.sort_by_key(|stored| stored.at);
-        let mut last: BTreeMap<(usize, usize), usize> = BTreeMap::new();
+        let mut last: BTreeMap<(usize, usize, &str), usize> = BTreeMap::new();
         for stored in shown {
             let Some(&number) = numbers.get(stored.text.as_str()) else { continue };
             if let Some(at) = self.logs.lines[number].record.at {
                 assert_eq!(stored.at, at, "{:.60}", stored.text);
                 continue;
             }
-            let before = last.insert((stored.life, self.logs.lines[number].content), number);
+            let before = last.insert((stored.life, self.logs.lines[number].content, &*stored.log_stream), number);
             assert!(before < Some(number), "{before:?} is shown before {number} in {}", stored.log_stream);
         }
     }

@@ -87,6 +87,8 @@ pub(super) async fn serve(inner: Arc<Inner>, stream: UnixStream, mut admission: 
             keep(&inner, vec![part], &stop).await;
             continue;
         };
+        // The configuration may be another than when it began to wait.
+        let Some(key) = admission.key() else { return };
         intake.push(&buffer[..received.unwrap_or(0)]);
         keep(&inner, intake.take(&key, received.is_none(), inner.now()), &stop).await;
         if received.is_none() {
