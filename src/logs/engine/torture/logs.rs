@@ -43,6 +43,7 @@ impl Line {
 
 /// What a file holds from its birth, or from a truncation, to its end.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each becomes known by itself")]
 struct Content {
     inode: u64,
     size: u64,

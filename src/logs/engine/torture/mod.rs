@@ -24,6 +24,7 @@ use self::logs::Logs;
 use self::records::Shape;
 use self::senders::Senders;
 use super::*;
+use crate::logs::checkpoint::FileState;
 use crate::logs::creation::Created;
 use crate::logs::dead_letters::{Selection, resend};
 use crate::logs::disk::faults::{self, Condition};
@@ -83,6 +84,8 @@ struct Torture<'a> {
     began_at: (usize, usize),
     /// What CloudWatch had confirmed of what the checkpoint has.
     written: usize,
+    /// The lives in which a reload gave files another stream.
+    renamed: BTreeSet<usize>,
     /// How many dead letters were sent again: each is a record of another source.
     resent: u64,
     /// What they said: they arrive with the times that they had.
@@ -129,6 +132,7 @@ impl<'a> Torture<'a> {
             began_at: (0, 0),
             written: 0,
             resent: 0,
+            renamed: BTreeSet::new(),
             resent_texts: BTreeSet::new(),
             lost_power: false,
             forgotten: 0,
@@ -260,8 +264,8 @@ impl<'a> Torture<'a> {
         for action in step.actions.drain(..) {
             match action {
                 Action::Put { stream, ticket, log_stream, body, .. } => {
-                    self.tell(|| format!("put {ticket} to {log_stream} in life {}", self.life));
-                    self.cloud.receive(stream, ticket, log_stream, &body);
+                    let first = self.cloud.receive(stream, ticket, log_stream.clone(), &body);
+                    self.tell(|| format!("put {ticket} to {log_stream} in life {}: {first:?} first", self.life));
                 }
                 Action::Create { stream, .. } => self.creating.push(stream),
                 Action::CheckGroup { .. } | Action::Journal(_) => {}
@@ -335,7 +339,11 @@ impl<'a> Torture<'a> {
         let mut opened = Engine::open(settings, state, self.inotify.as_ref(), Arc::default(), Quarantine::new());
         let known = |engine: &Engine| {
             let states = engine.files.known.values();
-            states.map(|state| format!("{} {} of {}", state.path, state.coverage.low().offset, state.size)).collect()
+            let about = |state: &FileState| {
+                let (place, low) = (state.path.rsplit('/').next(), state.coverage.low().offset);
+                format!("{place:?} {low} of {}, inode {}", state.size, state.fingerprint.inode())
+            };
+            states.map(about).collect()
         };
         self.tell(|| format!("start: {:?}", opened.as_ref().map(|engine| -> Vec<String> { known(engine) })));
         if let Ok(engine) = &mut opened {

@@ -1,6 +1,8 @@
 //! What the logs of one host are made of, drawn once: which files a table names, how its records are written, and what
 //! is to become of each. Not where they stand.
 
+use std::fmt::Write;
+
 use fastrand::Rng;
 use jiff::Timestamp;
 
@@ -20,6 +22,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// How records are written.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
 pub(super) struct Shape {
     encoding: &'static str,
     multiline: bool,
@@ -94,7 +97,9 @@ impl Shape {
         let time = at.map_or(String::new(), |millis| format!("T{millis} "));
         let mut written = format!("{begun}{time}line {number} {poison}{noise} {secret} é {}", "x".repeat(padding));
         if self.multiline {
-            (0..random.usize(..4)).for_each(|more| written += &format!("\n  at {more} of {number}"));
+            for more in 0..random.usize(..4) {
+                write!(written, "\n  at {more} of {number}").expect("text takes all");
+            }
         }
         self.finished(written, at, is_noise)
     }

@@ -15,15 +15,19 @@ impl Torture<'_> {
             other.include = vec!["/nowhere/*.log".to_owned()];
             self.settings.files.insert(0, other);
         }
+        let before = self.names();
         draw_changes(&mut self.settings, &mut self.random);
-        self.tell(|| {
-            format!(
-                "reload: {:?}",
-                self.settings.files.iter().map(|table| table.target.log_stream.text()).collect::<Vec<_>>()
-            )
-        });
+        if before != self.names() {
+            self.renamed.insert(self.life);
+        }
+        self.tell(|| format!("reload: {:?}", self.names()));
         let settings = Arc::new(self.settings.clone());
         let elsewhere = self.random.bool();
         self.step(vec![Event::Settings { settings, elsewhere }]);
+    }
+
+    /// What the tables call their streams.
+    fn names(&self) -> Vec<String> {
+        self.settings.files.iter().map(|table| table.target.log_stream.text().to_owned()).collect()
     }
 }

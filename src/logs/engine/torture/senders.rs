@@ -37,6 +37,8 @@ pub(super) struct Senders {
     lines: Vec<(String, Promise)>,
     /// How long each segment was when it was synced last.
     synced: BTreeMap<u64, u64>,
+    /// How many segments a power loss has cut, perhaps inside a record: that is found, and counted.
+    pub(super) torn: u64,
 }
 
 /// The table of the socket.
@@ -55,7 +57,7 @@ impl Senders {
     pub(super) fn new(state: &Path, limit: u64) -> Self {
         let spool = Spool::open(state, limit).expect("opens");
         let writer = Writer::new(spool.clone());
-        Self { state: state.to_owned(), spool, writer, lines: Vec::new(), synced: BTreeMap::new() }
+        Self { state: state.to_owned(), spool, writer, lines: Vec::new(), synced: BTreeMap::new(), torn: 0 }
     }
 
     /// The agent's process is another one now.
@@ -113,6 +115,7 @@ impl Senders {
             let path = self.state.join(format!("spool/{number:020}.segment"));
             let file = OpenOptions::new().write(true).open(path).expect("a segment");
             file.set_len(kept).expect("a file of ours");
+            self.torn += u64::from(kept < length);
         }
     }
 

@@ -45,13 +45,17 @@ impl Torture<'_> {
         self.judge_order();
     }
 
-    /// For the story of a failure: what arrived again, and in which lives it was sent.
+    /// For the story of a failure: what arrived again, where it stood, and in which lives it was sent.
     fn tell_of_repeats(&self) {
+        let lines: BTreeMap<&str, &Line> = self.logs.lines.iter().map(|line| (&*line.record.text, line)).collect();
         let mut seen = BTreeMap::new();
         for stored in &self.cloud.stored {
             if let Some(before) = seen.insert(stored.text.as_str(), stored.life) {
                 let (log_stream, life) = (&stored.log_stream, stored.life);
-                self.tell(|| format!("{:.20} went to {log_stream} in life {before} and in {life}", stored.text));
+                let place = lines.get(&*stored.text).map(|line| self.logs.describe(line)).unwrap_or_default();
+                self.tell(|| {
+                    format!("{:.20} went to {log_stream} in life {before} and in {life}: {place}", stored.text)
+                });
             }
         }
     }
@@ -60,9 +64,11 @@ impl Torture<'_> {
         let events = &snapshot.ledger.events;
         let empty = events.dropped.get("empty").copied().unwrap_or(0);
         let gaps = events.dropped.get("gap").copied().unwrap_or(0);
-        assert_eq!((events.pending, gaps), (0, 0), "all is settled: {:#?}", snapshot.sources);
+        assert_eq!(events.pending, 0, "all is settled: {:#?}", snapshot.sources);
+        let torn = self.senders.torn;
+        assert!(gaps <= torn, "{gaps} records are gaps, {torn} segments were torn: {:#?}", snapshot.sources);
         let filtered = events.dropped.get("filtered").copied().unwrap_or(0);
-        let (counted, settled) = (events.read - empty - filtered, settled + self.resent);
+        let (counted, settled) = (events.read - empty - filtered - gaps, settled + self.resent);
         if self.logs.destroyed || self.lost_power {
             assert!(counted <= settled, "the ledger has {counted} records, and only {settled} were settled");
         } else {
@@ -86,7 +92,8 @@ impl Torture<'_> {
     }
 
     /// Within one content, of what arrived once, in one life and in one stream, CloudWatch shows the order of the file;
-    /// and what has a time of its own at that time.
+    /// and what has a time of its own at that time. Not where a reload gave the file another stream: what waits in vain
+    /// in the former one comes to the new one behind what was read later.
     fn judge_order(&self) {
         let mut arrivals: BTreeMap<&str, usize> = BTreeMap::new();
         for stored in &self.cloud.stored {
@@ -97,15 +104,19 @@ impl Torture<'_> {
         let once = |text: &str| arrivals[text] == 1 && !self.resent_texts.contains(text);
         let mut shown: Vec<_> = self.cloud.stored.iter().filter(|stored| once(&stored.text)).collect();
         shown.sort_by_key(|stored| stored.at);
-        let mut last: BTreeMap<(usize, usize, &str), usize> = BTreeMap::new();
+        let mut last: BTreeMap<(usize, usize, &str), (usize, i64)> = BTreeMap::new();
         for stored in shown {
             let Some(&number) = numbers.get(stored.text.as_str()) else { continue };
             if let Some(at) = self.logs.lines[number].record.at {
                 assert_eq!(stored.at, at, "{:.60}", stored.text);
                 continue;
             }
-            let before = last.insert((stored.life, self.logs.lines[number].content, &*stored.log_stream), number);
-            assert!(before < Some(number), "{before:?} is shown before {number} in {}", stored.log_stream);
+            if self.renamed.contains(&stored.life) {
+                continue;
+            }
+            let this = (number, stored.at);
+            let before = last.insert((stored.life, self.logs.lines[number].content, &*stored.log_stream), this);
+            assert!(before < Some(this), "{before:?} is shown before {this:?} in {}", stored.log_stream);
         }
     }
 
