@@ -33,6 +33,8 @@ pub(super) struct Line {
     last_byte: u64,
     /// Its bytes were destroyed when the agent had not had them, or was killed while it had them.
     pub(super) excused: bool,
+    /// It has no end, and stands in a copy that the table names: there its end is waited for.
+    awaited: bool,
 }
 
 impl Line {
@@ -196,7 +198,7 @@ impl Logs {
         bytes.extend(self.shape.bytes(&record.written).split_off(usize::try_from(begun).expect("short")));
         bytes.extend(self.shape.bytes("\n"));
         let last_byte = place.size + bytes.len() as u64 - 1;
-        self.lines.push(Line { record, content, first_byte, last_byte, excused: place.excused });
+        self.lines.push(Line { record, content, first_byte, last_byte, excused: place.excused, awaited: false });
     }
 
     fn begin_line(&mut self, content: usize) {
@@ -228,7 +230,7 @@ impl Logs {
             let Content { size, excused, .. } = self.contents[content];
             let first_byte = size - self.shape.bytes(&text).len() as u64;
             let record = self.shape.unfinished(&text);
-            self.lines.push(Line { record, content, first_byte, last_byte: size - 1, excused });
+            self.lines.push(Line { record, content, first_byte, last_byte: size - 1, excused, awaited: false });
         }
     }
 
@@ -309,10 +311,14 @@ impl Logs {
     /// Cuts a log off where it stands, perhaps after copying it.
     pub(super) fn truncate(&mut self, log: usize, copy: bool, engine: Option<&Engine>) {
         let Some(content) = self.active[log] else { return };
+        let before = self.lines.len();
         self.give_up_partial(content);
         if copy {
             let path = self.directory.join(format!("{log}.log.copy"));
             fs::copy(self.path(log, 0, false), path).expect("there is room");
+            for line in self.lines[before..].iter_mut().filter(|_| self.shape.names_rotated) {
+                (line.excused, line.awaited) = (true, true);
+            }
         }
         let id = engine.and_then(|engine| tailed(engine, self.contents[content].inode));
         let Content { enlisted, born_later, .. } = self.contents[content];
@@ -328,7 +334,7 @@ impl Logs {
         self.contents[fresh].before = id;
         self.active[log] = Some(fresh);
         if let Some(engine) = engine {
-            self.note(engine, true);
+            self.note(engine, engine.books.stands());
         }
     }
 
@@ -393,7 +399,8 @@ impl Logs {
 
     /// The lines that the checkpoint knew of and `is_lost` says are lost: they have to be gaps.
     pub(super) fn noted_and(&self, is_lost: impl Fn(&str) -> bool) -> Vec<&Line> {
-        let noted = |line: &&Line| line.last_byte < self.contents[line.content].noted && !line.record.is_noise;
+        let noted =
+            |line: &&Line| line.last_byte < self.contents[line.content].noted && !line.record.is_noise && !line.awaited;
         self.lines.iter().filter(noted).filter(|line| is_lost(&line.record.text)).collect()
     }
 
@@ -401,7 +408,7 @@ impl Logs {
     pub(super) fn describe(&self, line: &Line) -> String {
         let Content { inode, size, fate, enlisted, born_later, packed, noted, left_at, .. } =
             &self.contents[line.content];
-        let Line { record, content, first_byte, last_byte, excused } = line;
+        let Line { record, content, first_byte, last_byte, excused, .. } = line;
         format!(
             "{:.60} at {first_byte} to {last_byte} of content {content}, excused: {excused}; inode {inode}, {size} bytes, \
              {fate:?}, enlisted: {enlisted}, born later: {born_later}, packed: {packed}, noted: {noted}, left at {left_at:?}",
