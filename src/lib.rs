@@ -3,7 +3,7 @@
 //! Imports go one way, and `tests/integration/house.rs` holds them to it:
 //!
 //! ```text
-//! cli → agent → {config, status} → logs → credentials → imds → leaves
+//! cli → agent → {config, status} → {endpoints, logs} → credentials → imds → leaves
 //! ```
 //!
 //! * [`cli`]: one file per subcommand; the only place that prints or exits.
@@ -11,7 +11,8 @@
 //! * [`config`]: a file becomes the validated settings of each room, or errors that cite the place.
 //! * [`status`]: the report, its socket, and how it is drawn for a person.
 //! * [`logs`]: lines of files become events in CloudWatch Logs, once; the source is the buffer.
-//! * [`credentials`]: role credentials, fresh before they expire, from one cache.
+//! * [`endpoints`]: the doors at which the processes of this host get credentials: who is calling, and the answer.
+//! * [`credentials`]: role credentials, the base's and those assumed with them, fresh before they expire, a cache each.
 //! * [`imds`]: the instance metadata service, version 2: tokens, requests, documents.
 //! * [`telemetry`]: what the daemon says of itself, to the journal or to stderr.
 //! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.
@@ -37,6 +38,7 @@ pub mod credentials;
 pub mod door;
 #[cfg(feature = "emulator")]
 pub mod emulator;
+pub mod endpoints;
 pub mod fault;
 #[cfg(test)]
 mod fuzz;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The tests that take long: on the release build a million lines to the emulator, fifty thousand to moto, twenty
 # SIGKILLs and two hundred seeds of torture; thousands of such seeds in process; a hundred times the broken input for
-# every parser; the packages, user data, Terraform and CloudFormation; the package on a real systemd; and the licences
-# and advisories of what we depend on. Needs root on Debian 12. `cargo test` and .ci/run do the rest.
+# every parser; AWS's own SDKs at the doors; the packages, user data, Terraform and CloudFormation; the package on a real
+# systemd; and the licences and advisories of what we depend on. Needs root on Debian 12. `cargo test` and .ci/run do
+# the rest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,6 +14,8 @@ cargo build --locked --release
 IMDS_AGENT_TEST_BINARY=$PWD/target/release/imds-agent cargo test --locked --test integration -- --ignored --test-threads=1
 cargo test --locked --lib torture -- --ignored
 IMDS_AGENT_FUZZ_TIMES=100 cargo test --locked --lib hostile
+
+IMDS_AGENT_TEST_BINARY=$PWD/target/release/imds-agent tests/clients/run
 
 packaging/build all
 tests/packages/run

@@ -35,16 +35,22 @@ impl Host {
 
     /// The same, with more keys for the source.
     pub(crate) fn with(keys: &str) -> Self {
+        Self::configured(|root| {
+            format!(
+                "[logs]\nlog_group = \"/figures\"\nlog_stream = \"{{file_name}}\"\n\n\
+                 [[logs.file]]\ninclude = [\"{}/*.log\"]\nstart_at = \"beginning\"\n{keys}\n",
+                root.join("logs").display()
+            )
+        })
+    }
+
+    /// The directories, with another configuration.
+    pub(crate) fn configured(config: impl FnOnce(&Path) -> String) -> Self {
         let root = tempfile::Builder::new().prefix("figures-").tempdir().expect("a temporary directory");
         for directory in ["state", "run", "logs"] {
             std::fs::create_dir(root.path().join(directory)).expect("a directory in a temporary directory");
         }
-        let config = format!(
-            "[logs]\nlog_group = \"/figures\"\nlog_stream = \"{{file_name}}\"\n\n\
-             [[logs.file]]\ninclude = [\"{}/*.log\"]\nstart_at = \"beginning\"\n{keys}\n",
-            root.path().join("logs").display()
-        );
-        std::fs::write(root.path().join("config.toml"), config).expect("a file in a temporary directory");
+        std::fs::write(root.path().join("config.toml"), config(root.path())).expect("a file in a temporary directory");
         Self { root }
     }
 

@@ -17,7 +17,7 @@ use table::Row;
 /// A row's name and what measures it; some measure several lines of the table.
 type Measure = (&'static str, fn() -> Vec<Row>);
 
-const ROWS: [Measure; 13] = [
+const ROWS: [Measure; 17] = [
     ("size", rows::start::size),
     ("start", rows::start::start),
     ("shipping", rows::shipping::one_file),
@@ -29,6 +29,10 @@ const ROWS: [Measure; 13] = [
     ("growth-work", rows::growth::work),
     ("sigkill", rows::sigkill::sigkill),
     ("latency", rows::idle::latency),
+    ("doors", rows::credentials::doors),
+    ("credentials", rows::credentials::command),
+    ("first-requests", rows::credentials::first_requests),
+    ("roles", rows::credentials::many_roles),
     ("idle", rows::idle::idle),
     ("idle-files", rows::idle::idle_with_many_files),
 ];

@@ -45,6 +45,17 @@ data "aws_iam_policy_document" "agent" {
       resources = ["${local.arn}:*"]
     }
   }
+
+  # For [[role]] tables, some of which carry tags or a source identity.
+  dynamic "statement" {
+    for_each = length(var.assume_role_arns) > 0 ? [true] : []
+
+    content {
+      sid       = "Roles"
+      actions   = ["sts:AssumeRole", "sts:SetSourceIdentity", "sts:TagSession"]
+      resources = var.assume_role_arns
+    }
+  }
 }
 
 resource "aws_iam_role" "agent" {

@@ -22,6 +22,12 @@ variable "set_retention" {
   default     = true
 }
 
+variable "assume_role_arns" {
+  description = "The roles of the configuration's [[role]] tables; each must trust this role, too."
+  type        = list(string)
+  default     = []
+}
+
 variable "policy_arns" {
   description = "Further policies of the role, for what else is on the instance, by any key. The agent needs none."
   type        = map(string)

@@ -69,7 +69,7 @@ impl Configured {
     /// A configuration that stands in no file.
     #[must_use]
     pub fn given(config: Config) -> Self {
-        Self::read(None, Loaded { config, files: Vec::new() })
+        Self::read(None, Loaded { config, files: Vec::new(), attachments: Vec::new() })
     }
 
     /// Keeps it as the last good one, unless it is that already.

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::configured::{Configured, Standing};
+use super::credential_doors::CredentialDoors;
 use super::doors::Inherited;
 use super::instance_lock::InstanceLock;
 use super::log_doors::LogDoors;
@@ -20,8 +21,9 @@ use super::shutdown::{DEADLINE, DRAIN, READERS_DEADLINE, RECEIVERS_DEADLINE};
 use super::supervisor::{STUCK_AFTER, Supervisor};
 use super::{Directories, Environment, Error};
 use crate::clock::Clock;
+use crate::endpoints::{self, Endpoints};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
-use crate::logs::Receiver;
+use crate::logs::{AUDIT, Receiver};
 use crate::status::{Report, SOCKET_NAME, StatusServer, headline};
 
 /// How long the tasks of identity and credentials may take to end at a reload: they only wait, for a signal among others.
@@ -35,6 +37,7 @@ pub struct Daemon {
     pub(super) config_path: Option<PathBuf>,
     pub(super) stop: CancellationToken,
     pub(super) log_doors: LogDoors,
+    pub(super) credential_doors: CredentialDoors,
     receivers: Supervisor,
     readers: Supervisor,
     base: Supervisor,
@@ -52,7 +55,7 @@ impl Daemon {
         configured: Configured,
         directories: &Directories,
         environment: Environment,
-        inherited: Inherited,
+        mut inherited: Inherited,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let sources = configured.loaded.config.logs.tables();
@@ -64,14 +67,20 @@ impl Daemon {
         let limit = configured.loaded.config.logs.spool_limit;
         let receiver = Receiver::open(&directories.state, &directories.runtime, limit, clock.clone());
         let receiver = receiver.map_err(|source| Error::Spool { path: directories.state.clone(), source })?;
-        let ground = Ground { environment, clock, state_dir: directories.state.clone(), receiver };
+        let endpoints = Endpoints::new(&directories.runtime, clock.clone());
+        let ground = Ground { environment, clock, state_dir: directories.state.clone(), endpoints, receiver };
         let rooms = Rooms::furnish(configured.loaded.config.clone(), None, &ground)?;
         let mut standing = Standing::of(&configured, ground.clock.now());
         configured.keep(&ground.state_dir, &mut standing);
-        let overview = Arc::new(Overview::new(started, ground.clock.clone(), rooms, standing));
-        let (status, log_doors) = open_doors(directories, &overview, &ground, inherited).await?;
+        let notifier = ground.environment.notifier.clone();
+        let credential_doors = CredentialDoors::open(&directories.runtime, notifier, &mut inherited).await?;
+        let overview = Overview::new(started, &ground, credential_doors.clone(), rooms, standing);
+        let overview = Arc::new(overview);
+        let (status, log_doors) = open_doors(directories, &overview, &ground, &mut inherited).await?;
+        credential_doors.store();
         let mut daemon = Self {
             log_doors,
+            credential_doors,
             receivers: Supervisor::new(overview.board.clone(), stop.child_token()),
             readers: Supervisor::new(overview.board.clone(), stop.child_token()),
             // Not children of `stop`: credentials stay fresh and the doors open until the readers have drained.
@@ -83,7 +92,10 @@ impl Daemon {
             stop,
             _lock: lock,
         };
+        daemon.open_endpoints(&mut inherited);
+        inherited.close_the_rest();
         daemon.keep_doors(status);
+        daemon.keep_endpoints();
         daemon.keep_receivers();
         daemon.keep_base();
         daemon.keep_readers();
@@ -122,6 +134,7 @@ impl Daemon {
         cut_off.extend(self.base.finish(begun + DEADLINE).await);
         cut_off.extend(self.doors.finish(begun + DEADLINE).await);
         self.log_doors.close();
+        self.credential_doors.close();
         if !cut_off.is_empty() {
             tracing::warn!(tasks = cut_off.join(","), "the deadline cut tasks off");
         }
@@ -148,6 +161,31 @@ impl Daemon {
         });
     }
 
+    /// Where credentials are had outlives every configuration, too.
+    fn keep_endpoints(&mut self) {
+        let endpoints = self.ground.endpoints.clone();
+        self.doors.keep("endpoints", move |stop, heartbeat| {
+            let endpoints = endpoints.clone();
+            async move { endpoints.run(stop, heartbeat).await }
+        });
+        let (endpoints, doors) = (self.ground.endpoints.clone(), self.credential_doors.clone());
+        self.doors.keep("ports", move |stop, heartbeat| {
+            let (endpoints, doors) = (endpoints.clone(), doors.clone());
+            async move { doors.tend(&endpoints, stop, heartbeat).await }
+        });
+    }
+
+    /// From now on credentials are had as the rooms in use say.
+    pub(super) fn open_endpoints(&self, inherited: &mut Inherited) {
+        let rooms = self.overview.rooms();
+        let settings = &rooms.config.endpoints;
+        let (receiver, keeps_record) = (self.ground.receiver.clone(), rooms.config.logs.has_audit());
+        let copy = move |line: String| receiver.take_own(AUDIT, &line);
+        self.ground.endpoints.copy_record(keeps_record.then(|| Arc::new(copy) as endpoints::Copy));
+        self.ground.endpoints.configure(settings, rooms.roles.clone(), rooms.identity.names());
+        self.ground.endpoints.serve(self.credential_doors.adopt(settings, inherited));
+    }
+
     /// What receives outlives every configuration, too, and what writes down what was received outlives that.
     fn keep_receivers(&mut self) {
         let receiver = self.ground.receiver.clone();
@@ -169,12 +207,17 @@ impl Daemon {
             let identity = identity.clone();
             async move { identity.run(stop, heartbeat).await }
         });
-        let cache = rooms.credentials.clone();
+        let cache = rooms.roles.base().cache.clone();
         self.base.keep("credentials", move |stop, heartbeat| {
             let cache = cache.clone();
             async move { cache.run(stop, heartbeat).await }
         });
-        let (cache, sdk) = (rooms.credentials.clone(), rooms.identity.sdk());
+        let roles = rooms.roles.clone();
+        self.base.keep("roles", move |stop, heartbeat| {
+            let roles = roles.clone();
+            async move { roles.run(stop, heartbeat).await }
+        });
+        let (cache, sdk) = (rooms.roles.base().cache.clone(), rooms.identity.sdk());
         self.base.keep("who-am-i", move |stop, heartbeat| {
             let (cache, sdk) = (cache.clone(), sdk.clone());
             async move {
@@ -207,13 +250,12 @@ async fn open_doors(
     directories: &Directories,
     overview: &Arc<Overview>,
     ground: &Ground,
-    mut inherited: Inherited,
+    inherited: &mut Inherited,
 ) -> Result<(StatusServer, LogDoors), Error> {
     let (rooms, notifier) = (overview.rooms(), &ground.environment.notifier);
     let handed_over = inherited.take(&directories.runtime.join(SOCKET_NAME));
     let mut log_doors = LogDoors::new(directories.runtime.clone(), notifier.clone());
-    let fresh = log_doors.prepare(&rooms.config.logs, &mut inherited).await?;
-    inherited.close_the_rest();
+    let fresh = log_doors.prepare(&rooms.config.logs, inherited).await?;
     let report = overview.clone();
     let mut status = StatusServer::open(&directories.runtime, handed_over, Arc::new(move || report.report())).await?;
     let doors = log_doors.adopt(fresh, &rooms.config.logs);

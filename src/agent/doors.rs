@@ -2,6 +2,7 @@
 //! protocol of `sd_listen_fds`(3). They are recognised by their own address, whatever they are called. Not what is
 //! served at them, and not how new ones are handed on: that is `notify`'s.
 
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 
@@ -16,6 +17,7 @@ const MOST: usize = 64;
 pub struct Inherited {
     listeners: Vec<UnixListener>,
     datagrams: Vec<UnixDatagram>,
+    tcp: Vec<TcpListener>,
     strangers: usize,
 }
 
@@ -37,6 +39,11 @@ impl Inherited {
                 }
                 // A socket of another kind fails here, and is left to be taken as what it is.
                 _ if let Ok(Some(socket)) = handed_over.take_unix_datagram(index) => inherited.datagrams.push(socket),
+                _ if let Ok(Some(listener)) = handed_over.take_tcp_listener(index)
+                    && socket_acceptconn(&listener).unwrap_or(false) =>
+                {
+                    inherited.tcp.push(listener);
+                }
                 _ => {
                     inherited.strangers += 1;
                     close(&mut handed_over, index);
@@ -64,9 +71,15 @@ impl Inherited {
         Some(self.datagrams.swap_remove(index))
     }
 
+    /// The one that listens at `address`.
+    pub(super) fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let index = self.tcp.iter().position(|listener| listener.local_addr().is_ok_and(|own| own == address))?;
+        Some(self.tcp.swap_remove(index))
+    }
+
     /// Nobody here knows the others.
     pub(super) fn close_the_rest(self) {
-        let count = self.listeners.len() + self.datagrams.len() + self.strangers;
+        let count = self.listeners.len() + self.datagrams.len() + self.tcp.len() + self.strangers;
         if count > 0 {
             tracing::warn!(count, "sockets were handed over that are none of ours; they are closed");
         }
@@ -94,6 +107,11 @@ mod tests {
         let taken = inherited.take(&path("b.sock")).unwrap();
         assert_eq!(taken.local_addr().unwrap().as_pathname(), Some(path("b.sock").as_path()));
         assert!(inherited.take(&path("b.sock")).is_none());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        inherited.tcp.push(listener);
+        assert!(inherited.take_tcp("127.0.0.1:1".parse().unwrap()).is_none());
+        assert!(inherited.take_tcp(address).is_some() && inherited.take_tcp(address).is_none());
         inherited.close_the_rest();
         assert!(std::os::unix::net::UnixStream::connect(path("a.sock")).is_err(), "nobody listens there any more");
     }

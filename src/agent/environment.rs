@@ -2,13 +2,15 @@
 //! say something else. Not the directories, which commands without a daemon need too.
 
 use super::Notifier;
-use crate::{aws, imds};
+use crate::{aws, credentials, imds};
 
 /// The environment, as far as the daemon heeds it.
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     /// About the metadata service.
     pub imds: imds::Environment,
+    /// About where credentials come from.
+    pub credentials: credentials::Environment,
     /// About AWS's endpoints, proxies and certificates.
     pub aws: aws::Environment,
     /// `AWS_REGION`, else `AWS_DEFAULT_REGION`; used where the configuration says `"auto"`, and before IMDS's.
@@ -36,6 +38,7 @@ impl Environment {
     pub fn from_process() -> Result<Self, Error> {
         Ok(Self {
             imds: imds::Environment::from_process().map_err(Error::Imds)?,
+            credentials: credentials::Environment::from_process(),
             aws: aws::Environment::from_process().map_err(Error::Aws)?,
             region: region(|name| std::env::var(name).ok()),
             notifier: Notifier::from_process(),

@@ -75,11 +75,11 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Knows what can be known without asking: the host's name, the variables, the region if it is fixed, and what the
-    /// same IMDS told `before`.
+    /// same IMDS told `before`. Who is to call AWS hears of it by `sdk`.
     pub(super) fn new(
         imds: ImdsClient,
         aws: aws::Environment,
-        provider: SharedCredentialsProvider,
+        (provider, sdk): (SharedCredentialsProvider, watch::Sender<Option<SdkConfig>>),
         clock: Clock,
         wanted: Wanted,
         before: Option<&Self>,
@@ -89,7 +89,7 @@ impl Identity {
             before.hand_over(&wanted, &mut known);
         }
         let region = known.get("region").map(str::to_owned);
-        let (names, sdk) = (watch::Sender::new(known), watch::Sender::new(None));
+        let names = watch::Sender::new(known);
         let (since, described, warnings) = (Instant::now(), AtomicBool::new(false), Mutex::default());
         let identity = Self { imds, aws, provider, clock, wanted, since, described, names, sdk, warnings };
         if let Some(region) = region {
@@ -305,7 +305,7 @@ fn tag_name(key: &str) -> String {
 fn tag_warning(key: &str, reason: &str) -> Warning {
     Warning {
         code: TAG_UNKNOWN.to_owned(),
-        message: format!("the tag {key}, which a log group's or stream's name needs, is not known: {reason}"),
+        message: format!("the tag {key}, which a name in the configuration needs, is not known: {reason}"),
         hint: Some(
             "tag the instance, and: aws ec2 modify-instance-metadata-options --instance-id INSTANCE_ID \
              --instance-metadata-tags enabled; or give the name a fallback: {tag:KEY|none}"
@@ -394,7 +394,14 @@ mod tests {
         let client = ImdsClient::new(&settings, &imds::Environment::default(), &clock).unwrap();
         let keys = aws_credential_types::Credentials::new("AKIA", "secret", None, None, "test");
         let provider = SharedCredentialsProvider::new(keys);
-        let identity = Identity::new(client, aws::Environment::default(), provider, clock, Wanted::default(), None);
+        let identity = Identity::new(
+            client,
+            aws::Environment::default(),
+            (provider, watch::Sender::new(None)),
+            clock,
+            Wanted::default(),
+            None,
+        );
         assert!(identity.learn().await == Known::All, "there is nothing more to come");
         assert_eq!(identity.names().borrow().get("instance_id"), None);
         assert_eq!(identity.names().borrow().get("region"), Some("eu-west-1"));

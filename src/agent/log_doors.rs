@@ -95,9 +95,10 @@ impl LogDoors {
 }
 
 fn wanted(settings: &Settings) -> impl Iterator<Item = (&str, SocketKind, Purpose)> {
-    let tables = settings.sockets.iter().map(|table| (table.path.as_str(), table.kind, Purpose::Table));
+    let open = settings.sockets.iter().filter(|table| table.is_open());
     // Without a table no group is declared, and nothing could be sent.
-    let send = (!settings.sockets.is_empty()).then_some((SEND_SOCKET, SocketKind::Stream, Purpose::Send));
+    let send = open.clone().next().map(|_| (SEND_SOCKET, SocketKind::Stream, Purpose::Send));
+    let tables = open.map(|table| (table.path.as_str(), table.kind, Purpose::Table));
     tables.chain(send)
 }
 

@@ -2,6 +2,7 @@
 //! itself.
 
 mod configured;
+mod credential_doors;
 mod daemon;
 mod directories;
 mod doors;

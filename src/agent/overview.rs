@@ -6,9 +6,12 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::configured::Standing;
-use super::rooms::Rooms;
+use super::credential_doors::CredentialDoors;
+use super::rooms::{Ground, Rooms};
 use super::supervisor::Board;
 use crate::clock::{Clock, boot_time};
+use crate::credentials::Snapshot;
+use crate::endpoints::Endpoints;
 use crate::fault::{Fault, Warning};
 use crate::status::{Instance, Logs, Memory, Report, SCHEMA};
 use crate::template::Names;
@@ -21,6 +24,8 @@ pub(super) struct Overview {
     started: Started,
     clock: Clock,
     pub(super) board: Board,
+    endpoints: Endpoints,
+    credential_doors: CredentialDoors,
     in_effect: Mutex<(Arc<Rooms>, Standing)>,
 }
 
@@ -38,9 +43,16 @@ impl Started {
 }
 
 impl Overview {
-    pub(super) fn new(started: Started, clock: Clock, rooms: Rooms, standing: Standing) -> Self {
+    pub(super) fn new(
+        started: Started,
+        ground: &Ground,
+        credential_doors: CredentialDoors,
+        rooms: Rooms,
+        standing: Standing,
+    ) -> Self {
+        let (clock, endpoints) = (ground.clock.clone(), ground.endpoints.clone());
         let in_effect = Mutex::new((Arc::new(rooms), standing));
-        Self { started, clock, board: Board::default(), in_effect }
+        Self { started, clock, board: Board::default(), endpoints, credential_doors, in_effect }
     }
 
     /// The rooms in use.
@@ -65,8 +77,9 @@ impl Overview {
     /// Changes when the headline may have changed; cheap, whatever the number of files.
     pub(super) fn revision(&self) -> impl PartialEq + use<> {
         let (rooms, standing) = self.in_effect().clone();
-        let (imds, credentials) = (rooms.imds.snapshot(), rooms.credentials.snapshot());
-        (rooms.shipper.shown_at(), imds.state, credentials.state, credentials.expiration, standing.shown().error)
+        let role = |role: Snapshot| (role.state, role.expiration, role.last_error.is_some());
+        let credentials: Vec<_> = rooms.roles.snapshots().into_iter().map(role).collect();
+        (rooms.shipper.shown_at(), rooms.imds.snapshot().state, credentials, standing.shown().error)
     }
 
     /// What the daemon is doing now.
@@ -84,8 +97,10 @@ impl Overview {
         warnings.extend(rooms.identity.warnings());
         warnings.extend(region_warning(&instance));
         warnings.extend(skew_warning(self.clock.skew()));
-        let credentials = rooms.credentials.snapshot();
-        warnings.extend(credentials.confirmation.clone().map(confirmation_warning));
+        let credentials = rooms.roles.snapshots();
+        warnings.extend(credentials.iter().filter_map(|role| role.confirmation.clone()).map(confirmation_warning));
+        warnings.extend(self.credential_doors.warnings());
+        warnings.extend(self.endpoints.warnings());
         warnings.extend(logs.warnings);
         Report {
             schema: SCHEMA,
@@ -96,7 +111,7 @@ impl Overview {
             config: standing.shown(),
             instance,
             imds: rooms.imds.snapshot(),
-            credentials: vec![credentials],
+            credentials,
             logs: Logs {
                 ledger: logs.ledger,
                 sources: logs.sources,

@@ -59,16 +59,18 @@ impl Daemon {
             Err(error) => return self.refuse(Refusal::because(chain(&error))),
         };
         let standing = self.accept(configured).await;
-        let (same_identity, same_logs) = (rooms.shares_identity(&before), rooms.ships_the_same(&before));
+        let same_base = rooms.shares_identity(&before) && rooms.shares_credentials(&before);
+        let same_logs = rooms.ships_the_same(&before);
         let sources = rooms.config.logs.tables();
         let doors = self.log_doors.adopt(fresh, &rooms.config.logs);
         self.ground.receiver.configure(&rooms.config.logs, rooms.identity.names());
         self.ground.receiver.serve(doors);
         self.overview.move_to(rooms, standing);
+        self.open_endpoints(&mut Inherited::default());
         if self.stop.is_cancelled() {
             return;
         }
-        if !same_identity {
+        if !same_base {
             self.restart_base().await;
         }
         if !same_logs {
@@ -79,7 +81,7 @@ impl Daemon {
                 _ = timeout(FIRST_LOOK, rooms.change_shipper()) => {}
             }
         }
-        tracing::info!(sources, changed = !(same_identity && same_logs), "the configuration was read again");
+        tracing::info!(sources, changed = !(same_base && same_logs), "the configuration was read again");
     }
 
     /// The last good configuration is this one from now on.

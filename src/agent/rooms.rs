@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
+use tokio::sync::watch;
 
 use super::identity::{Identity, Wanted, tags_named_in};
 use super::{Environment, Error};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::credentials::CredentialCache;
+use crate::credentials::{CredentialCache, RoleSettings, Roles, SourceKind, Stage, base_source};
+use crate::endpoints::Endpoints;
 use crate::imds::ImdsClient;
 use crate::logs::{LogShipper, Place, Receiver, sink};
 
@@ -20,6 +22,8 @@ pub(super) struct Ground {
     pub(super) environment: Environment,
     pub(super) clock: Clock,
     pub(super) state_dir: PathBuf,
+    /// Where credentials are had, whatever the configuration.
+    pub(super) endpoints: Endpoints,
     /// What sockets receive, whatever the configuration.
     pub(super) receiver: Receiver,
 }
@@ -28,7 +32,7 @@ pub(super) struct Ground {
 pub(super) struct Rooms {
     pub(super) config: Config,
     pub(super) imds: ImdsClient,
-    pub(super) credentials: CredentialCache,
+    pub(super) roles: Roles,
     pub(super) identity: Arc<Identity>,
     /// Where logs go.
     pub(super) sink: Arc<dyn sink::Sink>,
@@ -43,30 +47,11 @@ impl Rooms {
     /// # Errors
     /// When IMDS can't be asked as configured.
     pub(super) fn furnish(config: Config, before: Option<&Self>, ground: &Ground) -> Result<Self, Error> {
-        let Ground { environment, clock, state_dir, receiver } = ground;
-        let same_imds = before.filter(|before| before.config.imds == config.imds);
-        let (imds, credentials) = if let Some(same) = same_imds {
-            (same.imds.clone(), same.credentials.clone())
-        } else {
-            let imds = ImdsClient::new(&config.imds, &environment.imds, clock).map_err(Error::Imds)?;
-            let credentials = match before {
-                Some(before) => before.credentials.succeeded_by(imds.clone()),
-                None => CredentialCache::instance(imds.clone(), clock.clone()),
-            };
-            (imds, credentials)
-        };
-        let wanted = wanted(&config, environment);
-        let identity = match same_imds {
-            Some(same) if same.identity.wants(&wanted) => same.identity.clone(),
-            _ => Arc::new(Identity::new(
-                imds.clone(),
-                environment.aws.clone(),
-                SharedCredentialsProvider::new(credentials.clone()),
-                clock.clone(),
-                wanted,
-                before.filter(|before| before.asks_where(&config)).map(|before| &*before.identity),
-            )),
-        };
+        let Ground { clock, state_dir, receiver, .. } = ground;
+        let Base { imds, credentials, identity } = Base::furnish(&config, before, ground)?;
+        let stage = Stage { names: identity.names(), sdk: identity.sdk() };
+        let before_roles = before.map(|before| &before.roles);
+        let roles = Roles::furnish(&config.credentials, credentials.clone(), stage, before_roles);
         let sink: Arc<dyn sink::Sink> = match before {
             Some(same) if Arc::ptr_eq(&same.identity, &identity) => same.sink.clone(),
             _ => {
@@ -83,7 +68,7 @@ impl Rooms {
             },
             |before| before.shipper.clone(),
         );
-        Ok(Self { config, imds, credentials, identity, sink, shipper })
+        Ok(Self { config, imds, roles, identity, sink, shipper })
     }
 
     /// Whether `config` asks the same IMDS, if perhaps in another way: then the instance is the same.
@@ -97,6 +82,11 @@ impl Rooms {
         Arc::ptr_eq(&self.identity, &other.identity)
     }
 
+    /// Whether both keep the same credentials fresh.
+    pub(super) fn shares_credentials(&self, other: &Self) -> bool {
+        self.roles.shares_caches(&other.roles)
+    }
+
     /// Whether both ship the same logs in the same way.
     pub(super) fn ships_the_same(&self, other: &Self) -> bool {
         self.config.logs == other.config.logs && Arc::ptr_eq(&self.sink, &other.sink)
@@ -108,11 +98,61 @@ impl Rooms {
     }
 }
 
+/// What the other rooms stand on: the instance, and the base credentials.
+struct Base {
+    imds: ImdsClient,
+    credentials: CredentialCache,
+    identity: Arc<Identity>,
+}
+
+impl Base {
+    fn furnish(config: &Config, before: Option<&Rooms>, ground: &Ground) -> Result<Self, Error> {
+        let Ground { environment, clock, .. } = ground;
+        let same_imds = before.filter(|before| before.config.imds == config.imds);
+        let imds = match same_imds {
+            Some(same) => same.imds.clone(),
+            None => ImdsClient::new(&config.imds, &environment.imds, clock).map_err(Error::Imds)?,
+        };
+        let wanted = wanted(config, environment);
+        let kind = config.credentials.source;
+        let same_base = same_imds.filter(|before| before.config.credentials.source == kind);
+        let same_all = same_base.filter(|before| before.identity.wants(&wanted));
+        if let Some(same) = same_all {
+            let (credentials, identity) = (same.roles.base().cache.clone(), same.identity.clone());
+            return Ok(Self { imds, credentials, identity });
+        }
+        let sdk = watch::Sender::new(None);
+        // Only a web identity is exchanged for credentials by AWS itself, in the region that the identity tells.
+        let asks_aws = environment.credentials.resolve(kind) == SourceKind::WebIdentity;
+        let source = || base_source(kind, &environment.credentials, imds.clone(), sdk.subscribe(), clock);
+        let credentials = match (same_base, before) {
+            (Some(same), _) if !asks_aws => same.roles.base().cache.clone(),
+            (_, Some(before)) => before.roles.base().cache.succeeded_by(source()),
+            (_, None) => CredentialCache::new(source(), clock.clone()),
+        };
+        let identity = Identity::new(
+            imds.clone(),
+            environment.aws.clone(),
+            (SharedCredentialsProvider::new(credentials.clone()), sdk),
+            clock.clone(),
+            wanted,
+            before.filter(|before| before.asks_where(config)).map(|before| &*before.identity),
+        );
+        Ok(Self { imds, credentials, identity: Arc::new(identity) })
+    }
+}
+
 fn wanted(config: &Config, environment: &Environment) -> Wanted {
     Wanted {
         region: config.region.clone().or_else(|| environment.region.clone()),
         variables: config.variables.clone(),
-        tags: tags_named_in(config.logs.targets().flat_map(|target| [&target.log_group, &target.log_stream])),
+        tags: tags_named_in(
+            config
+                .logs
+                .targets()
+                .flat_map(|target| [&target.log_group, &target.log_stream])
+                .chain(config.credentials.roles.iter().flat_map(RoleSettings::templates)),
+        ),
     }
 }
 
@@ -125,7 +165,8 @@ mod tests {
         let environment = Environment { aws: aws::Environment::default(), ..Environment::default() };
         let (directory, clock) = (tempfile::tempdir().unwrap(), Clock::system());
         let receiver = Receiver::open(directory.path(), directory.path(), 1 << 20, clock.clone()).unwrap();
-        Ground { environment, clock, state_dir: PathBuf::from("/nonexistent"), receiver }
+        let endpoints = Endpoints::new(directory.path(), clock.clone());
+        Ground { environment, clock, state_dir: PathBuf::from("/nonexistent"), endpoints, receiver }
     }
 
     /// A configuration that asks nobody.

@@ -169,6 +169,7 @@ mod tests {
         let loaded = |files: &[&PathBuf]| Loaded {
             config: config::Config::default(),
             files: files.iter().map(source).collect(),
+            attachments: Vec::new(),
         };
         assert_eq!(verdict(&main, &loaded(&[&main])), "/e/config.toml: ok (0 sources)\n");
         assert_eq!(verdict(&main, &loaded(&[&main, &drop_in])), "/e/config.toml: ok (0 sources, 1 drop-in)\n");

@@ -8,10 +8,10 @@ use std::num::NonZeroU8;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use jiff::SignedDuration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
 
+use super::duration::duration;
 use crate::emulator::{Activity, Emulator, Options};
 
 /// Free in IANA's list, and beside the daemon's own 1338 and 1339.
@@ -62,11 +62,6 @@ pub(crate) struct Args {
     /// How long each put of log events takes
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration)]
     put_latency: Duration,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let parsed: SignedDuration = text.parse().map_err(|error| format!("{error}; a duration is like 30s, 20m or 6h"))?;
-    Duration::try_from(parsed).map_err(|_| "a duration can't be negative".into())
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {
@@ -180,6 +175,10 @@ fn introduce(emulator: &Emulator, region: &str) -> io::Result<()> {
     writeln!(out, "export AWS_EC2_METADATA_SERVICE_ENDPOINT={url}/")?;
     writeln!(out, "export AWS_ENDPOINT_URL={url}")?;
     writeln!(out, "export AWS_REGION={region}")?;
+    writeln!(
+        out,
+        "# or as a container's task: export AWS_CONTAINER_CREDENTIALS_FULL_URI={url}/v2/credentials/emulated"
+    )?;
     writeln!(out, "# what it holds: curl {url}/_emulator/state")?;
     writeln!(out, "#                curl '{url}/_emulator/events?group=G&stream=S&format=text'")?;
     out.flush()

@@ -23,14 +23,22 @@ pub(super) const NOT_ALLOWED: u8 = 77;
 /// The configuration is wrong (`EX_CONFIG`).
 pub(super) const CONFIGURATION: u8 = 78;
 
+/// `exec`: the command is there and can't be run, as shells and env(1) say it.
+pub(super) const CANNOT_RUN: u8 = 126;
+
+/// `exec`: there is no such command, as shells and env(1) say it.
+pub(super) const NO_COMMAND: u8 = 127;
+
 /// What each code means, for the manual page.
-pub(super) const MEANINGS: [(u8, &str); 6] = [
+pub(super) const MEANINGS: [(u8, &str); 8] = [
     (FINE, "It worked. Also the status of a daemon that is degraded."),
     (FAILED, "The command failed."),
     (USAGE, "The command line is wrong."),
     (UNREACHABLE, "The daemon or service is unreachable."),
     (NOT_ALLOWED, "This user may not do that."),
     (CONFIGURATION, "The configuration is wrong."),
+    (CANNOT_RUN, "exec: the command can't be run. Once it runs, its own exit status is that of exec."),
+    (NO_COMMAND, "exec: there is no such command."),
 ];
 
 /// Says on stderr what failed, with all its causes, and what cures it; returns `code`.

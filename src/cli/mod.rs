@@ -2,10 +2,13 @@
 
 mod completions;
 mod config;
+mod credentials;
 #[cfg(feature = "emulator")]
 mod demo;
+mod duration;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod exec;
 mod exit;
 mod firewall;
 mod logs;
@@ -32,6 +35,13 @@ enum Command {
     Run(run::Args),
     /// Show what the running daemon is doing now
     Status(status::Args),
+    /// Print a role's credentials, as far as the configuration lets this user have them
+    Credentials(credentials::Args),
+    /// Run a command that has a role
+    ///
+    /// SDKs in the command find the role's credentials by themselves, and fresh ones for as long as it runs, where the
+    /// configuration has [endpoints.container]; else it is given credentials as they are, and their end is said.
+    Exec(exec::Args),
     /// Check, show or begin a configuration
     Config(config::Args),
     /// Ask the instance metadata service
@@ -58,6 +68,8 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Credentials(args) => credentials::run(&args),
+        Command::Exec(args) => exec::run(&args),
         Command::Config(args) => config::run(args),
         Command::Metadata(args) => metadata::run(&args),
         Command::Firewall(args) => firewall::run(&args),

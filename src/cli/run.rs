@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -118,6 +118,10 @@ async fn until_stopped(daemon: Daemon, signals: Signals, stop: &CancellationToke
 /// Memory holds credentials, and a core dump would write them to disk. It also keeps other processes of the same user
 /// from looking into this one (ptrace(2)).
 fn forbid_core_dumps() {
+    // For a kernel that writes dumps of such processes all the same (fs.suid_dumpable). systemd has set it already, and
+    // lets nobody set it again.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         tracing::warn!(%error, "core dumps can't be forbidden");
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
-use super::source::Source;
+use super::source::{Attached, Source};
 use super::{Loaded, main_file, parse};
 
 /// The file's name in the state directory.
@@ -29,6 +29,9 @@ struct Kept {
     main: PathBuf,
     accepted_at: Timestamp,
     files: Vec<KeptFile>,
+    /// What these name; a version that knew none kept none.
+    #[serde(default)]
+    attachments: Vec<KeptFile>,
 }
 
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
@@ -43,9 +46,15 @@ struct KeptFile {
 /// # Errors
 /// When it can't be written; what was kept before is then still there.
 pub fn keep(directory: &Path, path: Option<&Path>, loaded: &Loaded, at: Timestamp) -> io::Result<()> {
-    let files = loaded.files.iter().map(|file| KeptFile { path: file.path.clone(), text: file.text.clone() });
-    let kept = Kept { main: std::path::absolute(main_file(path))?, accepted_at: at, files: files.collect() };
-    if read(directory).is_ok_and(|before| before.main == kept.main && before.files == kept.files) {
+    let of = |files: &[Source]| {
+        files.iter().map(|file| KeptFile { path: file.path.clone(), text: file.text.clone() }).collect()
+    };
+    let (files, attachments) = (of(&loaded.files), of(&loaded.attachments));
+    let kept = Kept { main: std::path::absolute(main_file(path))?, accepted_at: at, files, attachments };
+    let same = |before: &Kept| {
+        before.main == kept.main && before.files == kept.files && before.attachments == kept.attachments
+    };
+    if read(directory).as_ref().is_ok_and(same) {
         return Ok(());
     }
     let target = directory.join(FILE_NAME);
@@ -76,8 +85,9 @@ pub fn recall(directory: &Path, path: Option<&Path>) -> Option<(Loaded, Timestam
         unusable(&format_args!("it is that of {}", kept.main.display()));
         return None;
     }
-    let sources = kept.files.into_iter().map(|file| Ok(Source::new(file.path, file.text)));
-    match parse(sources.collect()) {
+    let source = |file: KeptFile| Source::new(file.path, file.text);
+    let attached = Attached::Kept(kept.attachments.into_iter().map(source).collect());
+    match parse(kept.files.into_iter().map(source).map(Ok).collect(), attached) {
         Ok((loaded, _)) => Some((loaded, kept.accepted_at)),
         Err(errors) => {
             unusable(&errors.summary());

@@ -6,8 +6,10 @@
 //! its place, `root` and the file of each table take the tree apart through `table::Reader`, and `report` turns
 //! what was found wrong into [`Errors`].
 
+mod allow;
 mod credentials;
 mod document;
+mod endpoints;
 mod error;
 mod globs;
 mod imds;
@@ -15,7 +17,9 @@ pub mod last_good;
 mod logs;
 mod names;
 mod report;
+mod role;
 mod root;
+mod session_policy;
 mod show;
 mod source;
 mod spelling;
@@ -32,7 +36,8 @@ pub use error::{Diagnostic, Errors, OtherPlace};
 pub use show::Effective;
 pub use source::Source;
 
-use report::Report;
+use report::{Read, Report};
+use source::Attached;
 
 /// The whole configuration, validated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +46,10 @@ pub struct Config {
     pub region: Option<String>,
     /// The `[imds]` table.
     pub imds: crate::imds::Settings,
-    /// The `[credentials]` table.
+    /// The `[credentials]` table and the `[[role]]` tables.
     pub credentials: crate::credentials::Settings,
+    /// The `[endpoints]` table.
+    pub endpoints: crate::endpoints::Settings,
     /// The `[variables]` table.
     pub variables: BTreeMap<String, String>,
     /// The `[logs]` table.
@@ -62,6 +69,8 @@ pub struct Loaded {
     pub config: Config,
     /// The files, in the order they were read; empty when there is none at the default path.
     pub files: Vec<Source>,
+    /// The files that these name, such as session policies.
+    pub attachments: Vec<Source>,
 }
 
 /// Where each setting was found, as `file:line`, by its dotted name.
@@ -102,17 +111,19 @@ fn main_file(path: Option<&Path>) -> &Path {
 }
 
 fn read(path: Option<&Path>, trusted: Option<u32>) -> Result<(Loaded, Origins), Errors> {
-    parse(source::read_all(main_file(path), path.is_some(), trusted))
+    parse(source::read_all(main_file(path), path.is_some(), trusted), Attached::Disk(trusted))
 }
 
-fn parse(sources: Vec<Result<Source, source::Error>>) -> Result<(Loaded, Origins), Errors> {
-    let report = Report::new(sources);
+fn parse(sources: Vec<Result<Source, source::Error>>, attached: Attached) -> Result<(Loaded, Origins), Errors> {
+    let report = Report::new(sources, attached);
     let config = root::read(&report, document::read(&report));
-    let (files, origins) = report.finish()?;
-    Ok((Loaded { config, files }, origins))
+    let Read { files, attachments, origins } = report.finish()?;
+    Ok((Loaded { config, files, attachments }, origins))
 }
 
 #[cfg(test)]
 mod manual;
+#[cfg(test)]
+mod role_tests;
 #[cfg(test)]
 mod tests;

@@ -29,7 +29,8 @@ pub(super) fn log_stream(table: &Reader<'_>, text: &Located<String>, variables: 
     Some(template)
 }
 
-fn parse(table: &Reader<'_>, key: &str, text: &Located<String>, variables: &[&str]) -> Option<Template> {
+/// A template, or what is wrong with its braces.
+pub(super) fn parse(table: &Reader<'_>, key: &str, text: &Located<String>, variables: &[&str]) -> Option<Template> {
     match Template::parse(&text.value, variables) {
         Ok(template) => Some(template),
         Err(error) => {

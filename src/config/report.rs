@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::error::{Diagnostic, Errors, Excerpt, OtherPlace};
-use super::source::{self, Source};
+use super::source::{self, Attached, Source};
 
 /// How many faults are shown in one go: more than anybody cures before trying again.
 const MOST_SHOWN: usize = 100;
@@ -60,10 +60,23 @@ pub(super) struct Report {
     problems: RefCell<Vec<Problem>>,
     has_broken_lines: Cell<bool>,
     origins: RefCell<BTreeMap<String, Place>>,
+    attached: Attached,
+    /// What was read of them.
+    attachments: RefCell<Vec<Source>>,
+}
+
+/// What a configuration without faults was read from.
+pub(super) struct Read {
+    /// The files, in the order they were read.
+    pub(super) files: Vec<Source>,
+    /// The files that these name.
+    pub(super) attachments: Vec<Source>,
+    /// Where each setting was found, as `file:line`.
+    pub(super) origins: BTreeMap<String, String>,
 }
 
 impl Report {
-    pub(super) fn new(results: Vec<Result<Source, source::Error>>) -> Self {
+    pub(super) fn new(results: Vec<Result<Source, source::Error>>, attached: Attached) -> Self {
         let (mut sources, mut unusable) = (Vec::new(), Vec::new());
         for result in results {
             match result {
@@ -81,7 +94,20 @@ impl Report {
             problems: RefCell::default(),
             has_broken_lines: Cell::default(),
             origins: RefCell::default(),
+            attached,
+            attachments: RefCell::default(),
         }
+    }
+
+    /// The text of a file that the configuration names.
+    pub(super) fn attachment(&self, path: &Path) -> Result<String, source::Error> {
+        let file = self.attached.read(path)?;
+        let text = file.text.clone();
+        let mut attachments = self.attachments.borrow_mut();
+        if !attachments.iter().any(|known| known.path == file.path) {
+            attachments.push(file);
+        }
+        Ok(text)
     }
 
     pub(super) fn sources(&self) -> &[Source] {
@@ -115,8 +141,8 @@ impl Report {
         }
     }
 
-    /// The files, and where each setting was found, as `file:line`; or all that is wrong, by file and place.
-    pub(super) fn finish(self) -> Result<(Vec<Source>, BTreeMap<String, String>), Errors> {
+    /// The files, and where each setting was found; or all that is wrong, by file and place.
+    pub(super) fn finish(self) -> Result<Read, Errors> {
         let mut problems = self.problems.take();
         let line = |problem: &Problem| (problem.place.file, self.line(problem.place));
         // What a broken line seems to mean is no second fault.
@@ -128,7 +154,7 @@ impl Report {
         if count == 0 {
             let places = self.origins.take();
             let origins = places.into_iter().map(|(setting, place)| (setting, self.cite(place))).collect();
-            return Ok((self.sources, origins));
+            return Ok(Read { files: self.sources, attachments: self.attachments.take(), origins });
         }
         let unusable = self.unusable.iter().map(|error| Diagnostic {
             file: error.path.clone(),

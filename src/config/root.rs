@@ -3,25 +3,31 @@
 use super::document::Table;
 use super::report::{Problem, Report};
 use super::table::{Located, Reader};
-use super::{Config, credentials, imds, logs, variables};
+use super::{Config, credentials, endpoints, imds, logs, role, variables};
+use crate::credentials::Settings;
 
 /// What stands for "find out": `AWS_REGION`, then IMDS.
 pub(super) const AUTO: &str = "auto";
 
 pub(super) fn read(report: &Report, table: Table) -> Config {
     let mut root = Reader::root(report, table);
-    let region = root.string("region").filter(|text| text.value != AUTO).and_then(|text| region(report, text));
+    let region = root.string("region").filter(|text| text.value != AUTO).and_then(|text| region(report, text, true));
     let imds = imds::read(root.table("imds"));
-    let credentials = credentials::read(root.table("credentials"));
+    let (source, allow, audit) = credentials::read(root.table("credentials"));
     let variables = variables::read(root.table("variables"));
     let names: Vec<&str> = variables.keys().map(String::as_str).collect();
-    let logs = logs::read(root.table("logs"), &names);
+    let roles = role::read_all(root.tables("role"), &variables);
+    let credentials = Settings { source, allow, roles };
+    let declared: Vec<&str> = credentials.roles.iter().map(|role| role.name.as_str()).collect();
+    let endpoints = endpoints::read(root.table("endpoints"), &declared);
+    let mut logs = logs::read(root.table("logs"), &names);
+    logs.sockets.extend(audit.and_then(|table| logs::read_audit(table, &names)));
     root.finish();
-    Config { region, imds, credentials, variables, logs }
+    Config { region, imds, credentials, endpoints, variables, logs }
 }
 
 /// `eu-west-1`, `us-gov-east-1`: words and a number, as in every partition so far.
-fn region(report: &Report, text: Located<String>) -> Option<String> {
+pub(super) fn region(report: &Report, text: Located<String>, has_auto: bool) -> Option<String> {
     if is_region(&text.value) {
         return Some(text.value);
     }
@@ -29,7 +35,8 @@ fn region(report: &Report, text: Located<String>) -> Option<String> {
     let zone_of = text.value.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|region| is_region(region));
     report.add(match zone_of {
         Some(region) => problem.hint(format!("that is an availability zone; its region is \"{region}\"")),
-        None => problem.hint("expected \"auto\" or a region's name, as in \"eu-west-1\""),
+        None if has_auto => problem.hint("expected \"auto\" or a region's name, as in \"eu-west-1\""),
+        None => problem.hint("expected a region's name, as in \"eu-west-1\""),
     });
     None
 }

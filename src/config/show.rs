@@ -7,13 +7,18 @@ use serde_json::{Map, Value, json};
 
 use super::units::{Size, Span};
 use super::{Config, Loaded, Origins, credentials, imds, logs, root};
+use crate::credentials::RoleSettings;
 use crate::logs::{FileSettings, JournalFormat, JournalSettings, SocketSettings, Target};
+use crate::template::Template;
 
 /// Keys of the tables of sources that are taken from `[logs]` when they are not set.
 const INHERITED: [&str; 6] = ["log_group", "log_stream", "retention_in_days", "log_class", "kms_key_id", "tags"];
 
 /// The dotted names of the tables of sources.
 const SOURCES: [&str; 3] = ["logs.file", "logs.socket", "logs.journal"];
+
+/// The dotted name of the tables of roles.
+const ROLES: &str = "role";
 
 /// A configuration, its files, and where each setting comes from.
 #[derive(Clone, Debug)]
@@ -65,20 +70,23 @@ impl Effective {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut whole = Map::new();
-        let mut sources = SOURCES.map(|_| Vec::new());
+        let (mut sources, mut roles) = (SOURCES.map(|_| Vec::new()), Vec::new());
         for section in sections(&self.loaded.config) {
             let rows: Map<String, Value> = section.rows.into_iter().collect();
             if section.path.is_empty() {
                 whole.extend(rows);
             } else if let Some(kind) = kind_of(&section.path) {
                 sources[kind].push(Value::Object(rows));
+            } else if section.path.starts_with(&format!("{ROLES}[")) {
+                roles.push(Value::Object(rows));
             } else {
-                whole.insert(section.path, Value::Object(rows));
+                insert(&mut whole, &section.path, rows);
             }
         }
         for (name, tables) in SOURCES.into_iter().zip(sources) {
             whole["logs"][name.trim_start_matches("logs.")] = Value::Array(tables);
         }
+        whole.insert(ROLES.to_owned(), Value::Array(roles));
         Value::Object(whole)
     }
 
@@ -88,6 +96,33 @@ impl Effective {
         let mut names = std::iter::once(dotted).chain(inherited);
         names.find_map(|name| self.origins.get(&name)).map_or("default", String::as_str)
     }
+}
+
+/// Puts `rows` where the dotted `path` leads.
+fn insert(whole: &mut Map<String, Value>, path: &str, rows: Map<String, Value>) {
+    match path.split_once('.') {
+        None => drop(whole.insert(path.to_owned(), Value::Object(rows))),
+        Some((first, rest)) => {
+            let below = whole.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(below) = below {
+                insert(below, rest, rows);
+            }
+        }
+    }
+}
+
+/// The doors that are on.
+fn endpoints(settings: &crate::endpoints::Settings) -> impl Iterator<Item = Section> {
+    let container = settings.container.map(|listen| section("endpoints.container", vec![("listen", json!(listen))]));
+    let metadata = settings
+        .metadata
+        .as_ref()
+        .map(|door| section("endpoints.metadata", vec![("listen", json!(door.listen)), ("role", json!(door.role))]));
+    let file = settings.credentials_file.as_ref().map(|file| {
+        let rows = vec![("path", json!(file.path)), ("profile", json!(file.profile)), ("role", json!(file.role))];
+        section("endpoints.credentials_file", rows)
+    });
+    container.into_iter().chain(metadata).chain(file)
 }
 
 fn sections(config: &Config) -> Vec<Section> {
@@ -103,7 +138,13 @@ fn sections(config: &Config) -> Vec<Section> {
                 ("v1_fallback", json!(config.imds.v1_fallback)),
             ],
         ),
-        section("credentials", vec![("source", word(&credentials::SOURCES, &config.credentials.source))]),
+        section(
+            "credentials",
+            vec![
+                ("source", word(&credentials::SOURCES, &config.credentials.source)),
+                ("allow", json!(config.credentials.allow)),
+            ],
+        ),
         section("variables", config.variables.iter().map(|(name, value)| (name.as_str(), json!(value))).collect()),
         section(
             "logs",
@@ -115,9 +156,14 @@ fn sections(config: &Config) -> Vec<Section> {
             ],
         ),
     ];
+    sections.extend(config.credentials.roles.iter().enumerate().map(|(index, role)| role_section(index, role)));
+    let audit = config.logs.sockets.iter().find(|socket| !socket.is_open()).map(|audit| &audit.target);
+    sections.extend(audit.map(|target| section("credentials.audit", target_rows(target).to_vec())));
+    sections.extend(endpoints(&config.endpoints));
     sections.extend(config.logs.files.iter().enumerate().map(|(index, file)| file_section(index, file)));
     sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
-    sections.extend(config.logs.sockets.iter().enumerate().map(|(index, socket)| socket_section(index, socket)));
+    let sockets = config.logs.sockets.iter().filter(|socket| socket.is_open());
+    sections.extend(sockets.enumerate().map(|(index, socket)| socket_section(index, socket)));
     sections
 }
 
@@ -131,6 +177,26 @@ fn section(path: &str, rows: Vec<(&str, Value)>) -> Section {
     let header = if path.is_empty() { String::new() } else { format!("[{path}]") };
     let rows = rows.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     Section { header, path: path.to_owned(), rows }
+}
+
+fn role_section(index: usize, role: &RoleSettings) -> Section {
+    let text = |template: &Option<Template>| template.as_ref().map(Template::text).map(str::to_owned);
+    let tags: Map<String, Value> = role.tags.iter().map(|(key, value)| (key.clone(), json!(value.text()))).collect();
+    let arns: Vec<&str> = role.policy_arns.iter().map(Template::text).collect();
+    let rows = vec![
+        ("name", json!(role.name)),
+        ("role_arn", json!(role.role_arn.text())),
+        ("duration", json!(Span(role.duration).to_string())),
+        ("session_name", json!(role.session_name.text())),
+        ("external_id", json!(text(&role.external_id))),
+        ("policy", json!(role.policy)),
+        ("policy_arns", if arns.is_empty() { Value::Null } else { json!(arns) }),
+        ("tags", if tags.is_empty() { Value::Null } else { Value::Object(tags) }),
+        ("source_identity", json!(text(&role.source_identity))),
+        ("region", json!(role.region)),
+        ("allow", json!(role.allow)),
+    ];
+    source_section(ROLES, index, rows)
 }
 
 fn file_section(index: usize, file: &FileSettings) -> Section {

@@ -37,6 +37,31 @@ impl Source {
     }
 }
 
+/// Where files that the configuration names are read from.
+#[derive(Debug)]
+pub(super) enum Attached {
+    /// From the disk, where nobody but this user may be able to write them, if that matters.
+    Disk(Option<u32>),
+    /// From what was kept with the configuration.
+    Kept(Vec<Source>),
+}
+
+impl Attached {
+    /// The file at `path`.
+    pub(super) fn read(&self, path: &Path) -> Result<Source, Error> {
+        match self {
+            Self::Disk(trusted) => {
+                read(path, *trusted).map_err(|error| Error { hint: error.hint_of_attached(), ..error })
+            }
+            Self::Kept(files) => files
+                .iter()
+                .find(|file| file.path == path)
+                .cloned()
+                .ok_or_else(|| Error::new(path, "was not kept with the configuration")),
+        }
+    }
+}
+
 /// A file or directory of the configuration that can't be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -47,6 +72,11 @@ pub(super) struct Error {
 }
 
 impl Error {
+    /// The cure, if the file is no configuration but one that it names.
+    fn hint_of_attached(&self) -> Option<String> {
+        self.hint.clone().filter(|hint| !hint.contains("config init"))
+    }
+
     fn new(path: &Path, reason: impl Into<String>) -> Self {
         Self { path: path.to_owned(), reason: reason.into(), hint: None }
     }

@@ -90,6 +90,16 @@ impl<'r> Reader<'r> {
         }
     }
 
+    /// Text, or an integer as its digits.
+    pub(super) fn integer_or_string(&mut self, key: &'static str) -> Option<Located<String>> {
+        let node = self.take(key)?;
+        match node.value {
+            Value::String(value) => Some(Located { value, place: node.place }),
+            Value::Integer(Some(value)) => Some(Located { value: value.to_string(), place: node.place }),
+            _ => self.wrong_kind(key, "an integer or a string", &node),
+        }
+    }
+
     /// A number, whole or not.
     pub(super) fn number(&mut self, key: &'static str) -> Option<Located<f64>> {
         let node = self.take(key)?;
@@ -120,7 +130,19 @@ impl<'r> Reader<'r> {
         key: &'static str,
         example: &str,
         parse: impl Fn(&str) -> Result<T, String>,
+        limits: (T, T),
+    ) -> Option<T> {
+        self.quantity_because(key, example, parse, limits, "")
+    }
+
+    /// The same, with the reason for its upper limit.
+    pub(super) fn quantity_because<T: PartialOrd + Display>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
         (least, most): (T, T),
+        because: &str,
     ) -> Option<T> {
         let node = self.take(key)?;
         let parsed = match &node.value {
@@ -130,13 +152,18 @@ impl<'r> Reader<'r> {
             }
             _ => return self.wrong_kind(key, &format!("a string with a unit, as in \"{example}\""), &node),
         };
+        let mut reason = "";
         let message = match parsed {
             Ok(value) if value < least => format!("`{key}` must be at least {least}, not {value}"),
-            Ok(value) if value > most => format!("`{key}` must be at most {most}, not {value}"),
+            Ok(value) if value > most => {
+                reason = because;
+                format!("`{key}` must be at most {most}, not {value}")
+            }
             Ok(value) => return Some(value),
             Err(message) => message,
         };
-        self.report.add(Problem::new(node.place, message));
+        let problem = Problem::new(node.place, message);
+        self.report.add(if reason.is_empty() { problem } else { problem.hint(reason) });
         None
     }
 

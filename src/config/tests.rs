@@ -50,19 +50,19 @@ impl House {
     }
 }
 
-fn parse(text: &str) -> Result<Config, Errors> {
+pub(super) fn parse(text: &str) -> Result<Config, Errors> {
     House::new(text, &[]).read()
 }
 
 /// `line:column message` of all that is wrong.
-fn faults(text: &str) -> Vec<String> {
+pub(super) fn faults(text: &str) -> Vec<String> {
     let place = |fault: &Diagnostic| format!("{}:{}", fault.line.unwrap_or(0), fault.column.unwrap_or(0));
     let errors = parse(text).unwrap_err();
     errors.diagnostics().map(|fault| format!("{} {}", place(fault), fault.message)).collect()
 }
 
 #[track_caller]
-fn assert_only_fault(text: &str, place: &str, part: &str) {
+pub(super) fn assert_only_fault(text: &str, place: &str, part: &str) {
     let faults = faults(text);
     assert_eq!(faults.len(), 1, "{faults:#?}");
     assert!(faults[0].starts_with(&format!("{place} ")) && faults[0].contains(part), "{faults:#?}");
@@ -203,6 +203,7 @@ fn every_key_reaches_its_setting() {
         user: user.map(str::to_owned),
         group: group.map(str::to_owned),
         unit: unit.map(str::to_owned),
+        ..Rule::default()
     };
     let rules = [rule(Some("app"), None, None), rule(None, Some("web"), Some("web.service"))];
     assert_eq!(socket.allow.0, rules);
@@ -226,7 +227,7 @@ fn a_socket_that_can_not_be_is_cited() {
     assert_fault(
         "path = \"a\"\nallow = [{ usr = \"x\", user = \"y\" }]",
         "5:12",
-        "in [[logs.socket.allow]]; expected user, group, unit",
+        "in [[logs.socket.allow]]; expected user, group, uid, unit, container",
     );
     assert_fault("path = \"a\"\nallow = [{ unit = \"web\" }]", "5:19", "expected a service");
     assert_fault("path = \"a\"\nallow = [{ user = \"a:b\" }]", "5:19", "expected a name or a number");
@@ -282,10 +283,12 @@ fn the_sample_is_right_with_every_setting_switched_on() {
         .collect();
     let config = parse(&on.join("\n")).unwrap();
     assert_eq!(config.imds, crate::imds::Settings { endpoint: config.imds.endpoint.clone(), ..Default::default() });
-    assert_eq!(config.credentials, crate::credentials::Settings::default());
+    let roles = config.credentials.roles.clone();
+    assert_eq!(roles.len(), 1);
+    assert_eq!(config.credentials, crate::credentials::Settings { roles, ..Default::default() });
     let (files, journals) = (config.logs.files.clone(), config.logs.journals.clone());
     let sockets = config.logs.sockets.clone();
-    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 1));
+    assert_eq!((config.region, files.len(), journals.len(), sockets.len()), (None, 1, 1, 2));
     assert_eq!(config.variables.len(), 1);
     assert_eq!(config.logs, crate::logs::Settings { files, journals, sockets, ..Default::default() });
 }
@@ -393,7 +396,7 @@ fn quantities_need_units_and_have_limits() {
 #[test]
 fn words_are_checked() {
     assert_only_fault("[imds]\nendpoint_mode = \"IPv4\"", "2:17", "\"ipv4\" or \"ipv6\" or \"auto\"");
-    assert_only_fault("[credentials]\nsource = \"container\"", "2:10", "\"auto\" or \"instance\"");
+    assert_only_fault("[credentials]\nsource = \"ecs\"", "2:10", "\"container\" or \"instance\"");
     assert_only_fault("[imds]\nv1_fallback = \"yes\"", "2:15", "true or false");
 }
 
@@ -657,7 +660,7 @@ fn nothing_hostile_makes_a_configuration_panic_or_be_cited_outside_of_itself() {
         if input.len() % 2 == 0 {
             sources.push(Ok(Source::new(PathBuf::from("drop-in.toml"), FULL.to_owned())));
         }
-        if let Err(errors) = super::parse(sources) {
+        if let Err(errors) = super::parse(sources, super::source::Attached::Kept(Vec::new())) {
             assert!(errors.count() > 0 && !errors.to_string().is_empty());
         }
     });

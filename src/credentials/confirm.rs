@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::cache::{CredentialCache, Inner};
+use super::refusal::is_rejection;
 use crate::aws::certificate_hint;
 use crate::backoff::Backoff;
 use crate::fault::{self, Fault};
@@ -19,9 +20,6 @@ const WAITS: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins
 
 /// STS is never asked sooner than this after a failure.
 const SHORTEST_WAIT: Duration = Duration::from_secs(30);
-
-/// What AWS calls credentials that should be fetched anew (DESIGN, refresh). A denial is none of them.
-const REJECTIONS: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "InvalidToken"];
 
 impl CredentialCache {
     /// Asks STS once per role who the credentials are, until `stop`. STS being unreachable is a warning in the
@@ -67,8 +65,8 @@ impl Inner {
     /// The role and key to ask about: valid, and not confirmed yet.
     fn unconfirmed(&self) -> Option<(String, String)> {
         let (role, key) = self.peek()?;
-        let confirmed = self.book().confirmed.as_ref().is_some_and(|(known, _)| *known == role);
-        (!confirmed).then_some((role, key))
+        let known = self.book().arn().is_some();
+        (!known).then_some((role, key))
     }
 
     fn confirmed(&self, role: String, arn: String) -> u32 {
@@ -111,7 +109,7 @@ async fn ask(sts: &aws_sdk_sts::Client) -> Result<String, Problem> {
             let code = error.err().code().unwrap_or("an error without a code");
             let text = error.err().message().unwrap_or_default();
             let message = format!("STS answered sts:GetCallerIdentity with {code}: {text}");
-            Err(Problem { message, rejected: REJECTIONS.contains(&code) })
+            Err(Problem { message, rejected: is_rejection(code) })
         }
         Err(error) => {
             let message = format!("can't ask STS (sts:GetCallerIdentity): {}", fault::chain(&error));

@@ -1,10 +1,20 @@
-//! Role credentials: fetched, kept fresh before they expire, handed out from one cache that never waits for the
-//! network while it holds valid ones. Not the place for who may have them (endpoints) nor for IMDS's protocol.
+//! Role credentials: the base ones, from where this host has them, and those of the roles that are assumed with them;
+//! fetched, kept fresh before they expire, handed out from a cache each that never waits for the network while it holds
+//! valid ones. Not who is calling (that is found out at the doors) nor IMDS's protocol.
 
+mod assume;
+mod book;
+mod budget;
 mod cache;
 mod confirm;
 mod error;
 mod refresh;
+mod refusal;
+pub mod request;
+mod roles;
+#[cfg(test)]
+mod roles_tests;
+mod settings;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -12,28 +22,15 @@ mod tests;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::cache::CredentialCache;
+pub use self::assume::Stage;
+pub use self::cache::{CredentialCache, Issued};
 pub use self::error::Error;
-pub use self::source::{Fetched, Fetching, Source};
+pub use self::refresh::Pace;
+pub use self::refusal::Refusal;
+pub use self::roles::{Role, Roles};
+pub use self::settings::{RoleSettings, Settings, SourceKind};
+pub use self::source::{Environment, Fetched, Fetching, Source, base_source};
 use crate::fault::Fault;
-
-/// Where the base credentials come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceKind {
-    /// The best there is on this host.
-    #[default]
-    Auto,
-    /// The instance's role, from IMDS.
-    Instance,
-}
-
-/// The `[credentials]` table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Where the base credentials come from.
-    pub source: SourceKind,
-}
 
 /// In which state a role's credentials are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +72,7 @@ pub struct Snapshot {
     pub failures: u64,
     /// How often they were handed out, to ourselves included.
     pub served: u64,
-    /// How often they were refused.
+    /// How often they were refused to a caller.
     pub denied: u64,
     /// The last failure, while it lasts.
     pub last_error: Option<Fault>,

@@ -5,12 +5,16 @@
 //! |---|---|
 //! | nothing yet | now |
 //! | valid, lifetime ≤ 20 min, < 90 min, longer | 5, 15, 60 min before the end, jittered; at latest after an hour |
+//! | valid, and of an assumed role | at half of the lifetime, jittered |
 //! | valid, and fetched inside that window already | after a minute; after 10 s in the last five minutes |
+//! | valid for ever | after an hour |
 //! | a failure, far from the end | backoff, up to 300 s |
 //! | a failure inside the window | backoff, up to 60 s |
 //! | a failure in the last five minutes | backoff, up to 10 s |
 //! | a failure, and nothing valid | backoff, up to 5 s, for ever |
+//! | AWS denies them | backoff from 30 s up to 300 s, whatever is valid |
 //! | AWS calls the held key expired or invalid | now, but once in 30 s for one key |
+//! | somebody who may asks for others | now |
 //!
 //! Expiry is of the wall clock (corrected); intervals are of the boot-time clock, which counts suspend. A step is asked
 //! for anew each time, so that a corrected clock or a wake from suspend counts at once.
@@ -33,6 +37,9 @@ const REJECTION_PAUSE: Duration = Duration::from_secs(30);
 /// The first wait after a failure; IMDS has been asked up to four times by then.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
+/// A denial is of a policy, which takes a person to change: AWS is not asked about it over and over (DESIGN, refresh).
+const DENIED: Backoff = Backoff::new(Duration::from_secs(30), Duration::from_mins(5));
+
 /// No loop of fetches is closer than this, however short-lived what it brings.
 const SHORTEST_WAIT: Duration = Duration::from_secs(1);
 
@@ -45,15 +52,29 @@ pub(super) struct Now {
     pub(super) boot: Duration,
 }
 
+/// When credentials that are good are renewed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pace {
+    /// As the SDKs do: some time before their end, and at latest hourly.
+    #[default]
+    BeforeTheEnd,
+    /// At about half of their life: sessions of our own making, so that STS may be gone for the other half.
+    HalfLife,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event<'a> {
     /// A fetch is under way.
     Started,
-    /// It brought credentials.
-    Fetched { key: &'a str, expiration: Timestamp },
+    /// It brought credentials, with their end if they have one.
+    Fetched { key: &'a str, expiration: Option<Timestamp> },
     /// It brought none, or expired ones.
     Failed,
+    /// AWS denied them.
+    Denied,
+    /// Somebody who may asked for others.
+    Asked,
     /// AWS called this key expired or invalid.
     Rejected { key: &'a str },
 }
@@ -72,6 +93,7 @@ pub(super) enum Next {
 /// What is known of the credentials in hand, and the plan.
 #[derive(Debug, Default)]
 pub(super) struct Refresh {
+    pace: Pace,
     held: Option<Held>,
     plan: Plan,
     fetching: bool,
@@ -84,7 +106,8 @@ pub(super) struct Refresh {
 #[derive(Clone, Debug)]
 struct Held {
     key: String,
-    expiration: Timestamp,
+    /// `None`: they are good for ever.
+    expiration: Option<Timestamp>,
     /// The advisory window that belongs to their lifetime.
     window: Duration,
 }
@@ -98,9 +121,16 @@ enum Plan {
     Scheduled { wall: Timestamp, boot: Duration },
     /// After a failure at this time; how long to wait depends on what is still valid.
     Retry { since: Duration },
+    /// After a denial at this time.
+    Denied { since: Duration },
 }
 
 impl Refresh {
+    /// Nothing in hand, at this pace.
+    pub(super) fn at(pace: Pace) -> Self {
+        Self { pace, ..Self::default() }
+    }
+
     /// Takes an event in; `jitter` is a fresh random number in 0..1.
     pub(super) fn handle(&mut self, event: &Event<'_>, now: Now, jitter: f64) {
         self.jitter = jitter;
@@ -108,18 +138,29 @@ impl Refresh {
             Event::Started => self.fetching = true,
             Event::Fetched { key, expiration } => {
                 (self.fetching, self.failures) = (false, 0);
-                let lifetime = until(*expiration, now.wall);
-                let held = Held { key: (*key).to_owned(), expiration: *expiration, window: window(lifetime) };
+                let lifetime = expiration.map_or(Duration::MAX, |end| until(end, now.wall));
+                let window = self.pace.window(lifetime);
+                let held = Held { key: (*key).to_owned(), expiration: *expiration, window };
                 self.plan = schedule(&held, lifetime, now, jitter);
                 self.held = Some(held);
             }
-            Event::Failed => {
-                self.fetching = false;
-                self.failures = self.failures.saturating_add(1);
-                self.plan = Plan::Retry { since: now.boot };
+            Event::Failed => self.fail(Plan::Retry { since: now.boot }),
+            Event::Denied => {
+                // A denial after other failures is the first of its kind.
+                if !matches!(self.plan, Plan::Denied { .. }) {
+                    self.failures = 0;
+                }
+                self.fail(Plan::Denied { since: now.boot });
             }
+            Event::Asked => self.plan = Plan::Now,
             Event::Rejected { key } => self.reject(key, now),
         }
+    }
+
+    fn fail(&mut self, plan: Plan) {
+        self.fetching = false;
+        self.failures = self.failures.saturating_add(1);
+        self.plan = plan;
     }
 
     fn reject(&mut self, key: &str, now: Now) {
@@ -136,7 +177,12 @@ impl Refresh {
 
     /// The same credentials in hand, and others to be fetched now.
     pub(super) fn begun_anew(&self) -> Self {
-        Self { held: self.held.clone(), ..Self::default() }
+        Self { pace: self.pace, held: self.held.clone(), ..Self::default() }
+    }
+
+    /// Nothing in hand, and others to be fetched now, or when a fetch under way has landed.
+    pub(super) fn forget(&mut self) {
+        *self = Self { pace: self.pace, fetching: self.fetching, ..Self::default() };
     }
 
     /// What to do at `now`.
@@ -151,18 +197,23 @@ impl Refresh {
                 let ceiling = Backoff::new(FIRST_WAIT, self.longest_wait(now)).ceiling(self.failures);
                 (since + ceiling.mul_f64(0.5 + self.jitter / 2.0)).saturating_sub(now.boot)
             }
+            Plan::Denied { since } => {
+                // Never sooner than the schedule says: what is denied is remembered for at least so long.
+                let wait = DENIED.ceiling(self.failures).mul_f64(1.0 + self.jitter / 10.0);
+                (since + wait.min(DENIED.ceiling(u32::MAX))).saturating_sub(now.boot)
+            }
         };
         if wait.is_zero() { Next::Fetch } else { Next::Wait(wait) }
     }
 
     /// Whether the credentials in hand are good at `now`.
     pub(super) fn valid(&self, now: Now) -> bool {
-        self.held.as_ref().is_some_and(|held| held.expiration > now.wall)
+        self.held.as_ref().is_some_and(|held| held.expiration.is_none_or(|end| end > now.wall))
     }
 
     /// When the credentials in hand expire, exactly as issued.
     pub(super) fn expiration(&self) -> Option<Timestamp> {
-        self.held.as_ref().map(|held| held.expiration)
+        self.held.as_ref().and_then(|held| held.expiration)
     }
 
     /// The cap of the backoff: the nearer the end, the more eager.
@@ -170,7 +221,7 @@ impl Refresh {
         let Some(held) = &self.held else {
             return Duration::from_secs(5);
         };
-        match until(held.expiration, now.wall) {
+        match held.expiration.map_or(Duration::MAX, |end| until(end, now.wall)) {
             Duration::ZERO => Duration::from_secs(5),
             left if left <= LAST_MINUTES => Duration::from_secs(10),
             left if left <= held.window => Duration::from_mins(1),
@@ -183,23 +234,27 @@ fn schedule(held: &Held, lifetime: Duration, now: Now, jitter: f64) -> Plan {
     // Somewhere in the window's first fifth, so that a fleet that booted together does not ask together.
     let early = held.window.mul_f64(1.0 - 0.2 * jitter);
     let latest = AT_LATEST.mul_f64(0.95 + 0.05 * jitter);
+    let end = held.expiration.unwrap_or(Timestamp::MAX);
     if lifetime > early {
-        let wall = held.expiration.checked_sub(early).unwrap_or(now.wall);
+        let wall = end.checked_sub(early).unwrap_or(now.wall);
         return Plan::Scheduled { wall, boot: now.boot + latest };
     }
     let pause = Duration::from_secs(if lifetime <= LAST_MINUTES { 10 } else { 60 });
     let wait = pause.min(lifetime / 2).max(SHORTEST_WAIT);
-    Plan::Scheduled { wall: held.expiration, boot: now.boot + wait }
+    Plan::Scheduled { wall: end, boot: now.boot + wait }
 }
 
-/// How long before the end credentials of this lifetime are renewed (FACTS: the SDKs' common rule).
-fn window(lifetime: Duration) -> Duration {
-    let minutes = match lifetime.as_secs() {
-        ..=1200 => 5,
-        1201..5400 => 15,
-        _ => 60,
-    };
-    Duration::from_secs(minutes * 60)
+impl Pace {
+    /// How long before the end credentials of this lifetime are renewed (FACTS: the SDKs' common rule).
+    fn window(self, lifetime: Duration) -> Duration {
+        let minutes = match lifetime.as_secs() {
+            _ if self == Self::HalfLife => return lifetime / 2,
+            ..=1200 => 5,
+            1201..5400 => 15,
+            _ => 60,
+        };
+        Duration::from_secs(minutes * 60)
+    }
 }
 
 /// From `now` to `then`; zero when that has passed.
@@ -222,7 +277,11 @@ mod tests {
     }
 
     fn fetched(refresh: &mut Refresh, lifetime: u64, now: Now) {
-        refresh.handle(&Event::Fetched { key: "A", expiration: now.wall + Duration::from_secs(lifetime) }, now, 0.5);
+        refresh.handle(
+            &Event::Fetched { key: "A", expiration: Some(now.wall + Duration::from_secs(lifetime)) },
+            now,
+            0.5,
+        );
     }
 
     fn wait(refresh: &Refresh, now: Now) -> u64 {
@@ -331,6 +390,57 @@ mod tests {
     }
 
     #[test]
+    fn an_assumed_role_is_renewed_at_about_half_of_its_life() {
+        for (lifetime, jitter, expected) in [(3600, 0.0, 1800), (3600, 1.0, 2160), (900, 0.0, 450), (900, 1.0, 540)] {
+            let mut refresh = Refresh::at(Pace::HalfLife);
+            let expiration = Some(at(lifetime).wall);
+            refresh.handle(&Event::Fetched { key: "A", expiration }, at(0), jitter);
+            assert_eq!(wait(&refresh, at(0)), expected, "lifetime {lifetime}, jitter {jitter}");
+        }
+    }
+
+    #[test]
+    fn keys_without_an_end_are_good_for_ever_and_looked_at_hourly() {
+        let mut refresh = Refresh::default();
+        refresh.handle(&Event::Fetched { key: "A", expiration: None }, at(0), 1.0);
+        assert_eq!((wait(&refresh, at(0)), refresh.expiration()), (3600, None));
+        assert!(refresh.valid(at(1_000_000_000)));
+        refresh.handle(&Event::Failed, at(3600), 1.0);
+        assert!(refresh.valid(at(3600)));
+    }
+
+    #[test]
+    fn a_denial_is_remembered_from_half_a_minute_up_to_five() {
+        let mut refresh = Refresh::at(Pace::HalfLife);
+        refresh.handle(&Event::Failed, at(0), 1.0);
+        for (denials, expected) in [(1, 30), (1, 60), (1, 120), (1, 240), (1, 300), (40, 300)] {
+            for _ in 0..denials {
+                refresh.handle(&Event::Denied, at(0), 0.0);
+            }
+            assert_eq!(wait(&refresh, at(0)), expected);
+            assert_eq!(refresh.next(at(expected)), Next::Fetch);
+        }
+        refresh.handle(&Event::Denied, at(0), 1.0);
+        assert_eq!(wait(&refresh, at(0)), 300, "jitter does not go beyond");
+        fetched(&mut refresh, 3600, at(0));
+        refresh.handle(&Event::Denied, at(1), 0.0);
+        assert_eq!(wait(&refresh, at(1)), 30, "a success starts over");
+        refresh.handle(&Event::Asked, at(2), 0.0);
+        assert_eq!(refresh.next(at(2)), Next::Fetch, "who may can ask at once");
+    }
+
+    #[test]
+    fn what_is_forgotten_is_fetched_now_unless_a_fetch_is_under_way() {
+        let mut refresh = Refresh::at(Pace::HalfLife);
+        fetched(&mut refresh, 3600, at(0));
+        refresh.forget();
+        assert!(!refresh.valid(at(1)) && refresh.next(at(1)) == Next::Fetch);
+        refresh.handle(&Event::Started, at(1), 0.0);
+        refresh.forget();
+        assert_eq!(refresh.next(at(1)), Next::Fetching);
+    }
+
+    #[test]
     fn a_rejected_key_is_fetched_anew_at_most_once_in_thirty_seconds() {
         let mut refresh = Refresh::default();
         fetched(&mut refresh, 6 * 3600, at(0));
@@ -376,7 +486,7 @@ mod tests {
         // Two requests a refresh (the role's name, the document) and a token in five hours.
         let (mut refresh, mut now, mut fetches) = (Refresh::default(), 0, 0);
         while now < 240 * 3600 {
-            refresh.handle(&Event::Fetched { key: "A", expiration: at(now + 6 * 3600).wall }, at(now), 0.0);
+            refresh.handle(&Event::Fetched { key: "A", expiration: Some(at(now + 6 * 3600).wall) }, at(now), 0.0);
             now += wait(&refresh, at(now)).max(1);
             fetches += 1;
         }

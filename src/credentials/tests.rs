@@ -63,7 +63,7 @@ impl Source for Scripted {
                 Step::Bring(role, key, seconds) => {
                     let expiration = self.clock.now() + jiff::SignedDuration::from_secs(seconds);
                     let credentials = Credentials::new(key, "hunter2", Some("tokentext".to_owned()), None, "test");
-                    Ok(Fetched { role: role.to_owned(), credentials, expiration })
+                    Ok(Fetched::new(role.to_owned(), credentials, Some(expiration)))
                 }
                 Step::Fail => Err(failure()),
                 Step::Panic => panic!("a source that panics, on purpose"),
@@ -211,7 +211,7 @@ async fn an_answer_that_has_expired_already_is_a_failure() {
     let error = rig.key().await.unwrap_err();
     assert!(error.contains("role web expired at 2026-11-22T11:59:59Z"), "{error}");
     assert_eq!(rig.cache.snapshot().state, State::Absent);
-    assert_eq!(rig.cache.wait_for(Duration::from_secs(10)).await.unwrap().access_key_id(), "AKIA0002");
+    assert_eq!(rig.cache.wait_for(Duration::from_secs(10)).await.unwrap().credentials.access_key_id(), "AKIA0002");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
-//! How a unix socket of ours comes to be open: the one that a former process left, if it still leads here, or a new one
+//! How a socket of ours comes to be open: a TCP listener (`tcp`), or a unix socket: the one that a former process left, if it still leads here, or a new one
 //! in the place of one that nobody answers at. Not who is served, and not how it is handed on.
+
+mod tcp;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,6 +13,8 @@ use rustix::fs::{Mode, fchmod};
 use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
+
+pub use tcp::{Error as TcpError, open_tcp};
 
 /// How long to wait for a connection to whoever may hold the socket already: it is local, the kernel answers.
 const PROBE_DEADLINE: Duration = Duration::from_secs(1);

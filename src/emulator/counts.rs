@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::session::SessionRequest;
+
 /// Counters since the start. As JSON they are `counts` in `GET /_emulator/state`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
@@ -17,8 +19,21 @@ pub struct Counts {
     pub metadata_without_token: u64,
     /// The lifetimes that token requests asked for, in seconds, and how often.
     pub token_ttls: BTreeMap<u32, u64>,
+    /// Roles that STS was asked for, by ARN.
+    pub roles: BTreeMap<String, RoleCounts>,
     /// `PutLogEvents` in numbers.
     pub puts: PutCounts,
+}
+
+/// What STS was asked for one role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RoleCounts {
+    /// Calls for sessions of it, whatever became of them.
+    pub calls: u64,
+    /// Sessions issued.
+    pub sessions: u64,
+    /// What the last session was asked for with.
+    pub last: SessionRequest,
 }
 
 /// `PutLogEvents` in numbers.
@@ -40,7 +55,7 @@ pub struct PutCounts {
     pub peak_in_flight: u64,
 }
 
-/// The most different metadata paths that are counted: more than there are, so that a stray client can't fill memory.
+/// The most different metadata paths, or roles, that are counted: more than there are, so that a stray client can't fill memory.
 const MOST_PATHS: usize = 1000;
 
 impl Counts {
@@ -58,6 +73,25 @@ impl Counts {
 
     pub(super) fn operation(&mut self, name: &str) {
         add(&mut self.operations, name);
+    }
+
+    /// Sessions of the role with this ARN, and calls for them.
+    #[must_use]
+    pub fn role(&self, arn: &str) -> RoleCounts {
+        self.roles.get(arn).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn role_call(&mut self, arn: &str) {
+        if self.roles.len() < MOST_PATHS || self.roles.contains_key(arn) {
+            self.roles.entry(arn.to_string()).or_default().calls += 1;
+        }
+    }
+
+    pub(super) fn session(&mut self, arn: &str, asked: SessionRequest) {
+        if let Some(role) = self.roles.get_mut(arn) {
+            role.sessions += 1;
+            role.last = asked;
+        }
     }
 
     pub(super) fn error(&mut self, operation: &str, code: &str) {

@@ -13,11 +13,11 @@ use super::answer::{Answer, Refusal, ReplyBody};
 use super::clock::http_date;
 use super::fault::{Effect, Target, Verdict};
 use super::keyring::{Issued, request_id};
-use super::operation::Operation;
+use super::operation::{Operation, form};
 use super::options::Door;
 use super::shared::Shared;
 use super::sigv4::{Scope, verify};
-use super::{control, imds, logs, sts};
+use super::{container, control, imds, logs, sts};
 
 /// The most a request's body may be as it arrives: what CloudWatch Logs may unpack to, and nobody else sends as much.
 const LARGEST_BODY: usize = 8 << 20;
@@ -108,11 +108,16 @@ impl Call<'_> {
         } else {
             logs::Place::default()
         };
+        let role = matches!(self.operation, Operation::Sts(_)).then(|| form(self.request.body(), "RoleArn")).flatten();
+        if let Some(arn) = &role {
+            state.counts.role_call(arn);
+        }
         let mut verdict = state.faults.judge(&Target {
             operation: &self.name,
             path: self.request.uri().path(),
             group: place.log_group_name.as_deref(),
             stream: place.log_stream_name.as_deref(),
+            role: role.as_deref(),
         });
         if self.is_put() {
             verdict.delay += state.put_latency;
@@ -121,7 +126,12 @@ impl Call<'_> {
     }
 
     fn is_metadata(&self) -> bool {
-        matches!(self.operation, Operation::Token | Operation::Metadata)
+        matches!(self.operation, Operation::Token | Operation::Metadata | Operation::Container)
+    }
+
+    /// Whether it says who asks by something else than a signature.
+    fn is_unsigned(&self) -> bool {
+        self.operation == Operation::Sts(sts::WITH_WEB_IDENTITY.into())
     }
 
     fn is_put(&self) -> bool {
@@ -135,6 +145,10 @@ impl Call<'_> {
             Some(Effect::Error { status, code, message }) => self.word(Refusal::new(code, message).status(status)),
             Some(Effect::Throttle { retry_after_ms }) => self.word(self.throttled(retry_after_ms)),
             Some(Effect::Deny(_)) if self.is_metadata() => self.word(Refusal::new("403", "Forbidden").status(403)),
+            Some(Effect::Deny(_)) if self.is_unsigned() => {
+                let text = format!("Not authorized to perform {}", self.name);
+                self.word(Refusal::new("AccessDenied", text).status(403))
+            }
             Some(Effect::Deny(denial)) => {
                 self.word(self.caller().map_or_else(|refusal| refusal, |caller| self.denied(&denial, &caller)))
             }
@@ -164,9 +178,10 @@ impl Call<'_> {
     fn serve(&self) -> Answer {
         let now = self.shared.clock.now();
         let answered = match &self.operation {
-            Operation::Sts(action) => self
-                .caller()
-                .and_then(|caller| sts::answer(action, self.request, &caller, &mut self.shared.state(), now, &self.id)),
+            Operation::Sts(action) => self.signer().and_then(|caller| {
+                sts::answer(action, self.request, caller.as_deref(), &mut self.shared.state(), now, &self.id)
+            }),
+            Operation::Container => Ok(container::answer(self.request, &mut self.shared.state(), now)),
             Operation::Logs(action) => self.caller().and_then(|_| logs::answer(action, self.request, self.shared, now)),
             Operation::Token | Operation::Metadata | Operation::Control => {
                 Ok(imds::answer(self.request, &mut self.shared.state(), now))
@@ -188,6 +203,11 @@ impl Call<'_> {
     fn caller(&self) -> Result<Arc<Issued>, Refusal> {
         let find = |key_id: &str| self.shared.state().keyring.find(key_id);
         verify(self.request, self.scope(&self.region()), self.shared.clock.now(), find)
+    }
+
+    /// The same, where a signature is asked for.
+    fn signer(&self) -> Result<Option<Arc<Issued>>, Refusal> {
+        if self.is_unsigned() { Ok(None) } else { self.caller().map(Some) }
     }
 
     fn throttled(&self, retry_after_ms: Option<u64>) -> Refusal {

@@ -22,6 +22,9 @@ pub struct Fault {
     /// Only this log stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<String>,
+    /// Only this role, by its ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
     /// How many matching requests pass unharmed first.
     #[serde(default)]
     pub after: u64,
@@ -150,7 +153,8 @@ impl Fault {
     /// A fault that hits all requests of `operation`.
     #[must_use]
     pub fn on(operation: &str, effect: Effect) -> Self {
-        Self { operation: operation.into(), path: None, group: None, stream: None, after: 0, times: None, effect }
+        let operation = operation.into();
+        Self { operation, path: None, group: None, stream: None, role: None, after: 0, times: None, effect }
     }
 
     /// Only metadata paths that begin with `path`.
@@ -171,6 +175,13 @@ impl Fault {
     #[must_use]
     pub fn stream(mut self, stream: &str) -> Self {
         self.stream = Some(stream.into());
+        self
+    }
+
+    /// Only the role with this ARN.
+    #[must_use]
+    pub fn role(mut self, arn: &str) -> Self {
+        self.role = Some(arn.into());
         self
     }
 
@@ -198,6 +209,7 @@ impl Fault {
             && self.path.as_deref().is_none_or(|path| target.path.starts_with(path))
             && self.group.as_deref().is_none_or(|group| target.group == Some(group))
             && self.stream.as_deref().is_none_or(|stream| target.stream == Some(stream))
+            && self.role.as_deref().is_none_or(|role| target.role == Some(role))
     }
 }
 
@@ -208,6 +220,7 @@ pub(super) struct Target<'a> {
     pub(super) path: &'a str,
     pub(super) group: Option<&'a str>,
     pub(super) stream: Option<&'a str>,
+    pub(super) role: Option<&'a str>,
 }
 
 /// What is to happen to a request.
@@ -270,7 +283,7 @@ mod tests {
     use super::*;
 
     const PUT: Target<'_> =
-        Target { operation: "logs:PutLogEvents", path: "/", group: Some("/app"), stream: Some("one") };
+        Target { operation: "logs:PutLogEvents", path: "/", group: Some("/app"), stream: Some("one"), role: None };
 
     fn effects(plan: &mut Plan, count: usize) -> Vec<bool> {
         (0..count).map(|_| plan.judge(&PUT).effect.is_some()).collect()

@@ -1,13 +1,14 @@
-//! IMDSv2, STS and CloudWatch Logs over real HTTP on loopback, as strict as AWS, with faults that tests set. It
-//! imports nothing of ours, so that one misreading of a protocol can't pass on both sides. Not a place to keep
-//! anything: all of it is memory, and all of its credentials are made up.
+//! IMDSv2, a container's credentials, STS and CloudWatch Logs over real HTTP on loopback, as strict as AWS, with faults
+//! that tests set. It imports nothing of ours, so that one misreading of a protocol can't pass on both sides. Not a place
+//! to keep anything: all of it is memory, and all of its credentials are made up.
 //!
-//! One listener serves all three, so `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_ENDPOINT_URL` may be the same URL:
+//! One listener serves all of them, so `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_ENDPOINT_URL` may be the same URL:
 //!
 //! ```text
 //! PUT, GET  /latest/…              IMDSv2                       imds.rs, metadata.rs
+//! GET       /v2/credentials/…      a container's credentials    container.rs
 //! POST /    X-Amz-Target: Logs_…   CloudWatch Logs (awsJson1_1) logs/
-//! POST /    Action=…               STS (query protocol, XML)    sts.rs
+//! POST /    Action=…               STS (query protocol, XML)    sts.rs, session.rs
 //! any       /_emulator/…           what tests set and read      control.rs
 //! ```
 //!
@@ -19,6 +20,7 @@
 
 mod answer;
 mod clock;
+mod container;
 mod control;
 mod counts;
 mod exchange;
@@ -31,13 +33,15 @@ mod metadata;
 mod operation;
 mod options;
 mod server;
+mod session;
 mod shared;
 mod sigv4;
 mod sts;
 
-pub use counts::{Counts, PutCounts};
+pub use counts::{Counts, PutCounts, RoleCounts};
 pub use fault::{Denial, Effect, Fault, Policy};
 pub use handle::Emulator;
 pub use logs::{Event, GroupSummary, StreamSummary};
 pub use options::{Change, Door, Gzip, Options};
+pub use session::SessionRequest;
 pub use shared::Activity;

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use hyper::body::Bytes;
 use hyper::{Method, Request};
 
+use super::container;
+
 /// The prefix of `X-Amz-Target` (CloudWatch Logs API, version 2014-03-28).
 const LOGS_TARGET: &str = "Logs_20140328.";
 
@@ -15,6 +17,8 @@ pub(super) enum Operation {
     Control,
     /// A token of the metadata service.
     Token,
+    /// A container's credentials.
+    Container,
     /// Anything else of the metadata service.
     Metadata,
     /// An action of STS.
@@ -36,6 +40,9 @@ impl Operation {
                 None => Self::Sts(form(request.body(), "Action").unwrap_or_default().into_owned()),
             };
         }
+        if path.starts_with(container::PREFIX) {
+            return Self::Container;
+        }
         // Dated paths included: `/2021-03-23/api/token`.
         if request.method() == Method::PUT && path.ends_with("/api/token") {
             return Self::Token;
@@ -52,6 +59,7 @@ impl Operation {
         };
         match self {
             Self::Control => "emulator".into(),
+            Self::Container => "container:get".into(),
             Self::Token => "imds:token".into(),
             Self::Metadata => "imds:get".into(),
             Self::Sts(action) => format!("sts:{}", known(action)),
@@ -90,6 +98,7 @@ mod tests {
         assert_eq!(name("POST", "/", Some("Logs_20140328.PutLogEvents"), "{}"), "logs:PutLogEvents");
         assert_eq!(name("POST", "/", None, "Version=2011-06-15&Action=GetCallerIdentity"), "sts:GetCallerIdentity");
         assert_eq!(name("POST", "/", None, "hello"), "sts:unknown");
+        assert_eq!(name("GET", "/v2/credentials/emulated", None, ""), "container:get");
         assert_eq!(name("POST", "/", Some("Other.Thing/1"), ""), "logs:unknown");
         assert_eq!(name("GET", "/_emulator/state", None, ""), "emulator");
     }

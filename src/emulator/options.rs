@@ -41,6 +41,12 @@ pub struct Options {
     pub credentials_lifetime: Duration,
     /// How long each `PutLogEvents` takes before it is looked at.
     pub put_latency: Duration,
+    /// The role that a container gets by `/v2/credentials/emulated`.
+    pub container_role: String,
+    /// What its `Authorization` header must be; `None`: whoever asks gets the credentials.
+    pub container_token: Option<String>,
+    /// The one token that `AssumeRoleWithWebIdentity` takes; `None`: any.
+    pub web_identity_token: Option<String>,
     /// External ids that `AssumeRole` demands, by role ARN. Other roles of any account may be assumed without.
     pub external_ids: BTreeMap<String, String>,
 }
@@ -62,6 +68,9 @@ impl Default for Options {
             hop_limit: LONGEST_WAY,
             credentials_lifetime: Duration::from_hours(6),
             put_latency: Duration::ZERO,
+            container_role: "emulated-task-role".into(),
+            container_token: None,
+            web_identity_token: None,
             external_ids: BTreeMap::new(),
         }
     }
@@ -74,6 +83,8 @@ impl Default for Options {
 pub struct Change {
     /// How long role credentials live; IMDS issues new ones at the next request.
     pub credentials_lifetime_seconds: Option<u64>,
+    /// How long the sessions of `AssumeRole` live from now on, whatever was asked for: shorter than STS would have it.
+    pub session_lifetime_seconds: Option<u64>,
     /// Whether IMDS goes on serving the same credentials, even after they have expired.
     pub freeze_credentials: Option<bool>,
     /// The instance's role; an empty string detaches the instance profile.
@@ -90,6 +101,12 @@ pub struct Change {
     pub put_latency_ms: Option<u64>,
     /// What becomes of gzip'd bodies.
     pub gzip: Option<Gzip>,
+    /// The role that a container gets.
+    pub container_role: Option<String>,
+    /// What a container's `Authorization` header must be; an empty string: anything.
+    pub container_token: Option<String>,
+    /// The one token that `AssumeRoleWithWebIdentity` takes; an empty string: any.
+    pub web_identity_token: Option<String>,
     /// Leaves added to, replaced in or (`null`) taken from the metadata, by path below `/latest/`.
     pub metadata: BTreeMap<String, Option<String>>,
 }

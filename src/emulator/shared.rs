@@ -75,10 +75,15 @@ pub(super) struct State {
     pub(super) role_name: Option<String>,
     pub(super) hop_limit: NonZeroU8,
     pub(super) credentials_lifetime: i64,
+    /// Of `AssumeRole`'s sessions, instead of what was asked for.
+    pub(super) session_lifetime: Option<i64>,
     pub(super) imds_off: bool,
     pub(super) imds_v1: bool,
     pub(super) put_latency: Duration,
     pub(super) gzip: Gzip,
+    pub(super) container_role: String,
+    pub(super) container_token: Option<String>,
+    pub(super) web_identity_token: Option<String>,
     pub(super) leaves: Leaves,
     /// IMDS tokens and when they expire.
     pub(super) tokens: HashMap<String, Millis>,
@@ -94,10 +99,14 @@ impl State {
             role_name: options.role_name.clone(),
             hop_limit: options.hop_limit,
             credentials_lifetime: i64::try_from(options.credentials_lifetime.as_millis()).unwrap_or(i64::MAX),
+            session_lifetime: None,
             imds_off: false,
             imds_v1: false,
             put_latency: options.put_latency,
             gzip: Gzip::default(),
+            container_role: options.container_role.clone(),
+            container_token: options.container_token.clone(),
+            web_identity_token: options.web_identity_token.clone(),
             leaves: metadata::fixed(&options),
             tokens: HashMap::new(),
             keyring: Keyring::default(),
@@ -124,6 +133,9 @@ impl State {
             self.credentials_lifetime = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000);
             self.keyring.rotate();
         }
+        if let Some(seconds) = change.session_lifetime_seconds {
+            self.session_lifetime = Some(i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000));
+        }
         if let Some(frozen) = change.freeze_credentials {
             self.keyring.frozen = frozen;
         }
@@ -144,6 +156,16 @@ impl State {
         }
         if let Some(gzip) = change.gzip {
             self.gzip = gzip;
+        }
+        if let Some(name) = &change.container_role {
+            self.container_role.clone_from(name);
+        }
+        let some = |token: &String| (!token.is_empty()).then(|| token.clone());
+        if let Some(token) = &change.container_token {
+            self.container_token = some(token);
+        }
+        if let Some(token) = &change.web_identity_token {
+            self.web_identity_token = some(token);
         }
         for (path, text) in &change.metadata {
             match text {

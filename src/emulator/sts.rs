@@ -1,5 +1,6 @@
-//! STS's query protocol: `GetCallerIdentity` and `AssumeRole`, answered in XML. Pure: a request and a time in, an answer
-//! out. Not who may assume what: every well-formed role may be, unless an external id is demanded for it or a fault denies.
+//! STS's query protocol: `GetCallerIdentity`, `AssumeRole` and `AssumeRoleWithWebIdentity`, answered in XML. Pure: a
+//! request and a time in, an answer out. Not who may assume what: every well-formed role may be, unless an external id is
+//! demanded for it or a fault denies.
 
 use std::sync::Arc;
 
@@ -11,25 +12,20 @@ use super::clock::{Millis, iso};
 use super::keyring::{Holder, Issued};
 use super::metadata::partition;
 use super::operation::form;
+use super::session::{LONGEST, LONGEST_CHAINED, SessionRequest};
 use super::shared::State;
 
 /// The one version of STS's API.
 const VERSION: &str = "2011-06-15";
 
-/// A session lives 15 minutes at least (STS API, `DurationSeconds`)…
-const SHORTEST_SESSION: i64 = 900;
-
-/// …an hour unless asked for…
-const DEFAULT_SESSION: i64 = 3600;
-
-/// …and never longer when role credentials ask, which all of the emulator's are (role chaining).
-const LONGEST_CHAINED_SESSION: i64 = 3600;
+/// The action whose calls carry no signature.
+pub(super) const WITH_WEB_IDENTITY: &str = "AssumeRoleWithWebIdentity";
 
 /// Answers a call of `action` by `caller`.
 pub(super) fn answer(
     action: &str,
     request: &Request<Bytes>,
-    caller: &Issued,
+    caller: Option<&Issued>,
     state: &mut State,
     now: Millis,
     request_id: &str,
@@ -39,10 +35,11 @@ pub(super) fn answer(
         let version = field("Version").unwrap_or_default();
         return Err(invalid_action(action, &version));
     }
-    let (result, note) = match action {
-        "GetCallerIdentity" => (caller_identity(caller), caller.arn.clone()),
-        "AssumeRole" => assume_role(field, caller, state, now)?,
-        other => return Err(invalid_action(other, VERSION)),
+    let (result, note) = match (action, caller) {
+        ("GetCallerIdentity", Some(caller)) => (caller_identity(caller), caller.arn.clone()),
+        ("AssumeRole", Some(caller)) => assume_role(request.body(), caller, state, now)?,
+        (WITH_WEB_IDENTITY, _) => with_web_identity(request.body(), state, now)?,
+        (other, _) => return Err(invalid_action(other, VERSION)),
     };
     let body = format!(
         "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/{VERSION}/\">\n  <{action}Result>\n{result}  \
@@ -71,33 +68,60 @@ fn element(name: &str, text: &str) -> String {
     format!("    <{name}>{}</{name}>\n", escape_xml(text))
 }
 
-fn assume_role(
-    field: impl Fn(&str) -> Option<String>,
-    caller: &Issued,
-    state: &mut State,
-    now: Millis,
-) -> Result<(String, String), Refusal> {
-    let arn = field("RoleArn").unwrap_or_default();
-    let (partition, _) = partition(&state.options.region);
-    let (account, role) = role_of(&arn, partition)
-        .ok_or_else(|| invalid(format!("{arn} is invalid: a role's ARN is arn:{partition}:iam::ACCOUNT:role/NAME")))?;
-    let session = field("RoleSessionName").unwrap_or_default();
-    if !is_session_name(&session) {
-        return Err(invalid(format!(
-            "1 validation error detected: Value '{session}' at 'roleSessionName' failed to satisfy constraint: \
-             Member must satisfy regular expression pattern: [\\w+=,.@-]*, with a length of 2 to 64"
-        )));
-    }
-    let seconds = duration(field("DurationSeconds").as_deref())?;
+fn assume_role(body: &Bytes, caller: &Issued, state: &mut State, now: Millis) -> Result<(String, String), Refusal> {
+    let (arn, target) = target(body, state)?;
+    let asked = SessionRequest::read(body, LONGEST_CHAINED)?;
     if let Some(external_id) = state.options.external_ids.get(&arn)
-        && field("ExternalId").as_ref() != Some(external_id)
+        && asked.external_id.as_ref() != Some(external_id)
     {
         let text = format!("User: {} is not authorized to perform: sts:AssumeRole on resource: {arn}", caller.arn);
         return Err(Refusal::new("AccessDenied", text).status(403));
     }
-    let holder = Holder { partition, account, role, session: &session };
-    let issued = state.keyring.issue(&holder, now, seconds * 1000);
-    Ok((assumed(&issued), issued.arn.clone()))
+    let lifetime = state.session_lifetime.unwrap_or(asked.duration_seconds * 1000);
+    let issued = state.keyring.issue(&target.holder(&asked.session_name), now, lifetime);
+    let identity = asked.source_identity.as_deref().map(|identity| element("SourceIdentity", identity));
+    let result = assumed(&issued) + &identity.unwrap_or_default();
+    state.counts.session(&arn, asked);
+    Ok((result, issued.arn.clone()))
+}
+
+/// Not signed: the token is all that says who asks.
+fn with_web_identity(body: &Bytes, state: &mut State, now: Millis) -> Result<(String, String), Refusal> {
+    let (arn, target) = target(body, state)?;
+    let asked = SessionRequest::read(body, LONGEST)?;
+    let token = form(body, "WebIdentityToken").unwrap_or_default();
+    if token.is_empty() || state.web_identity_token.as_deref().is_some_and(|known| known != token) {
+        return Err(Refusal::new("InvalidIdentityToken", "The web identity token that was passed is not valid"));
+    }
+    let issued = state.keyring.issue(&target.holder(&asked.session_name), now, asked.duration_seconds * 1000);
+    let result = assumed(&issued)
+        + &element("SubjectFromWebIdentityToken", "emulated-subject")
+        + &element("Audience", "sts.amazonaws.com")
+        + &element("Provider", "arn:aws:iam::123456789012:oidc-provider/emulated");
+    state.counts.session(&arn, asked);
+    Ok((result, issued.arn.clone()))
+}
+
+/// The role that a call is for.
+struct Target {
+    partition: &'static str,
+    account: String,
+    role: String,
+}
+
+impl Target {
+    fn holder<'a>(&'a self, session: &'a str) -> Holder<'a> {
+        Holder { partition: self.partition, account: &self.account, role: &self.role, session }
+    }
+}
+
+fn target(body: &Bytes, state: &State) -> Result<(String, Target), Refusal> {
+    let arn = form(body, "RoleArn").unwrap_or_default().into_owned();
+    let (partition, _) = partition(&state.options.region);
+    let (account, role) = role_of(&arn, partition)
+        .ok_or_else(|| invalid(format!("{arn} is invalid: a role's ARN is arn:{partition}:iam::ACCOUNT:role/NAME")))?;
+    let target = Target { partition, account: account.to_owned(), role: role.to_owned() };
+    Ok((arn, target))
 }
 
 fn invalid(message: String) -> Refusal {
@@ -111,28 +135,6 @@ fn role_of<'a>(arn: &'a str, partition: &str) -> Option<(&'a str, &'a str)> {
     let role = path.rsplit('/').next()?;
     let twelve_digits = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     (twelve_digits && !role.is_empty()).then_some((account, role))
-}
-
-fn is_session_name(name: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
-    (2..=64).contains(&name.len()) && name.bytes().all(allowed)
-}
-
-fn duration(text: Option<&str>) -> Result<i64, Refusal> {
-    let Some(text) = text else { return Ok(DEFAULT_SESSION) };
-    let seconds: i64 = text.parse().map_err(|_| invalid(format!("DurationSeconds '{text}' is not a number")))?;
-    if seconds < SHORTEST_SESSION {
-        return Err(invalid(format!(
-            "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: \
-             Member must have value greater than or equal to {SHORTEST_SESSION}"
-        )));
-    }
-    if seconds > LONGEST_CHAINED_SESSION {
-        return Err(invalid(
-            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining".into(),
-        ));
-    }
-    Ok(seconds)
 }
 
 fn assumed(issued: &Arc<Issued>) -> String {
@@ -158,8 +160,9 @@ mod tests {
     fn call(state: &mut State, action: &str, fields: &str) -> Result<String, Refusal> {
         let body = format!("Action={action}&Version={VERSION}&{fields}");
         let request = Request::new(Bytes::from(body));
+        state.counts.role_call(ROLE);
         let caller = state.role_credentials(0).unwrap();
-        let answer = answer(action, &request, &caller, state, 0, "id")?;
+        let answer = answer(action, &request, Some(&caller), state, 0, "id")?;
         let ReplyBody::Whole(body) = answer.body else { panic!("a whole body") };
         Ok(String::from_utf8(body.to_vec()).unwrap())
     }
@@ -195,6 +198,26 @@ mod tests {
             assert_eq!(call(&mut state, "AssumeRole", &fields).unwrap_err().code, "ValidationError", "{fields}");
         }
         assert_eq!(call(&mut state, "GetFederationToken", "").unwrap_err().code, "InvalidAction");
+    }
+
+    #[test]
+    fn a_web_identity_needs_no_signature_and_the_right_token() {
+        let mut state = State::new(Options::default());
+        state.web_identity_token = Some("jwt".to_string());
+        let fields = format!("RoleArn={ROLE}&RoleSessionName=me&WebIdentityToken=");
+        let refused = call(&mut state, WITH_WEB_IDENTITY, &format!("{fields}other")).unwrap_err();
+        assert_eq!(refused.code, "InvalidIdentityToken");
+        let text = call(&mut state, WITH_WEB_IDENTITY, &format!("{fields}jwt")).unwrap();
+        assert!(text.contains("<Arn>arn:aws:sts::123456789012:assumed-role/app/me</Arn>"), "{text}");
+    }
+
+    #[test]
+    fn what_a_session_was_asked_for_with_is_kept() {
+        let mut state = State::new(Options::default());
+        let fields = format!("RoleArn={ROLE}&RoleSessionName=me&SourceIdentity=deployer");
+        assert!(call(&mut state, "AssumeRole", &fields).unwrap().contains("<SourceIdentity>deployer</SourceIdentity>"));
+        let role = &state.counts.roles[ROLE];
+        assert_eq!((role.sessions, role.last.source_identity.as_deref()), (1, Some("deployer")));
     }
 
     #[test]

@@ -26,8 +26,9 @@ pub use report::{
     SpoolSnapshot, Tally,
 };
 pub use settings::{
-    BACKFILL_LIMIT, Compression, FileSettings, GroupSettings, JournalFormat, JournalSettings, LONGEST_GROUP_NAME,
-    LONGEST_STREAM_NAME, LogClass, RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt, Syntax, Target,
+    AUDIT, BACKFILL_LIMIT, Compression, FileSettings, GroupSettings, JournalFormat, JournalSettings,
+    LONGEST_GROUP_NAME, LONGEST_STREAM_NAME, LogClass, RETENTION_DAYS, Settings, SocketKind, SocketSettings, StartAt,
+    Syntax, Target,
 };
 pub use shipper::{LogShipper, Place};
 pub use source::socket::{Destination, Door, DoorSocket, Purpose, Receiver, SEND_SOCKET, SendError, send};

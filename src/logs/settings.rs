@@ -160,6 +160,12 @@ impl Settings {
     pub fn tables(&self) -> usize {
         self.files.len() + self.journals.len() + self.sockets.len()
     }
+
+    /// Whether the agent's own record of who was given credentials goes to CloudWatch, too.
+    #[must_use]
+    pub fn has_audit(&self) -> bool {
+        self.sockets.iter().any(|table| !table.is_open())
+    }
 }
 
 /// One table of the configuration that names sources.
@@ -333,6 +339,30 @@ pub enum SocketKind {
     Stream,
     /// Each datagram is one message, as at /dev/log; dropped and counted while there is no room.
     Datagram,
+}
+
+/// The table that no socket belongs to: the agent's own record of who was given which credentials.
+pub const AUDIT: &str = "audit";
+
+impl SocketSettings {
+    /// The table of what the agent itself has to say, which goes to `target`. Nobody may write to it.
+    #[must_use]
+    pub fn of_audit(target: Target) -> Self {
+        Self {
+            path: AUDIT.to_owned(),
+            kind: SocketKind::default(),
+            syntax: Syntax::default(),
+            allow: Rules(Vec::new()),
+            target,
+            framing: framing::Settings::default(),
+        }
+    }
+
+    /// Whether a socket belongs to it.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.path != AUDIT
+    }
 }
 
 /// One `[[logs.socket]]` table, its defaults from `[logs]` filled in.

@@ -79,7 +79,7 @@ pub fn fetch(runtime_dir: &Path) -> Result<String, Error> {
         io::ErrorKind::PermissionDenied => Error::NotAllowed { path: path.clone(), source },
         _ => Error::Unreachable { path: path.clone(), source },
     })?;
-    let text = read(&stream, Instant::now() + DEADLINE).map_err(|error| match error.kind() {
+    let text = read_within(&stream, Instant::now() + DEADLINE).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Silent { path: path.clone() },
         _ => Error::Garbage { path: path.clone(), reason: error.to_string() },
     })?;
@@ -89,7 +89,11 @@ pub fn fetch(runtime_dir: &Path) -> Result<String, Error> {
     }
 }
 
-fn read(mut stream: &UnixStream, deadline: Instant) -> io::Result<String> {
+/// All that a daemon of ours answers on `stream` until it ends the connection.
+///
+/// # Errors
+/// When that has not happened at `deadline`, or is longer than any answer of ours, or no text.
+pub fn read_within(mut stream: &UnixStream, deadline: Instant) -> io::Result<String> {
     let mut answer = Vec::new();
     let mut piece = [0; 16 << 10];
     loop {
@@ -147,7 +151,7 @@ mod tests {
     #[test]
     fn a_daemon_that_never_answers_is_given_up_at_the_deadline() {
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        let error = read(&ours, Instant::now() + Duration::from_millis(20)).expect_err("nobody answers");
+        let error = read_within(&ours, Instant::now() + Duration::from_millis(20)).expect_err("nobody answers");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     }
 }

@@ -30,7 +30,7 @@ impl Condition {
         if !problems.is_empty() {
             Self::Degraded(problems)
         } else if report.imds.state == imds::State::Starting
-            || report.credentials.iter().any(|role| role.expiration.is_none())
+            || report.credentials.iter().any(|role| role.key_id_suffix.is_none())
         {
             Self::Starting
         } else {
@@ -75,10 +75,17 @@ fn imds(report: &Report) -> Option<String> {
 
 fn credentials(report: &Report) -> Option<String> {
     use credentials::State::{Expired, Stale};
-    let bad = report.credentials.iter().find(|role| {
-        matches!(role.state, Stale | Expired) || (role.expiration.is_none() && role.last_error.is_some())
-    })?;
-    Some(format!("credentials {}", word(&bad.state)))
+    let is_bad = |role: &&credentials::Snapshot| {
+        matches!(role.state, Stale | Expired) || (role.key_id_suffix.is_none() && role.last_error.is_some())
+    };
+    let mut bad = report.credentials.iter().filter(is_bad);
+    let first = bad.next()?;
+    // Without base credentials no role has any, which need not be said of each.
+    let is_base = report.credentials.first().is_some_and(|base| std::ptr::eq(base, first));
+    let what = if is_base { "credentials".to_owned() } else { format!("role {}", first.role) };
+    let others = if is_base { 0 } else { bad.count() };
+    let others = if others == 0 { String::new() } else { format!(" and {others} more") };
+    Some(format!("{what}{others} {}", word(&first.state)))
 }
 
 fn sources(report: &Report) -> impl Iterator<Item = String> {
@@ -152,6 +159,21 @@ mod tests {
         report.credentials[0].state = credentials::State::Stale;
         let expected = "degraded: IMDS not imds, credentials stale, 1 source failed, 1 destination denied";
         assert_eq!(Condition::of(&report).to_string(), expected);
+    }
+
+    #[test]
+    fn a_role_in_trouble_is_named_unless_the_base_is() {
+        let mut report = healthy();
+        let denied = credentials::Snapshot {
+            role: "app".to_owned(),
+            last_error: sample().logs.sources[1].last_error.clone(),
+            ..credentials::Snapshot::default()
+        };
+        report.credentials.extend([denied.clone(), credentials::Snapshot { role: "web".to_owned(), ..denied }]);
+        let degraded = |what: &str| Condition::Degraded(vec![what.to_owned()]);
+        assert_eq!(Condition::of(&report), degraded("role app and 1 more absent"));
+        report.credentials[0].state = credentials::State::Expired;
+        assert_eq!(Condition::of(&report), degraded("credentials expired"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod report;
 mod server;
 mod words;
 
-pub use client::{Error as ClientError, fetch};
+pub use client::{Error as ClientError, fetch, read_within};
 pub use headline::{Condition, count, headline, word};
 pub use render::{Style, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};

@@ -92,9 +92,7 @@ impl Screen {
             ),
         );
         self.fault(imds.last_error.as_ref());
-        for role in &report.credentials {
-            self.credentials(role);
-        }
+        self.roles(&report.credentials);
         let memory = &report.memory;
         self.row(
             "memory",
@@ -116,7 +114,19 @@ impl Screen {
         }
     }
 
-    fn credentials(&mut self, role: &credentials::Snapshot) {
+    /// The base first, then the roles, those in trouble before the others.
+    fn roles(&mut self, credentials: &[credentials::Snapshot]) {
+        let Some((base, roles)) = credentials.split_first() else { return };
+        self.credentials(base, true);
+        let mut roles: Vec<_> = roles.iter().collect();
+        roles.sort_by_key(|role| role.last_error.is_none());
+        for role in roles.iter().take(ROWS) {
+            self.credentials(role, false);
+        }
+        self.more(roles.len());
+    }
+
+    fn credentials(&mut self, role: &credentials::Snapshot, is_base: bool) {
         use credentials::State::{Absent, Expired, Fresh, Refreshing, Stale};
         let paint = match role.state {
             Fresh | Refreshing => Paint::Good,
@@ -132,12 +142,15 @@ impl Screen {
                 past => write!(text, ", expired {} ago", duration(-past)),
             };
         }
-        if let Some(next) = role.next_refresh {
+        if let Some(next) = role.next_refresh.filter(|_| is_base) {
             let left = next.duration_since(self.now).max(SignedDuration::ZERO);
             let _ = write!(text, ", refresh in {}", duration(left));
         }
-        self.row("credentials", &text);
-        if let Some(arn) = &role.arn {
+        if !is_base {
+            let _ = write!(text, ", {} served, {} refused", count(role.served), count(role.denied));
+        }
+        self.row(if is_base { "credentials" } else { "role" }, &text);
+        if let Some(arn) = role.arn.as_ref().filter(|_| is_base) {
             let arn = self.paint(&escape(arn), Paint::Quiet);
             self.row("", &arn);
         }
@@ -393,6 +406,25 @@ mod tests {
         report.logs = super::super::Logs::default();
         let screen = render(&report, PLAIN);
         assert!(screen.contains("not known yet") && screen.contains("no role yet"), "{screen}");
+    }
+
+    #[test]
+    fn each_role_has_its_line_and_a_denial_its_cure() {
+        let mut report = sample();
+        let fresh = credentials::Snapshot { role: "app".to_owned(), denied: 3, ..report.credentials[0].clone() };
+        let denied = credentials::Snapshot {
+            role: "web".to_owned(),
+            last_error: report.logs.destinations[0].last_error.clone(),
+            ..credentials::Snapshot::default()
+        };
+        report.credentials.extend([fresh, denied]);
+        let screen = render(&report, PLAIN);
+        let role = "role         fresh, app, expire in 5 h 12 min, 1,234 served, 3 refused\n";
+        let (before, _) = screen.split_once(role).expect(&screen);
+        assert!(before.contains("role         absent, web, 0 served, 0 refused\n  ! logs:PutLogEvents"), "{screen}");
+        assert!(before.contains("\n  → allow"), "{screen}");
+        report.credentials = vec![report.credentials[1].clone(); 101];
+        assert!(render(&report, PLAIN).contains("and 88 more"));
     }
 
     #[test]

@@ -17,6 +17,7 @@ from documents import CLOUD_INIT, ROOT, TEMPLATE, TERRAFORM
 
 Statements = dict[str, dict[str, Any]]
 
+ROLE = "arn:aws:iam::123456789012:role/app"
 GROUP = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/ec2/prod"
 
 
@@ -31,7 +32,7 @@ def template() -> dict[str, Any]:
     return parsed
 
 
-def resolve(value: Any, names: dict[str, str], true: set[str]) -> Any:
+def resolve(value: Any, names: dict[str, Any], true: set[str]) -> Any:
     """A value of the template with its functions carried out; what is not there is None."""
     match value:
         case {"Ref": "AWS::NoValue"}:
@@ -50,11 +51,12 @@ def resolve(value: Any, names: dict[str, str], true: set[str]) -> Any:
     return value
 
 
-def statements_of_the_template(retention: bool) -> Statements:
-    names = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012"}
-    names["LogGroup"] = "/aws/ec2/prod"
+def statements_of_the_template(*true: str) -> Statements:
+    """With these conditions met."""
+    names: dict[str, Any] = {"AWS::Partition": "aws", "AWS::Region": "eu-west-1", "AWS::AccountId": "123456789012"}
+    names |= {"LogGroup": "/aws/ec2/prod", "AssumeRoleArns": [ROLE]}
     role = template()["Resources"]["Role"]["Properties"]
-    policy = resolve(role["Policies"][0]["PolicyDocument"], names, {"SetsRetention"} if retention else set())
+    policy = resolve(role["Policies"][0]["PolicyDocument"], names, set(true))
     return {statement["Sid"]: statement for statement in policy["Statement"]}
 
 
@@ -64,13 +66,13 @@ def blocks(kind: str, resource: str, name: str) -> dict[str, Any]:
 
 
 def actions_in(text: Any) -> set[str]:
-    return set(re.findall(r"logs:[A-Z]\w+", json.dumps(text)))
+    return set(re.findall(r"(?:logs|sts):[A-Z]\w+", json.dumps(text)))
 
 
 def actions_of_terraform() -> dict[str, set[str]]:
     policy = blocks("data", "aws_iam_policy_document", "agent")
-    of_retention = [dynamic["statement"]["content"][0] for dynamic in policy["dynamic"]]
-    return {statement["sid"][0]: actions_in(statement["actions"]) for statement in policy["statement"] + of_retention}
+    optional = [dynamic["statement"]["content"][0] for dynamic in policy["dynamic"]]
+    return {statement["sid"][0]: actions_in(statement["actions"]) for statement in policy["statement"] + optional}
 
 
 def test_cfn_lint_finds_nothing_wrong() -> None:
@@ -100,28 +102,33 @@ def test_every_file_of_terraform_parses() -> None:
 
 def test_the_policies_give_the_actions_that_the_agent_calls() -> None:
     source = (ROOT / "src" / "logs" / "sink" / "cloudwatch.rs").read_text()
-    called = {f"logs:{action}" for action in re.findall(r'action: "(\w+)"', source)}
+    called = {f"logs:{action}" for action in re.findall(r'\.call\(\s*"(\w+)"', source)}
     assert "logs:PutLogEvents" in called
-    assert actions_in(statements_of_the_template(retention=True)) == called
+    requests = [ROOT / "src" / "credentials" / name for name in ("assume.rs", "request.rs")]
+    called |= {action for file in requests for action in re.findall(r'"(sts:\w+)"', file.read_text())}
+    assert "sts:TagSession" in called
+    assert actions_in(statements_of_the_template("SetsRetention", "AssumesRoles")) == called
     assert set.union(*actions_of_terraform().values()) == called
 
 
 def test_terraform_and_cloudformation_give_the_same() -> None:
-    of_the_template = statements_of_the_template(retention=True)
+    of_the_template = statements_of_the_template("SetsRetention", "AssumesRoles")
     assert {sid: actions_in(given["Action"]) for sid, given in of_the_template.items()} == actions_of_terraform()
 
 
-def test_the_policy_is_for_the_configured_groups_only() -> None:
-    given = {sid: statement["Resource"] for sid, statement in statements_of_the_template(retention=True).items()}
+def test_the_policy_is_for_the_configured_groups_and_roles_only() -> None:
+    statements = statements_of_the_template("SetsRetention", "AssumesRoles")
+    given = {sid: statement["Resource"] for sid, statement in statements.items()}
     assert given == {
         "Groups": [GROUP, f"{GROUP}:*"],
         "Events": [f"{GROUP}:log-stream:*"],
         "Retention": ["arn:aws:logs:eu-west-1:123456789012:log-group:*"],
+        "Roles": [ROLE],
     }
 
 
-def test_without_retention_nothing_is_given_for_it() -> None:
-    given = statements_of_the_template(retention=False)
+def test_without_retention_or_roles_nothing_is_given_for_them() -> None:
+    given = statements_of_the_template()
     assert actions_in(given) == {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}
 
 

@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 7] = [
     &["cli"],
     &["agent"],
     &["config", "status"],
-    &["logs"],
+    &["endpoints", "logs"],
     &["credentials"],
     &["imds"],
     &["aws", "backoff", "caller", "clock", "door", "fault", "heartbeat", "template"],
@@ -33,8 +33,8 @@ const ANNEXES: [(&str, &[&str]); 3] = [
 const FOREIGN: [(&str, &[&str]); 3] = [
     ("aws_sdk_cloudwatchlogs", &["logs/sink/"]),
     ("aws_sdk_sts", &["credentials/"]),
-    // The metadata service's transport; AWS's own APIs are reached through the SDKs.
-    ("reqwest", &["imds/"]),
+    // The transport of the metadata service and of a container's credentials; AWS's own APIs are reached through the SDKs.
+    ("reqwest", &["credentials/source/", "imds/"]),
 ];
 
 /// Macros that write to the standard streams.
@@ -305,6 +305,7 @@ mod checker {
         assert_eq!(faults("agent/mod.rs", "use aws_sdk_sts::Client;").len(), 1);
         assert_eq!(faults("logs/shipper.rs", "type C = aws_sdk_cloudwatchlogs::Client;").len(), 1);
         assert_eq!(faults("credentials/mod.rs", "use ::reqwest::Client;").len(), 1);
+        assert_eq!(faults("credentials/source/exchange.rs", "use ::reqwest::Client;"), Vec::<String>::new());
         assert_eq!(faults("logs/sink/put.rs", "use aws_sdk_cloudwatchlogs::Client;"), Vec::<String>::new());
         assert_eq!(faults("imds/mod.rs", "use reqwest::Client;"), Vec::<String>::new());
         assert_eq!(faults("emulator/mod.rs", "#[cfg(test)] use aws_sdk_sts::Client;"), Vec::<String>::new());

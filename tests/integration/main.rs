@@ -1,12 +1,15 @@
 //! The promises, tested from outside: the house's plan, and the binary against the emulator and against moto. Not the
 //! rooms' own logic: unit tests stand beside that.
 
+mod clients;
+mod commands;
 mod crash;
 mod credentials;
 mod delivery;
 mod demo;
 mod doors;
 mod emulator_conformance;
+mod endpoints;
 mod framing;
 mod harness;
 mod house;
@@ -15,6 +18,8 @@ mod journal;
 mod metadata;
 mod names;
 mod reload;
+mod roles;
+mod scenarios;
 mod secrets;
 mod shipping;
 mod sockets;

@@ -1,5 +1,6 @@
 //! What is measured: a file for each kind of figure. Not how it is printed.
 
+pub(crate) mod credentials;
 pub(crate) mod growth;
 pub(crate) mod idle;
 pub(crate) mod shipping;

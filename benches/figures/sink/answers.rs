@@ -23,10 +23,11 @@ pub(super) fn metadata(path: &str) -> Option<String> {
     })
 }
 
+fn second(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).expect("now is a time").strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 fn credentials() -> String {
-    let second = |time: SystemTime| {
-        jiff::Timestamp::try_from(time).expect("now is a time").strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-    };
     let now = SystemTime::now();
     format!(
         r#"{{"Code":"Success","LastUpdated":"{}","Type":"AWS-HMAC","AccessKeyId":"ASIAFIGURES000000001",
@@ -42,3 +43,23 @@ pub(super) const CALLER_IDENTITY: &str = "<GetCallerIdentityResponse xmlns=\"htt
     <UserId>AROAFIGURES:i-0f00000000000f001</UserId><Account>123456789012</Account></GetCallerIdentityResult>\
     <ResponseMetadata><RequestId>00000000-0000-0000-0000-000000000000</RequestId></ResponseMetadata>\
     </GetCallerIdentityResponse>";
+
+/// As long as chained sessions live at most.
+const SESSION_LIFETIME: Duration = Duration::from_hours(1);
+
+/// STS's answer to `AssumeRole`; every role's session is the same.
+pub(super) fn assumed_role() -> String {
+    format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult>\
+         <AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/app/figures</Arn>\
+         <AssumedRoleId>AROAFIGURES:figures</AssumedRoleId></AssumedRoleUser>\
+         <Credentials><AccessKeyId>ASIAFIGURES000000002</AccessKeyId>\
+         <SecretAccessKey>another-secret-that-nobody-checks</SecretAccessKey><SessionToken>{}</SessionToken>\
+         <Expiration>{}</Expiration></Credentials></AssumeRoleResult>\
+         <ResponseMetadata><RequestId>00000000-0000-0000-0000-000000000000</RequestId></ResponseMetadata>\
+         </AssumeRoleResponse>",
+        // As long as STS's own are.
+        "x".repeat(700),
+        second(SystemTime::now() + SESSION_LIFETIME)
+    )
+}

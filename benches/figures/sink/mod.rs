@@ -21,6 +21,8 @@ pub(crate) const COMMAND: &str = "sink";
 pub(crate) struct Tally {
     /// Requests to the metadata service.
     pub(crate) imds_requests: u64,
+    /// `AssumeRole` calls.
+    pub(crate) assumed: u64,
     /// `PutLogEvents` calls.
     pub(crate) puts: u64,
     /// Events in them.

@@ -15,6 +15,9 @@ const MESSAGE: &[u8] = b"\"message\":";
 /// What each line begins with; eight digits follow.
 const NUMBER: &[u8] = b"\"line ";
 
+/// As long as STS takes: whoever asks meanwhile could ask it again.
+const ASSUME: Duration = Duration::from_millis(100);
+
 #[derive(Default)]
 struct Received {
     tally: Tally,
@@ -108,9 +111,19 @@ fn answer(head: &Head, body: &[u8], received: &Mutex<Received>, delay: Duration)
         std::thread::sleep(delay);
         lock().count(&numbers);
     } else if head.target.is_empty() {
-        return ("200 OK", answers::CALLER_IDENTITY.to_owned());
+        return ("200 OK", security_token(body, received));
     }
     ("200 OK", "{}".to_owned())
+}
+
+/// STS's answer.
+fn security_token(body: &[u8], received: &Mutex<Received>) -> String {
+    if memmem::find(body, b"Action=AssumeRole&").is_none() {
+        return answers::CALLER_IDENTITY.to_owned();
+    }
+    received.lock().expect("nobody panics here").tally.assumed += 1;
+    std::thread::sleep(ASSUME);
+    answers::assumed_role()
 }
 
 /// The number of each event's line; a line without one is a fault of the benchmark.

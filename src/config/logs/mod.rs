@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::table::Reader;
 use super::units::{Size, Span};
-use crate::logs::{Compression, Settings};
+use crate::logs::{Compression, Settings, SocketSettings};
 
 pub(super) use file::START_AT;
 pub(super) use framing::{rows_of, rows_of_lines};
@@ -30,6 +30,13 @@ const MEMORY_LIMIT: (Size, Size) = (Size(4 << 20), Size(1 << 40));
 
 /// Room for a few segments of each of a few callers; the upper end only keeps sums from overflowing.
 const SPOOL_LIMIT: (Size, Size) = (Size(16 << 20), Size(1 << 40));
+
+/// `[credentials.audit]`: where the record of who was given credentials goes beside the journal.
+pub(super) fn read_audit(mut table: Reader<'_>, variables: &[&str]) -> Option<SocketSettings> {
+    let target = target::read_alone(&mut table, variables);
+    table.finish();
+    target.map(SocketSettings::of_audit)
+}
 
 pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
     let default = Settings::default();

@@ -2,10 +2,10 @@
 
 use super::framing;
 use super::target::{self, Inherited};
-use crate::caller::{Rule, Rules};
+use crate::config::allow;
 use crate::config::report::Problem;
 use crate::config::table::{Located, Reader};
-use crate::logs::{SocketKind, SocketSettings, Syntax};
+use crate::logs::{AUDIT, SocketKind, SocketSettings, Syntax};
 
 /// What `syntax` can be.
 pub(in crate::config) const SYNTAXES: [(&str, Syntax); 3] =
@@ -16,7 +16,7 @@ pub(in crate::config) const KINDS: [(&str, SocketKind); 2] =
     [("stream", SocketKind::Stream), ("datagram", SocketKind::Datagram)];
 
 /// Names in the runtime directory that are taken.
-const TAKEN: [&str; 4] = ["credentials.sock", "logs.sock", "status.sock", "tokens"];
+const TAKEN: [&str; 5] = [AUDIT, "credentials.sock", "logs.sock", "status.sock", "tokens"];
 
 /// A socket's whole path has 107 bytes at most (unix(7)); the rest is for the runtime directory.
 const LONGEST_NAME: usize = 64;
@@ -47,7 +47,7 @@ fn read(
     let path = table.string("path").and_then(|path| checked_path(&table, path, names));
     let kind = table.choice("type", &KINDS).unwrap_or_default();
     let syntax = table.choice("syntax", &SYNTAXES).unwrap_or_default();
-    let allow = allowed(&mut table);
+    let allow = allow::read(&mut table, "may write to this socket").unwrap_or_default();
     let target = target::read_inheriting(&mut table, inherited, variables, &[]);
     let framing = framing::read_told_apart(&mut table, NO_LINES_TO_JOIN, INSTEAD);
     table.finish();
@@ -75,52 +75,4 @@ fn checked_path(table: &Reader<'_>, path: Located<String>, names: &mut Vec<Locat
     };
     table.report().add(Problem::new(path.place, message));
     None
-}
-
-/// Root only, if nothing is said.
-fn allowed(table: &mut Reader<'_>) -> Rules {
-    let is_set = table.has("allow");
-    let entries = table.tables("allow");
-    if !is_set {
-        return Rules::default();
-    }
-    if entries.is_empty() {
-        let problem = Problem::new(table.place(), "`allow` names nobody, so nobody may write to this socket");
-        table.report().add(problem.hint("as in `allow = [{ user = \"app\" }]`; without `allow` it is root only"));
-    }
-    Rules(entries.into_iter().map(rule).collect())
-}
-
-fn rule(mut entry: Reader<'_>) -> Rule {
-    let names_nobody = !["user", "group", "unit"].into_iter().any(|key| entry.has(key));
-    let user = entry.string("user").and_then(|name| account(&entry, "user", name));
-    let group = entry.string("group").and_then(|name| account(&entry, "group", name));
-    let unit = entry.string("unit").and_then(|name| service(&entry, name));
-    if names_nobody {
-        let message = "an entry of `allow` names nobody; expected user, group or unit";
-        entry.report().add(Problem::new(entry.place(), message));
-    }
-    entry.finish();
-    Rule { user, group, unit }
-}
-
-/// A name as useradd(8) takes it, or a number. Whether there is such an account is known only when somebody calls.
-fn account(entry: &Reader<'_>, key: &str, name: Located<String>) -> Option<String> {
-    let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != ':' && c != '/';
-    if name.value.is_empty() || !name.value.chars().all(plain) {
-        let message = format!("`{key}` can't be \"{}\"; expected a name or a number", name.value.escape_debug());
-        entry.report().add(Problem::new(name.place, message));
-        return None;
-    }
-    Some(name.value)
-}
-
-fn service(entry: &Reader<'_>, name: Located<String>) -> Option<String> {
-    let stem = name.value.strip_suffix(".service").filter(|stem| !stem.is_empty() && !stem.contains('/'));
-    if stem.is_none() {
-        let message = format!("`unit` can't be \"{}\"; expected a service, as in \"app.service\"", name.value);
-        entry.report().add(Problem::new(name.place, message));
-        return None;
-    }
-    Some(name.value)
 }

@@ -61,6 +61,13 @@ fn name(
     Some(Located { value, place: text.place })
 }
 
+/// What a table says that inherits nothing.
+pub(super) fn read_alone(table: &mut Reader<'_>, variables: &[&str]) -> Option<Target> {
+    let group = GroupSettings::default();
+    let nothing = Inherited { log_group: None, group_is_set: false, log_stream: None, group };
+    read_inheriting(table, &nothing, variables, &[])
+}
+
 /// What `table` says, filled in with what it inherits; `None` when something is missing or wrong, which is reported.
 /// `known` are those of the names in [`OF_SOURCES`] that sources of this kind have.
 pub(super) fn read_inheriting(

@@ -39,7 +39,7 @@ impl Systemd {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut text)];
         let received =
-            recvmsg(&self.0, &mut parts, &mut control, RecvFlags::empty()).expect("the agent says something");
+            recvmsg(&self.0, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).expect("the agent says something");
         let mut descriptors = Vec::new();
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
@@ -47,6 +47,18 @@ impl Systemd {
             }
         }
         Message { text: String::from_utf8_lossy(&text[..received.bytes]).into_owned(), descriptors }
+    }
+
+    /// The descriptors that are handed over to be kept until the agent is ready.
+    pub(crate) fn stored_until_ready(&self) -> Vec<OwnedFd> {
+        let mut stored = Vec::new();
+        loop {
+            let message = self.next();
+            stored.extend(message.descriptors);
+            if message.text.lines().any(|line| line == "READY=1") {
+                return stored;
+            }
+        }
     }
 
     /// The next message with a line that is `wanted`; those before it are passed over.

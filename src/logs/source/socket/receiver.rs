@@ -22,7 +22,8 @@ use crate::caller::{Accounts, Caller};
 use crate::clock::{Clock, boot_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 use crate::logs::Settings;
-use crate::logs::spool::Spool;
+use crate::logs::framing::recorded::encode_part;
+use crate::logs::spool::{Append, Spool};
 use crate::template::Names;
 
 /// So many connections a socket has at most; who comes then waits in the kernel's queue. Each costs a descriptor, and
@@ -120,7 +121,7 @@ impl Inner {
                 uid,
                 pid,
                 unit,
-                contained = caller.is_contained,
+                contained = caller.container.is_some(),
                 "a caller was refused: no `allow` of this socket names it"
             );
         }
@@ -165,6 +166,24 @@ impl Receiver {
             *revision += 1;
             let directory = tables.directory.clone();
             *tables = Arc::new(Tables { sockets: settings.sockets.clone(), names, directory });
+        });
+    }
+
+    /// Takes what the agent itself has to say into the table that is called so. What there is no room for is counted as
+    /// lost.
+    pub fn take_own(&self, table: &str, text: &str) {
+        let inner = self.0.clone();
+        let tables = inner.tables();
+        let Some(table) = tables.get(table) else { return };
+        let key = Arc::new(tables.key(table, rustix::process::geteuid().as_raw(), None));
+        let (mut records, now) = (Vec::new(), inner.now());
+        encode_part(&mut records, &table.framing, Some(now), text.as_bytes(), false);
+        let append = Append { key: key.clone(), records, durable: false, last: false };
+        let count = super::count_of(&append);
+        tokio::spawn(async move {
+            if inner.inbox.hand_in(append).await.is_err() {
+                inner.inbox.spool().note_loss(&key, count, now);
+            }
         });
     }
 

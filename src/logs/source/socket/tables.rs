@@ -92,7 +92,7 @@ pub(super) fn source_of(directory: &Path, name: &str) -> String {
 
 fn denied(group: &str, caller: &Caller) -> Reply {
     let unit = caller.unit.as_ref().map(|unit| format!(" in {unit}")).unwrap_or_default();
-    let (reason, hint) = if caller.is_contained {
+    let (reason, hint) = if caller.container.is_some() {
         (format!("a process in a container may not send to '{group}'"), "send from the host".to_owned())
     } else {
         (

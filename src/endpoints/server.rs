@@ -1,0 +1,256 @@
+//! The doors' common service: which are served, how many come in at once, and who each is. Not what they get.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::audit::{Audit, Copy, DoorKind};
+use super::desk::{Desk, Directory, Visit};
+use super::http::{self, Answer, Asked, Hosts};
+use super::metadata::LookAlike;
+use super::tokens::Tokens;
+use super::{Door, DoorSocket, LINK_LOCAL, Settings, container, unix};
+use crate::caller::{Caller, TcpCallers};
+use crate::clock::Clock;
+use crate::credentials::Roles;
+use crate::fault::Warning;
+use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
+use crate::template::Names;
+
+/// So many connections a door has at most; who comes then waits in the kernel's queue. Each costs a descriptor and some
+/// 10 KiB.
+const MOST_CONNECTIONS: usize = 512;
+
+/// So many of them are one user's at most, root's included: even root's processes shall not shut each other's out. It is
+/// the SDKs' default of connections to one host, several times over.
+const MOST_OF_ONE: usize = 128;
+
+/// A wait after `accept` failed (out of file descriptors), so that the loop doesn't spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What all connections share.
+pub(super) struct Inner {
+    desk: watch::Sender<Option<Arc<Desk>>>,
+    settings: watch::Sender<Settings>,
+    doors: watch::Sender<Vec<Door>>,
+    tokens: Arc<Tokens>,
+    audit: Arc<Audit>,
+    directory: Arc<Directory>,
+    callers: TcpCallers,
+    look_alike: LookAlike,
+    clock: Clock,
+    file_warning: Mutex<Option<Warning>>,
+}
+
+/// Who is at the other end of a connection.
+enum Peer {
+    Known(Caller),
+    /// It can't be decided, for this reason: the answer is no.
+    Unknown(String),
+    /// Nobody can be seen through this door.
+    Unseen,
+}
+
+impl Peer {
+    fn caller(&self) -> Option<&Caller> {
+        match self {
+            Self::Known(caller) => Some(caller),
+            Self::Unknown(_) | Self::Unseen => None,
+        }
+    }
+
+    /// Whose share of the connections it takes.
+    fn share(&self) -> Option<u32> {
+        self.caller().map(|caller| caller.uid)
+    }
+}
+
+impl Inner {
+    pub(super) fn new(runtime_dir: &Path, clock: Clock) -> Self {
+        Self {
+            desk: watch::Sender::new(None),
+            settings: watch::Sender::new(Settings::default()),
+            doors: watch::Sender::new(Vec::new()),
+            tokens: Arc::new(Tokens::at(runtime_dir)),
+            audit: Arc::new(Audit::new(clock.clone())),
+            directory: Arc::default(),
+            callers: TcpCallers::default(),
+            look_alike: LookAlike::new(clock.clone()),
+            clock,
+            file_warning: Mutex::default(),
+        }
+    }
+
+    pub(super) fn configure(&self, settings: &Settings, roles: Roles, names: watch::Receiver<Names>) {
+        self.tokens.furnish(roles.all(), &self.directory.accounts());
+        let desk = Desk {
+            roles,
+            names,
+            container: settings.container,
+            metadata_role: settings.metadata.as_ref().map(|metadata| metadata.role.clone()),
+            tokens: self.tokens.clone(),
+            audit: self.audit.clone(),
+            directory: self.directory.clone(),
+        };
+        self.desk.send_replace(Some(Arc::new(desk)));
+        self.settings.send_replace(settings.clone());
+    }
+
+    pub(super) fn serve(&self, doors: Vec<Door>) {
+        self.doors.send_replace(doors);
+    }
+
+    pub(super) fn copy_record(&self, copy: Option<Copy>) {
+        self.audit.copy_to(copy);
+    }
+
+    pub(super) fn desk(&self) -> Option<Arc<Desk>> {
+        self.desk.borrow().clone()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) fn settings(&self) -> watch::Receiver<Settings> {
+        self.settings.subscribe()
+    }
+
+    /// What is wrong with the credentials file, if anything.
+    pub(super) fn warn_of_file(&self, warning: Option<Warning>) {
+        *self.file_warning.lock().unwrap_or_else(PoisonError::into_inner) = warning;
+    }
+
+    pub(super) fn warnings(&self) -> Vec<Warning> {
+        let file = self.file_warning.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.tokens.warnings().into_iter().chain(self.look_alike.warning()).chain(file).collect()
+    }
+
+    pub(super) async fn run(self: &Arc<Self>, stop: CancellationToken, heartbeat: Heartbeat) {
+        let mut doors = self.doors.subscribe();
+        let mut served: Vec<(DoorSocket, CancellationToken)> = Vec::new();
+        let mut tasks = JoinSet::new();
+        while !stop.is_cancelled() {
+            heartbeat.beat();
+            let wanted = doors.borrow_and_update().clone();
+            served.retain(|(socket, ends)| {
+                let stays = wanted.iter().any(|door| door.socket.is(socket));
+                if !stays {
+                    ends.cancel();
+                }
+                stays
+            });
+            for door in wanted {
+                if !served.iter().any(|(socket, _)| door.socket.is(socket)) {
+                    let ends = stop.child_token();
+                    served.push((door.socket.clone(), ends.clone()));
+                    tasks.spawn(self.clone().keep_open(door, ends));
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = doors.changed() => {}
+                Some(ended) = tasks.join_next() => if let Err(error) = ended && error.is_panic() {
+                    std::panic::resume_unwind(error.into_panic());
+                },
+                () = sleep(LONGEST_SLEEP) => {}
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Serves one door until `stop`.
+    async fn keep_open(self: Arc<Self>, door: Door, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        let mut shares: HashMap<Option<u32>, Arc<Semaphore>> = HashMap::new();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = self.accept(&door), if connections.len() < MOST_CONNECTIONS => accepted,
+            };
+            let (stream, peer, hosts) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(door = door.kind.word(), %error, "a connection can't be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            shares.retain(|_, share| share.available_permits() < MOST_OF_ONE);
+            let share = shares.entry(peer.share()).or_insert_with(|| Arc::new(Semaphore::new(MOST_OF_ONE)));
+            // Closed without a word: what is said costs more than the connection.
+            let Ok(place) = share.clone().try_acquire_owned() else { continue };
+            let (inner, stop, kind) = (self.clone(), stop.clone(), door.kind);
+            connections.spawn(async move {
+                let respond = |asked| inner.respond(kind, &peer, asked);
+                match stream {
+                    Stream::Unix(stream) => http::serve(stream, &hosts, &stop, respond).await,
+                    Stream::Tcp(stream) => http::serve(stream, &hosts, &stop, respond).await,
+                }
+                drop(place);
+            });
+        }
+        while connections.join_next().await.is_some() {}
+    }
+
+    async fn accept(&self, door: &Door) -> std::io::Result<(Stream, Peer, Hosts)> {
+        match &door.socket {
+            DoorSocket::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let peer = match Caller::of_peer(&stream) {
+                    Ok(caller) => Peer::Known(caller),
+                    Err(error) => Peer::Unknown(format!("the kernel does not tell who is calling: {error}")),
+                };
+                Ok((Stream::Unix(stream), peer, Hosts::any()))
+            }
+            DoorSocket::Tcp(listener) => {
+                let (stream, from) = listener.accept().await?;
+                // Answers are small and written at once; waiting for an acknowledgement would cost 40 ms each.
+                let _ = stream.set_nodelay(true);
+                let local = stream.local_addr()?;
+                let peer = if local.ip() == LINK_LOCAL && door.kind == DoorKind::Container {
+                    Peer::Unseen
+                } else {
+                    match self.callers.find(local, from, &self.directory.accounts()) {
+                        Ok(caller) => Peer::Known(caller),
+                        Err(refused) => Peer::Unknown(refused.to_string()),
+                    }
+                };
+                Ok((Stream::Tcp(stream), peer, Hosts::of(local)))
+            }
+        }
+    }
+
+    async fn respond(&self, kind: DoorKind, peer: &Peer, asked: Asked) -> Answer {
+        let Some(desk) = self.desk() else { return http::not_open() };
+        match (kind, peer) {
+            (_, Peer::Unknown(reason)) => {
+                let path: String = asked.path.chars().take(LONGEST_PATH).collect();
+                *desk.turn_away(Visit { door: kind, caller: None, has_token: false }, &path, reason)
+            }
+            (DoorKind::Container, peer) => container::respond(&desk, peer.caller(), asked).await,
+            (DoorKind::Unix, Peer::Known(caller)) => unix::respond(&desk, caller, asked).await,
+            (DoorKind::Metadata, Peer::Known(caller)) => self.look_alike.respond(&desk, caller, asked).await,
+            (DoorKind::Unix | DoorKind::Metadata, Peer::Unseen) => http::not_open(),
+        }
+    }
+}
+
+/// So much of a path is written down: more than the longest of those that are answered.
+const LONGEST_PATH: usize = 128;
+
+/// A connection of either kind.
+enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
