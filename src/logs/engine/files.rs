@@ -26,8 +26,9 @@ use crate::logs::source::watch::{Change, RawChange, Watcher};
 /// frequent by far, even of a slow disk.
 const LONGEST_UNSEEN: Duration = Duration::from_mins(1);
 
-/// How many finished files of a source are remembered: a rotation compresses the last one, or the one before it.
-const REMEMBERED: usize = 4;
+/// How many finished files of a source are remembered: a rotation compresses the last one, or the one before it; and
+/// after an absence all generations of some days end at once, which would be read again if they were forgotten.
+const REMEMBERED: usize = 12;
 
 /// How many are remembered of all sources: 64 bytes each.
 const REMEMBERED_OF_ALL: usize = 4096;

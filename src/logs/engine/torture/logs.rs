@@ -311,17 +311,22 @@ impl Logs {
     /// Cuts a log off where it stands, perhaps after copying it.
     pub(super) fn truncate(&mut self, log: usize, copy: bool, engine: Option<&Engine>) {
         let Some(content) = self.active[log] else { return };
-        let before = self.lines.len();
+        let begun = self.lines.len();
         self.give_up_partial(content);
         if copy {
             let path = self.directory.join(format!("{log}.log.copy"));
+            // Beside the one before it, as logrotate does: a copy made over one that is followed, and was empty, say, would
+            // be taken for that one gone on.
+            let _ = fs::remove_file(&path);
             fs::copy(self.path(log, 0, false), path).expect("there is room");
-            for line in self.lines[before..].iter_mut().filter(|_| self.shape.names_rotated) {
+            for line in self.lines[begun..].iter_mut().filter(|_| self.shape.names_rotated) {
                 (line.excused, line.awaited) = (true, true);
             }
         }
-        let id = engine.and_then(|engine| tailed(engine, self.contents[content].inode));
-        let Content { enlisted, born_later, .. } = self.contents[content];
+        let followed = engine.and_then(|engine| tailed(engine, self.contents[content].inode));
+        let Content { enlisted, born_later, before, .. } = self.contents[content];
+        // Cut twice between two looks, what stood there meanwhile was seen by nobody.
+        let id = followed.filter(|id| before != Some(*id));
         let writer = self.contents[content].writer.try_clone().expect("a descriptor");
         writer.set_len(0).expect("a file of ours");
         self.contents[content].fate = Fate::Destroyed(id);
@@ -330,8 +335,8 @@ impl Logs {
             self.excuse(content);
         }
         // The file is known, by an open descriptor or by the checkpoint, or is younger than the last look.
-        let fresh = self.add_content(writer, born_later || enlisted || id.is_some());
-        self.contents[fresh].before = id;
+        let fresh = self.add_content(writer, born_later || enlisted || followed.is_some());
+        self.contents[fresh].before = followed;
         self.active[log] = Some(fresh);
         if let Some(engine) = engine {
             self.note(engine, engine.books.stands());
