@@ -89,6 +89,8 @@ impl Host {
             .args([Path::new("run"), Path::new("--config"), &self.path("config.toml")])
             .env_clear()
             .env("HOME", self.root.path())
+            // As the unit does.
+            .env("MALLOC_ARENA_MAX", "1")
             .env("NOTIFY_SOCKET", &notify)
             .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", sink.url())
             .env("AWS_ENDPOINT_URL", sink.url())

@@ -179,7 +179,7 @@ async fn watch(daemon: &Daemon, texts: &[Text], stdin: Option<&Stdin>, screen: &
 
 fn is_delivered(text: &Text, report: &Report) -> bool {
     let name = text.path.to_string_lossy();
-    let source = report.logs.sources.iter().find(|source| source.name == name);
+    let source = report.logs.sources.iter().find(|source| *source.name == *name);
     text.complete_bytes.is_some_and(|end| end == 0 || source.is_some_and(|source| source.position >= end))
 }
 

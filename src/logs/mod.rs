@@ -13,6 +13,7 @@ pub mod framing;
 mod gaps;
 mod hearing;
 mod ledger;
+mod renewal;
 mod report;
 mod settings;
 mod shipper;

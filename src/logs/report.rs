@@ -1,7 +1,10 @@
-//! What `status` shows of the logs: the ledger, each source, each destination. Plain data, handed out by the shipper.
+//! What `status` shows of the logs: the ledger, each source, each destination. Plain data, handed out by the shipper. Names
+//! are shared with what they are of: there may be ten thousand, and copies of all this live side by side.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -51,15 +54,15 @@ pub enum SourceState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSnapshot {
     /// `file`, `journal` or `socket`; `finished` for the sum of many that are done.
-    pub kind: String,
+    pub kind: Cow<'static, str>,
     /// Its path; of the journal, the unit, or what is asked for.
-    pub name: String,
+    pub name: Arc<str>,
     /// How it is doing.
     pub state: SourceState,
     /// Where it goes, once the names are known: `GROUP` and `STREAM`.
-    pub log_group: Option<String>,
+    pub log_group: Option<Arc<str>>,
     /// See `log_group`.
-    pub log_stream: Option<String>,
+    pub log_stream: Option<Arc<str>>,
     /// Everything before this byte is delivered or dropped: of the file, or of the records that were made of the
     /// journal's entries, since this began.
     pub position: u64,
@@ -74,7 +77,7 @@ pub struct SourceSnapshot {
     /// Its ledger.
     pub ledger: Ledger,
     /// The last failure, while it lasts.
-    pub last_error: Option<Fault>,
+    pub last_error: Option<Box<Fault>>,
 }
 
 /// How a destination is doing.
@@ -112,9 +115,9 @@ impl fmt::Display for DestinationState {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DestinationSnapshot {
     /// Its group.
-    pub log_group: String,
+    pub log_group: Arc<str>,
     /// Its name.
-    pub log_stream: String,
+    pub log_stream: Arc<str>,
     /// How it is doing.
     pub state: DestinationState,
     /// Requests on their way.
@@ -136,7 +139,7 @@ pub struct DestinationSnapshot {
     /// How many of them were a second or later try.
     pub retries: u64,
     /// The last failure, while it lasts.
-    pub last_error: Option<Fault>,
+    pub last_error: Option<Box<Fault>>,
 }
 
 /// The dead letters.

@@ -18,6 +18,7 @@ use super::creation::{GroupLock, check, create};
 use super::delivery::destination::Moment;
 use super::engine::{Action, Engine, Event, Quarantine, Step};
 use super::hearing::{listen, more_received};
+use super::renewal::renewed_at;
 use super::sink::Sink;
 use super::source::journal::child::Children;
 use super::source::read::Suspect;
@@ -30,9 +31,6 @@ use crate::template::Names;
 
 /// After the kernel told of growth it is not asked again so soon: a busy file tells at every line.
 const PACE: Duration = Duration::from_millis(50);
-
-/// How often the snapshot is renewed while there is work.
-const SHOW_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long opening the state waits before it is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
@@ -242,15 +240,16 @@ struct Run {
 impl Run {
     async fn go(mut self, stop: CancellationToken, drain: Duration) {
         let mut events = Vec::new();
-        let mut shown_at = Duration::ZERO;
+        let mut show_at = Duration::ZERO;
         while !stop.is_cancelled() {
-            let Step { actions, wake_at, .. } = self.step(std::mem::take(&mut events)).await;
+            let Step { actions, wake_at: due, .. } = self.step(std::mem::take(&mut events)).await;
             self.act(actions);
-            let now = boot_time();
             let is_news = self.inner.shown.borrow().revision != self.task.revision;
-            if is_news || wake_at > now || now.saturating_sub(shown_at) >= SHOW_INTERVAL {
+            let (now, mut wake_at) = (boot_time(), due.min(show_at));
+            if is_news || now >= show_at {
                 self.show();
-                shown_at = now;
+                show_at = renewed_at(now, boot_time());
+                wake_at = due;
             }
             tokio::select! {
                 biased;

@@ -166,7 +166,7 @@ mod tests {
         let mut report = healthy();
         let denied = credentials::Snapshot {
             role: "app".to_owned(),
-            last_error: sample().logs.sources[1].last_error.clone(),
+            last_error: sample().logs.sources[1].last_error.as_deref().cloned(),
             ..credentials::Snapshot::default()
         };
         report.credentials.extend([denied.clone(), credentials::Snapshot { role: "web".to_owned(), ..denied }]);
@@ -182,7 +182,7 @@ mod tests {
         report.credentials[0] = credentials::Snapshot::default();
         report.imds = imds::Snapshot::default();
         assert_eq!(Condition::of(&report), Condition::Starting);
-        report.credentials[0].last_error = sample().logs.sources[1].last_error.clone();
+        report.credentials[0].last_error = sample().logs.sources[1].last_error.as_deref().cloned();
         assert_eq!(Condition::of(&report), Condition::Degraded(vec!["credentials absent".to_owned()]));
     }
 

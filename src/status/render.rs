@@ -207,7 +207,7 @@ impl Screen {
         let done = format!("{} {}", bytes(source.position), percent(source.position, source.size));
         let lag = duration(SignedDuration::try_from_secs_f64(source.lag_seconds).unwrap_or_default());
         self.line(&format!("{name:NAME$}  {state} {done:>12} {lag:>9}"));
-        self.fault(source.last_error.as_ref());
+        self.fault(source.last_error.as_deref());
     }
 
     fn destination(&mut self, to: &DestinationSnapshot) {
@@ -221,7 +221,7 @@ impl Screen {
         let lag = duration(SignedDuration::try_from_secs_f64(to.lag_seconds).unwrap_or_default());
         self.line(&format!("{name:NAME$}  {state} {:>9} {lag:>8}", count(to.ledger.events.delivered)));
         self.undelivered(to);
-        self.fault(to.last_error.as_ref());
+        self.fault(to.last_error.as_deref());
     }
 
     /// What of a destination's is on its way or was given up, if anything is.
@@ -380,7 +380,7 @@ mod tests {
     #[test]
     fn a_name_cannot_play_tricks_on_the_terminal() {
         let mut report = sample();
-        report.logs.sources[0].name = "/var/log/\u{1b}]0;gone\u{7}\nx\u{202e}y".to_owned();
+        report.logs.sources[0].name = "/var/log/\u{1b}]0;gone\u{7}\nx\u{202e}y".into();
         let screen = render(&report, PLAIN);
         assert!(screen.contains(r"/var/log/\u{1b}]0;gone\u{7}\nx\u{202e}y"), "{screen}");
         assert!(!screen.chars().any(|c| c.is_control() && c != '\n'));
@@ -414,7 +414,7 @@ mod tests {
         let fresh = credentials::Snapshot { role: "app".to_owned(), denied: 3, ..report.credentials[0].clone() };
         let denied = credentials::Snapshot {
             role: "web".to_owned(),
-            last_error: report.logs.destinations[0].last_error.clone(),
+            last_error: report.logs.destinations[0].last_error.as_deref().cloned(),
             ..credentials::Snapshot::default()
         };
         report.credentials.extend([fresh, denied]);

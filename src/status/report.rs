@@ -125,18 +125,18 @@ pub(super) mod tests {
 
     fn source(name: &str, state: SourceState, last_error: Option<Fault>) -> SourceSnapshot {
         SourceSnapshot {
-            kind: "file".to_owned(),
-            name: name.to_owned(),
+            kind: "file".into(),
+            name: name.into(),
             state,
-            log_group: Some("/aws/ec2/prod".to_owned()),
-            log_stream: Some("i-0123456789abcdef0/app.log".to_owned()),
+            log_group: Some("/aws/ec2/prod".into()),
+            log_stream: Some("i-0123456789abcdef0/app.log".into()),
             position: 199_980_000,
             size: 200_000_000,
             lag_seconds: 0.4,
             invalid_utf8: 0,
             unparsed_timestamps: 0,
             ledger: ledger(),
-            last_error,
+            last_error: last_error.map(Box::new),
         }
     }
 
@@ -159,8 +159,8 @@ pub(super) mod tests {
                 source("/var/log/secret.log", SourceState::Failed, Some(unreadable)),
             ],
             destinations: vec![DestinationSnapshot {
-                log_group: "/aws/ec2/audit".to_owned(),
-                log_stream: "i-0123456789abcdef0/app.log".to_owned(),
+                log_group: "/aws/ec2/audit".into(),
+                log_stream: "i-0123456789abcdef0/app.log".into(),
                 state: DestinationState::Denied,
                 in_flight: 1,
                 delivered_until: Some(at("2026-11-22T11:59:58Z")),
@@ -170,7 +170,7 @@ pub(super) mod tests {
                 retries: 4,
                 lag_seconds: 1.0,
                 ledger: ledger(),
-                last_error: Some(denied),
+                last_error: Some(Box::new(denied)),
             }],
             spool: SpoolSnapshot { bytes: 4096, limit_bytes: 512 << 20, quarantined_bytes: 0 },
             dead_letters: DeadLettersSnapshot {

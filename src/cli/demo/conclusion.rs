@@ -60,7 +60,7 @@ impl Conclusion {
 
     fn add_file(&mut self, emulator: &Emulator, file: &Text, report: &Report) {
         let name = file.path.to_string_lossy();
-        let source = report.logs.sources.iter().find(|source| source.name == name);
+        let source = report.logs.sources.iter().find(|source| *source.name == *name);
         let stream = source.and_then(|source| source.log_stream.clone()).unwrap_or_default();
         let delivered = source.map_or(0, |source| source.position);
         match file.written(delivered) {

@@ -26,6 +26,9 @@ const FILE_NAME: &str = "checkpoint";
 /// Below this a file is not worth compacting: it is read in a few milliseconds.
 const SMALLEST_COMPACTION: u64 = 4 << 20;
 
+/// How much of a file that is written anew is made at once: it does not stand in memory as a whole.
+const BLOCK: usize = 64 * 1024;
+
 /// A file this many times its compacted size is compacted.
 const SLACK: u64 = 4;
 
@@ -147,7 +150,7 @@ impl Checkpoint {
             Err(error) => return Err(error),
         };
         let written_at = Self::written_at(directory);
-        let checkpoint = Self::rewrite(path, &state)?;
+        let checkpoint = Self::rewrite(path, state.records())?;
         if let Some(time) = written_at {
             // Opening is not writing: what was born between the last write and now still "appeared later" if we are
             // killed before it is seen.
@@ -169,7 +172,7 @@ impl Checkpoint {
         let owner: String = owner.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
         let aside = self.path.with_file_name(format!("{FILE_NAME}.of-{owner}"));
         fs::rename(&self.path, &aside)?;
-        *self = Self::rewrite(self.path.clone(), &State::default())?;
+        *self = Self::rewrite(self.path.clone(), std::iter::empty())?;
         Ok(aside)
     }
 
@@ -198,12 +201,12 @@ impl Checkpoint {
         self.broken || self.length > SMALLEST_COMPACTION.max(self.compacted_length * SLACK)
     }
 
-    /// Writes the file anew with `state` only.
+    /// Writes the file anew with `records` only.
     ///
     /// # Errors
     /// When that fails; the old file is then still in place.
-    pub(crate) fn compact(&mut self, state: &State) -> io::Result<()> {
-        *self = Self::rewrite(self.path.clone(), state)?;
+    pub(crate) fn compact(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
+        *self = Self::rewrite(self.path.clone(), records)?;
         Ok(())
     }
 
@@ -215,18 +218,23 @@ impl Checkpoint {
         self.file.try_clone().ok()
     }
 
-    fn rewrite(path: PathBuf, state: &State) -> io::Result<Self> {
-        let mut lines = Vec::new();
-        for record in state.records() {
-            record::write(&mut lines, &[record]);
-        }
+    fn rewrite(path: PathBuf, records: impl Iterator<Item = Record>) -> io::Result<Self> {
         let fresh = path.with_extension("new");
         let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&fresh)?;
+        let (mut lines, mut length) = (Vec::new(), 0);
+        for record in records {
+            record::write(&mut lines, &[record]);
+            if lines.len() >= BLOCK {
+                disk::write(&mut file, &lines)?;
+                length += lines.len() as u64;
+                lines.clear();
+            }
+        }
         disk::write(&mut file, &lines)?;
+        length += lines.len() as u64;
         disk::sync(&file)?;
         fs::rename(&fresh, &path)?;
         sync_directory(&path)?;
-        let length = lines.len() as u64;
         Ok(Self { path, file, length, compacted_length: length, broken: false, dirty: false })
     }
 }
@@ -412,7 +420,7 @@ mod tests {
                             Err(_) => refused = Some(known.clone()),
                         }
                     }
-                    6 | 7 => if checkpoint.compact(&known).is_ok() {
+                    6 | 7 => if checkpoint.compact(known.records()).is_ok() {
                         (kept, refused) = (known.clone(), None);
                     },
                     8 => faults::set(Condition { full: Some(fastrand::Rng::with_seed(seed)), unsyncable: false }),

@@ -100,7 +100,7 @@ pub(crate) struct Destination {
     pub(crate) log_group: Arc<str>,
     /// The stream's name.
     pub(crate) log_stream: Arc<str>,
-    open: Option<(Batch, Duration)>,
+    open: Option<(Box<Batch>, Duration)>,
     ready: VecDeque<(Shipment, Duration)>,
     flying: BTreeMap<Ticket, Shipment>,
     window: usize,
@@ -114,7 +114,7 @@ pub(crate) struct Destination {
     proven: bool,
     creating: bool,
     creations: u32,
-    trouble: Option<Trouble>,
+    trouble: Option<Box<Trouble>>,
     /// What was read for it, and what became of that, since the start.
     pub(crate) account: Account,
     put_calls: u64,
@@ -163,7 +163,7 @@ impl Destination {
     /// The batch being filled; a new one is made for `expected` bytes, later than all before it.
     pub(crate) fn open(&mut self, now: Moment, expected: usize, pool: &Pool) -> &mut Batch {
         let begin = self.begin(now);
-        &mut self.open.get_or_insert_with(|| (Batch::new(begin, expected, pool), now.boot)).0
+        &mut self.open.get_or_insert_with(|| (Box::new(Batch::new(begin, expected, pool)), now.boot)).0
     }
 
     /// Closes the batch being filled if it is full, or has lingered long enough, or `at_once`.
@@ -285,6 +285,10 @@ impl Destination {
         } else {
             self.put_back(shipment, now);
         }
+        if self.is_empty() {
+            // An emptied map keeps room for eleven requests: three kilobytes a stream.
+            (self.ready, self.flying) = (VecDeque::new(), BTreeMap::new());
+        }
         outcome
     }
 
@@ -334,7 +338,7 @@ impl Destination {
         let fault = Fault { at: now.wall, message: failure.message.clone(), hint: failure.hint.clone() };
         let changed = before.is_none_or(|trouble| trouble.state != state);
         let news = changed.then(|| News::Trouble(state, fault.clone()));
-        self.trouble = Some(Trouble { state, attempts, not_before, wait, fault });
+        self.trouble = Some(Box::new(Trouble { state, attempts, not_before, wait, fault }));
         news
     }
 
@@ -364,7 +368,7 @@ impl Destination {
     pub(crate) fn release(&mut self, now: Moment, may_go: impl Fn(&[Segment]) -> bool) -> Vec<Segment> {
         let mut released = Vec::new();
         let long = |trouble: &Trouble| trouble.wait > LONG_WAIT && trouble.not_before > now.boot;
-        if !self.trouble.as_ref().is_some_and(long) {
+        if !self.trouble.as_deref().is_some_and(long) {
             return released;
         }
         let flying = self.flying.values().map(|shipment| shipment.batch.last_at()).max();

@@ -306,7 +306,7 @@ impl Engine {
         if feed.fault.as_ref().is_none_or(|before| before.message != message) {
             tracing::warn!(error = message, "passing over a file");
         }
-        feed.fault = Some(Fault { at: now.wall, message, hint: None });
+        feed.fault = Some(Box::new(Fault { at: now.wall, message, hint: None }));
         let Some(archive) = feed.file().and_then(|file| file.archive.as_deref()) else { return };
         if archive.is_over() {
             let (bytes, end) = (archive.shortfall(), archive.position());

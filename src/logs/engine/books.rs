@@ -50,7 +50,8 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct Books {
     checkpoint: Checkpoint,
-    accounts: BTreeMap<Arc<str>, Account>,
+    /// Boxed, since a map has room for half as many again as it holds.
+    accounts: BTreeMap<Arc<str>, Box<Account>>,
     /// How many sources one of them sums up.
     summed: u64,
     pub(super) budgets: Budgets,
@@ -83,7 +84,7 @@ impl Books {
         let last_id = ids.chain(segments.values().map(|segment| segment.id)).chain(feeds).max();
         let is_new = files.is_empty() && journals.is_empty() && sources.is_empty();
         let accounts: BTreeMap<Arc<str>, _> =
-            sources.into_iter().map(|(name, account)| (name.into(), account.revived())).collect();
+            sources.into_iter().map(|(name, account)| (name.into(), Box::new(account.revived()))).collect();
         let books = Self {
             checkpoint: opened.checkpoint,
             budgets: Budgets::default(),
@@ -111,7 +112,7 @@ impl Books {
     }
 
     /// All accounts.
-    pub(super) fn accounts(&self) -> &BTreeMap<Arc<str>, Account> {
+    pub(super) fn accounts(&self) -> &BTreeMap<Arc<str>, Box<Account>> {
         &self.accounts
     }
 
@@ -122,7 +123,8 @@ impl Books {
 
     /// Sums up these accounts in one, and forgets them.
     pub(super) fn sum_up(&mut self, sources: &[Arc<str>], sum: &Arc<str>) -> io::Result<()> {
-        let gone: Vec<Account> = sources.iter().filter_map(|source| self.accounts.remove(source)).collect();
+        let gone: Vec<Account> =
+            sources.iter().filter_map(|source| self.accounts.remove(source).map(|account| *account)).collect();
         self.summed += gone.len() as u64;
         let account = self.accounts.entry(sum.clone()).or_default();
         for other in &gone {
@@ -133,7 +135,7 @@ impl Books {
         // One line: no kill comes between them.
         self.append(&[
             Record::SummedUp { gone, summed: self.summed },
-            Record::Source { name: sum.to_string(), account },
+            Record::Source { name: sum.to_string(), account: *account },
         ])
     }
 
@@ -142,7 +144,7 @@ impl Books {
         let mut records = Vec::with_capacity(feeds.len() * 2);
         for (source, feed) in feeds {
             if let Some(account) = self.accounts.get(&source) {
-                records.push(Record::Source { name: source.to_string(), account: account.clone() });
+                records.push(Record::Source { name: source.to_string(), account: Account::clone(account) });
             }
             records.push(feed);
         }
@@ -183,19 +185,20 @@ impl Books {
 
     /// The accounts with gaps to be said.
     pub(super) fn unsaid(&self) -> impl Iterator<Item = (&Arc<str>, &Account)> {
-        self.unsaid.iter().filter_map(|source| self.accounts.get_key_value(source))
+        let unsaid = self.unsaid.iter().filter_map(|source| self.accounts.get_key_value(source));
+        unsaid.map(|(source, account)| (source, &**account))
     }
 
     /// Changes an account in what it has to say only.
     pub(super) fn unsaid_of(&mut self, source: &Arc<str>) -> Option<&mut Account> {
-        self.accounts.get_mut(source)
+        self.accounts.get_mut(source).map(Box::as_mut)
     }
 
     /// Writes down where these accounts stand.
     pub(super) fn write_accounts(&mut self, sources: &BTreeSet<Arc<str>>) -> io::Result<()> {
         let accounts = sources.iter().filter_map(|source| self.accounts.get_key_value(source));
         let records: Vec<Record> = accounts
-            .map(|(name, account)| Record::Source { name: name.to_string(), account: account.clone() })
+            .map(|(name, account)| Record::Source { name: name.to_string(), account: Account::clone(account) })
             .collect();
         self.append(&records)
     }
@@ -273,16 +276,20 @@ impl Books {
         if !self.checkpoint.wants_compaction() {
             return Ok(());
         }
-        let sources = self.accounts.iter().map(|(name, account)| (name.to_string(), account.clone())).collect();
-        let (instance, looked_at, letters) = (self.instance.clone(), self.looked_at, self.letters.clone());
-        let rolled_off = self.dead_letters.rolled_off();
-        let mut state =
-            State { instance, letters, sources, summed: self.summed, looked_at, rolled_off, ..State::default() };
-        let known = files.states().map(Record::File);
+        let accounts = self.accounts.iter();
+        let accounts =
+            accounts.map(|(name, account)| Record::Source { name: name.to_string(), account: Account::clone(account) });
+        let ours = self.instance.clone().map(Record::Instance).into_iter().chain(self.looked_at.map(Record::Looked));
+        let letters = self.letters.values().cloned().map(Record::Letters);
+        let known = files.states().map(Record::File).chain(letters);
+        let sums = [(self.summed > 0).then(|| Record::SummedUp { gone: Vec::new(), summed: self.summed })];
+        let rolled_off = Some(self.dead_letters.rolled_off()).filter(|letters| *letters > 0).map(Record::RolledOff);
+        let ours = ours.chain(sums.into_iter().chain([rolled_off]).flatten());
         let segments = spooled.known.values().cloned().map(Record::Segment);
-        let known = known.chain(segments).chain(journals.states(feeds));
-        known.chain(feeds.states()).chain(self.budgets.states()).for_each(|record| state.apply(record));
-        self.checkpoint.compact(&state)
+        let journals = journals.states(feeds);
+        // What is read now comes last: it is newer than what was known of it, and the last record counts.
+        let records = ours.chain(accounts).chain(known).chain(segments).chain(journals).chain(feeds.states());
+        self.checkpoint.compact(records.chain(self.budgets.states()))
     }
 
     /// A handle of the checkpoint to sync with, if it was written since the last one.

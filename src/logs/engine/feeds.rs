@@ -10,7 +10,8 @@ use crate::logs::source::tailed::Tailed;
 /// All feeds.
 #[derive(Debug)]
 pub(super) struct Feeds {
-    all: BTreeMap<FileId, Feed>,
+    /// Boxed, since a map has room for half as many again as it holds.
+    all: BTreeMap<FileId, Box<Feed>>,
     next_id: FileId,
 }
 
@@ -22,11 +23,11 @@ impl Feeds {
     }
 
     pub(super) fn get(&self, id: FileId) -> Option<&Feed> {
-        self.all.get(&id)
+        self.all.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut Feed> {
-        self.all.get_mut(&id)
+        self.all.get_mut(&id).map(Box::as_mut)
     }
 
     /// The followed file of this id.
@@ -40,12 +41,12 @@ impl Feeds {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Feed> {
-        self.all.values()
+        self.all.values().map(Box::as_ref)
     }
 
     /// The followed files, with their feeds.
     pub(super) fn files(&self) -> impl Iterator<Item = (&Feed, &Tailed)> {
-        self.all.values().filter_map(|feed| feed.file().map(|file| (feed, file)))
+        self.all().filter_map(|feed| feed.file().map(|file| (feed, file)))
     }
 
     /// An id that nothing has.
@@ -56,11 +57,11 @@ impl Feeds {
     }
 
     pub(super) fn insert(&mut self, feed: Feed) {
-        self.all.insert(feed.id, feed);
+        self.all.insert(feed.id, Box::new(feed));
     }
 
     pub(super) fn remove(&mut self, id: FileId) -> Option<Feed> {
-        self.all.remove(&id)
+        self.all.remove(&id).map(|feed| *feed)
     }
 
     /// Forgets everything: another instance begins here.
@@ -69,7 +70,7 @@ impl Feeds {
     }
 
     /// What the checkpoint is to hold of them.
-    pub(super) fn states(&mut self) -> Vec<Record> {
-        self.all.values_mut().filter_map(Feed::state).collect()
+    pub(super) fn states(&mut self) -> impl Iterator<Item = Record> {
+        self.all.values_mut().filter_map(|feed| feed.state())
     }
 }

@@ -71,7 +71,7 @@ mod tests {
             assert_eq!(snapshot.ledger.events.delivered, 1_201);
             assert_eq!(snapshot.sources.len(), MOST_KEPT + 2, "those, the sum, and one that is followed");
             let sum = sum(&bench);
-            assert_eq!((sum.name.as_str(), sum.ledger.events.delivered), ("200 finished sources", 200));
+            assert_eq!((&*sum.name, sum.ledger.events.delivered), ("200 finished sources", 200));
             bench.assert_balanced();
             bench.kill_and_restart();
         }

@@ -107,9 +107,9 @@ fn times_that_flap_around_midnight_go_to_two_streams_and_nothing_runs_for_ever()
         (count, lines.len())
     };
     assert_eq!((of("2026-01-01"), of("2026-01-02")), ((67, 67), (133, 133)));
-    let mut streams: Vec<_> =
-        bench.snapshot().destinations.into_iter().map(|destination| destination.log_stream).collect();
-    streams.sort();
+    let destinations = bench.snapshot().destinations;
+    let mut streams: Vec<&str> = destinations.iter().map(|destination| &*destination.log_stream).collect();
+    streams.sort_unstable();
     assert_eq!(streams[..2], ["2026-01-01", "2026-01-02"]);
 }
 

@@ -25,6 +25,7 @@ mod saying;
 mod settling;
 mod showing;
 mod spooled;
+mod stream;
 mod streams;
 mod survey;
 mod warning;

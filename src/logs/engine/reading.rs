@@ -114,6 +114,7 @@ impl Engine {
         let mut more = false;
         // Kept up to date, not counted anew each turn: there may be thousands of streams.
         let mut free = self.free_memory();
+        self.streams.unpark(&self.starved);
         for _ in 0..self.streams.queue_length() {
             if budget == 0 || free < LEAST_MEMORY {
                 self.relieve_memory(free, now);
@@ -121,8 +122,11 @@ impl Engine {
             }
             let Some(index) = self.streams.next_in_queue() else { break };
             let destination = &self.streams.get(index).destination;
-            let starved = self.starved.contains(&destination.log_group);
-            let Some(appetite) = destination.appetite(now).filter(|_| !starved) else {
+            if self.starved.contains(&destination.log_group) {
+                self.streams.park(index);
+                continue;
+            }
+            let Some(appetite) = destination.appetite(now) else {
                 self.streams.queue_again(index);
                 continue;
             };
@@ -356,7 +360,7 @@ impl Engine {
         if feed.fault.as_ref().is_none_or(|before| before.message != message) {
             tracing::warn!(error = message, "passing over a source");
         }
-        feed.fault = Some(Fault { at: now.wall, message, hint: None });
+        feed.fault = Some(Box::new(Fault { at: now.wall, message, hint: None }));
     }
 
     /// A record that made us panic twice is passed over, into the dead letters. What would have been redacted in it

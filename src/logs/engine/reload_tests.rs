@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn streams(&self) -> Vec<String> {
-        self.snapshot().destinations.into_iter().map(|place| place.log_stream).collect()
+        self.snapshot().destinations.into_iter().map(|place| place.log_stream.to_string()).collect()
     }
 
     fn coverage_of(&self, name: &str) -> crate::logs::coverage::Coverage {

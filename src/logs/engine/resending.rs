@@ -56,7 +56,7 @@ impl Engine {
             Ok(batch) => batch,
             Err(error) => {
                 let message = format!("'{}' can't be read: {error}", letters.path.display());
-                feed.fault = Some(Fault { at: now.wall, message, hint: None });
+                feed.fault = Some(Box::new(Fault { at: now.wall, message, hint: None }));
                 return (0, Turn::Read);
             }
         };

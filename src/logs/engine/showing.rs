@@ -39,28 +39,28 @@ impl Engine {
     fn show_sources(&self, now: Moment) -> Vec<SourceSnapshot> {
         let missing = missing_names(self);
         let places = self.feeds_by_source();
-        let mut sources = Vec::new();
+        let mut sources = Vec::with_capacity(self.books.accounts().len());
         for (name, account) in self.books.accounts() {
             let feed = places.get(name).copied();
             let waiting_for = feed.and_then(|feed| missing.get(&feed.id));
             let mut source = self.show_source(name, account, feed, now);
             if source.kind == SUM {
-                source.name = format!("{} finished sources", self.books.summed());
+                source.name = format!("{} finished sources", self.books.summed()).into();
             }
             if let Some(names) = waiting_for {
                 source.state = SourceState::Waiting;
-                source.last_error = Some(waiting_fault(names, now));
+                source.last_error = Some(Box::new(waiting_fault(names, now)));
             }
             sources.push(source);
         }
         sources.extend(self.journals.without_feeds().map(|(name, fault)| self.show_empty_journal(name, fault, now)));
-        sources.retain(|source: &SourceSnapshot| !self.files.unreadable.contains_key(Path::new(&source.name)));
+        sources.retain(|source: &SourceSnapshot| !self.files.unreadable.contains_key(Path::new(&*source.name)));
         for (path, fault) in &self.files.unreadable {
-            let name = path.to_string_lossy();
-            let account = self.books.accounts().get(&*name).cloned().unwrap_or_default();
+            let name: Arc<str> = path.to_string_lossy().into();
+            let account = self.books.accounts().get(&name).cloned().unwrap_or_default();
             let mut source = self.show_source(&name, &account, None, now);
             source.state = SourceState::Failed;
-            source.last_error = Some(fault.clone());
+            source.last_error = Some(Box::new(fault.clone()));
             sources.push(source);
         }
         sources
@@ -78,9 +78,9 @@ impl Engine {
         places
     }
 
-    fn show_source(&self, name: &str, account: &Account, feed: Option<&Feed>, now: Moment) -> SourceSnapshot {
+    fn show_source(&self, name: &Arc<str>, account: &Account, feed: Option<&Feed>, now: Moment) -> SourceSnapshot {
         let route = feed.and_then(|feed| self.streams.route(feed.id));
-        let fault = feed.and_then(|feed| feed.fault.as_ref().or(self.journal_fault(feed.table))).cloned();
+        let fault = feed.and_then(|feed| feed.fault.as_deref().or(self.journal_fault(feed.table))).cloned();
         let (kind, path) = kind_of(name);
         let state = match feed {
             None if kind == "socket" && self.is_open(path) => SourceState::Running,
@@ -92,26 +92,26 @@ impl Engine {
         let mut ledger = Ledger::default();
         account.add_to(&mut ledger);
         SourceSnapshot {
-            kind: kind.to_owned(),
-            name: path.to_owned(),
+            kind: kind.into(),
+            name: if path.len() == name.len() { name.clone() } else { path.into() },
             state,
-            log_group: route.map(|stream| stream.log_group.to_string()),
-            log_stream: route.map(|stream| stream.log_stream.to_string()),
+            log_group: route.map(|stream| stream.log_group.clone()),
+            log_stream: route.map(|stream| stream.log_stream.clone()),
             position: feed.map_or(0, |feed| feed.coverage.low().offset),
             size: feed.map_or(0, |feed| feed.size),
             lag_seconds: lag.as_secs_f64(),
             invalid_utf8: account.invalid_utf8,
             unparsed_timestamps: account.unparsed_timestamps,
             ledger,
-            last_error: fault,
+            last_error: fault.map(Box::new),
         }
     }
 
     /// A journal's table that has found nothing to ship yet.
     fn show_empty_journal(&self, name: &str, fault: Option<&Fault>, now: Moment) -> SourceSnapshot {
-        let mut source = self.show_source(&format!("{JOURNAL}{name}"), &Account::default(), None, now);
+        let mut source = self.show_source(&format!("{JOURNAL}{name}").into(), &Account::default(), None, now);
         source.state = if fault.is_some() { SourceState::Failed } else { SourceState::Running };
-        source.last_error = fault.cloned();
+        source.last_error = fault.cloned().map(Box::new);
         source
     }
 

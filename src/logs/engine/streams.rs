@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
+use super::stream::Stream;
 use crate::logs::DestinationState;
 use crate::logs::batch::{FileId, Segment};
 use crate::logs::delivery::destination::{Destination, Moment, News, Outcome, Ticket};
@@ -17,50 +18,6 @@ use crate::logs::sink::{Accepted, Failure};
 /// bytes each.
 const MOST_LEFT: usize = 256;
 
-/// A stream and the files that go to it.
-#[derive(Debug)]
-pub(super) struct Stream {
-    /// What it does with batches.
-    pub(super) destination: Destination,
-    /// Its files with unread data, in the order in which they are read.
-    unread: VecDeque<FileId>,
-    /// The same files, for finding out quickly.
-    is_unread: HashSet<FileId>,
-    /// Whether it stands in the queue.
-    queued: bool,
-}
-
-impl Stream {
-    /// The file to be read next.
-    pub(super) fn next_file(&self) -> Option<FileId> {
-        self.unread.front().copied()
-    }
-
-    /// The file that was read last was read to its end.
-    pub(super) fn file_is_read(&mut self) {
-        if let Some(file) = self.unread.pop_front() {
-            self.is_unread.remove(&file);
-        }
-    }
-
-    /// The file that was read last goes on when the others had their turn.
-    pub(super) fn file_waits(&mut self) {
-        self.unread.rotate_left(1);
-    }
-
-    fn want(&mut self, file: FileId) {
-        if self.is_unread.insert(file) {
-            self.unread.push_back(file);
-        }
-    }
-
-    fn forget(&mut self, file: FileId) {
-        if self.is_unread.remove(&file) {
-            self.unread.retain(|other| *other != file);
-        }
-    }
-}
-
 /// All streams.
 #[derive(Debug)]
 pub(super) struct Streams {
@@ -68,8 +25,12 @@ pub(super) struct Streams {
     by_name: BTreeMap<(Arc<str>, Arc<str>), usize>,
     /// Streams with unread files, in the order in which they get their turn.
     queue: VecDeque<usize>,
+    /// Those whose group has no request to spare, by group: they need not be asked before it has. They count as queued.
+    parked: BTreeMap<Arc<str>, VecDeque<usize>>,
     /// Streams that hold batches or wait for an answer.
     active: BTreeSet<usize>,
+    /// Streams that were in trouble when they were heard of last.
+    troubled: BTreeSet<usize>,
     /// Which stream a file goes to, once its name is known.
     routes: BTreeMap<FileId, Route>,
     /// Streams that files have left, the last one at the end.
@@ -101,7 +62,9 @@ impl Streams {
             all: Vec::new(),
             by_name: BTreeMap::new(),
             queue: VecDeque::new(),
+            parked: BTreeMap::new(),
             active: BTreeSet::new(),
+            troubled: BTreeSet::new(),
             routes: BTreeMap::new(),
             left: VecDeque::new(),
             over: Vec::new(),
@@ -115,7 +78,7 @@ impl Streams {
 
     /// Where `file` goes, if that is known.
     pub(super) fn route(&self, file: FileId) -> Option<&Destination> {
-        self.routes.get(&file).map(|route| &self.all[route.stream].destination)
+        self.routes.get(&file).map(|route| &*self.all[route.stream].destination)
     }
 
     /// The day whose events of `file` go to its stream; `None` when they all do.
@@ -125,7 +88,7 @@ impl Streams {
 
     /// From now on `file` goes to this stream, or its events of `day` do.
     pub(super) fn set_route(&mut self, file: FileId, group: &str, stream: &str, day: Option<Date>) {
-        let stream = self.at(&(group.into(), stream.into()));
+        let stream = self.at(&(self.group_named(group), stream.into()));
         if let Some(before) = self.routes.insert(file, Route { stream, day })
             && before.stream != stream
         {
@@ -135,6 +98,12 @@ impl Streams {
         }
     }
 
+    /// A group's name, one copy for all its streams.
+    fn group_named(&self, name: &str) -> Arc<str> {
+        let known = self.by_name.range((Arc::from(name), Arc::from(""))..).next();
+        known.filter(|((group, _), _)| **group == *name).map_or_else(|| name.into(), |((group, _), _)| group.clone())
+    }
+
     /// The stream of this name; made if there is none.
     pub(super) fn at(&mut self, place: &Where) -> usize {
         let known = self.by_name.get(place).copied();
@@ -142,9 +111,7 @@ impl Streams {
     }
 
     fn add(&mut self, key: Where) -> usize {
-        let destination = Destination::new(key.0.clone(), key.1.clone(), self.flush_interval);
-        let (unread, is_unread) = (VecDeque::new(), HashSet::new());
-        let stream = Stream { destination, unread, is_unread, queued: false };
+        let stream = Stream::new(Destination::new(key.0.clone(), key.1.clone(), self.flush_interval));
         let index = self.free.pop().unwrap_or(self.all.len());
         self.passing.extend(self.over.drain(..));
         match self.all.get_mut(index) {
@@ -244,9 +211,9 @@ impl Streams {
             self.estranged.insert(route.stream);
         }
         self.queue.clear();
+        self.parked.clear();
         for stream in &mut self.all {
-            stream.unread.clear();
-            stream.is_unread.clear();
+            stream.forget_all();
             stream.queued = false;
         }
     }
@@ -270,6 +237,20 @@ impl Streams {
         }
     }
 
+    /// The stream that was taken from the queue has to wait until its group is among the `starved` no longer.
+    pub(super) fn park(&mut self, index: usize) {
+        self.all[index].queued = true;
+        let group = self.all[index].destination.log_group.clone();
+        self.parked.entry(group).or_default().push_back(index);
+    }
+
+    /// Puts those back into the queue whose group is not among `starved` any more.
+    pub(super) fn unpark(&mut self, starved: &BTreeSet<Arc<str>>) {
+        for (_, mut streams) in self.parked.extract_if(.., |group, _| !starved.contains(group)) {
+            self.queue.append(&mut streams);
+        }
+    }
+
     /// One stream, which from now on counts as active.
     pub(super) fn activate(&mut self, index: usize) -> &mut Stream {
         self.active.insert(index);
@@ -288,7 +269,7 @@ impl Streams {
 
     /// All streams.
     pub(super) fn all(&self) -> impl Iterator<Item = &Destination> {
-        self.by_name.values().map(|index| &self.all[*index].destination)
+        self.by_name.values().map(|index| &*self.all[*index].destination)
     }
 
     /// Another instance begins here: what is on its way is of no interest any more.
@@ -351,9 +332,8 @@ impl Streams {
 
     /// When a stream wants to be asked again although nothing happened.
     pub(super) fn wake_at(&self, now: Moment) -> Option<Duration> {
-        let waiting = self.queue.iter().filter_map(|&index| self.all[index].destination.wake_at(now));
-        let active = self.active.iter().filter_map(|&index| self.all[index].destination.wake_at(now));
-        waiting.chain(active).min()
+        // Of those that hold nothing, only the troubled wait for a time; the others wait for room.
+        self.active.union(&self.troubled).filter_map(|&index| self.all[index].destination.wake_at(now)).min()
     }
 
     /// A put was answered.
@@ -368,6 +348,7 @@ impl Streams {
         let Some(stream) = self.all.get_mut(index) else { return Outcome::default() };
         let outcome = stream.destination.answer(ticket, result, now);
         report(&stream.destination, outcome.news.as_ref());
+        self.note_trouble(index);
         outcome
     }
 
@@ -376,6 +357,15 @@ impl Streams {
         let Some(stream) = self.all.get_mut(index) else { return };
         let news = stream.destination.created(result, now);
         report(&stream.destination, news.as_ref());
+        self.note_trouble(index);
+    }
+
+    fn note_trouble(&mut self, index: usize) {
+        if self.all[index].destination.is_troubled() {
+            self.troubled.insert(index);
+        } else {
+            self.troubled.remove(&index);
+        }
     }
 }
 

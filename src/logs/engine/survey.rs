@@ -25,6 +25,9 @@ use crate::logs::source::watch::Watcher;
 /// How many directory entries one step looks at: a few milliseconds.
 const ENTRIES_A_STEP: u64 = 4096;
 
+/// Of how many new files one write tells the checkpoint: what it writes stands in memory.
+const ENLISTED_AT_ONCE: usize = 256;
+
 /// How many files are polled each second: some milliseconds where each look asks a server near by.
 const POLLED_A_TICK: usize = 1000;
 
@@ -86,14 +89,17 @@ impl Engine {
 
     /// Writes down the files that were just adopted, before anything is read of them, and looks at them.
     pub(super) fn enlist(&mut self, adopted: &BTreeSet<FileId>, now: Moment) {
-        let mut states = Vec::with_capacity(adopted.len());
+        let mut states = Vec::new();
+        let mut left = adopted.len();
         for &id in adopted {
             states.extend(self.feeds.get_mut(id).and_then(|feed| Some((feed.source.clone(), feed.state()?))));
-        }
-        if !states.is_empty()
-            && let Err(error) = self.books.write(states)
-        {
-            self.warn_of_checkpoint(&error);
+            left -= 1;
+            if (left == 0 || states.len() >= ENLISTED_AT_ONCE)
+                && !states.is_empty()
+                && let Err(error) = self.books.write(std::mem::take(&mut states))
+            {
+                self.warn_of_checkpoint(&error);
+            }
         }
         for &id in adopted {
             self.look(id, now);
@@ -210,7 +216,7 @@ impl Engine {
             Ok(Look::AtEnd) => {}
             Ok(Look::CutOff) => self.cut_off(id, now),
             Err(error) => {
-                feed.fault = Some(Fault { at: now.wall, message: error.to_string(), hint: None });
+                feed.fault = Some(Box::new(Fault { at: now.wall, message: error.to_string(), hint: None }));
             }
         }
     }

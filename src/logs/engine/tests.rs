@@ -465,7 +465,7 @@ fn a_name_that_is_not_known_yet_makes_its_file_wait_and_then_it_flows() {
     bench.engine.step(vec![Event::Names(names)], bench.now);
     bench.deliver_all();
     assert_eq!(bench.delivered, ["one"]);
-    assert_eq!(bench.snapshot().destinations[0].log_stream, "i-1/a.log");
+    assert_eq!(bench.snapshot().destinations[0].log_stream.as_ref(), "i-1/a.log");
 }
 
 #[test]
@@ -615,11 +615,8 @@ fn letters_that_are_sent_again_are_a_source_of_their_own_and_gone_when_they_arri
     bench.leave_out_gaps();
     assert_eq!(bench.delivered, ["one", "two", "three", "two", "three"]);
     let snapshot = bench.snapshot();
-    let source = snapshot.sources.iter().find(|source| source.name == "dead_letters").expect("shown");
-    assert_eq!(
-        (source.kind.as_str(), source.ledger.events.delivered, source.ledger.events.read),
-        ("dead_letters", 2, 2)
-    );
+    let source = snapshot.sources.iter().find(|source| &*source.name == "dead_letters").expect("shown");
+    assert_eq!((&*source.kind, source.ledger.events.delivered, source.ledger.events.read), ("dead_letters", 2, 2));
     assert_eq!((snapshot.dead_letters.events, bench.dropped("too_new")), (0, 2));
     assert_eq!(fs::read_dir(bench.state.path().join("resend")).expect("there").count(), 0, "all is sent");
     bench.kill_and_restart();
@@ -634,7 +631,7 @@ fn letters_that_were_on_their_way_at_a_kill_are_sent_again_and_no_others() {
     bench.kill_and_restart();
     bench.deliver_all();
     assert_eq!(bench.delivered.iter().filter(|message| **message == "three").count(), 2, "{:?}", bench.delivered);
-    let account = bench.snapshot().sources.into_iter().find(|source| source.name == "dead_letters").expect("shown");
+    let account = bench.snapshot().sources.into_iter().find(|source| &*source.name == "dead_letters").expect("shown");
     assert_eq!(account.ledger.events.delivered, 2);
 }
 

@@ -68,7 +68,7 @@ pub(crate) struct Feed {
     /// Since when undelivered data stands there, by the boot-time clock.
     pub(crate) behind_since: Option<Duration>,
     /// Why it can't be read, if so.
-    pub(crate) fault: Option<Fault>,
+    pub(crate) fault: Option<Box<Fault>>,
 }
 
 impl Feed {

@@ -38,10 +38,11 @@ impl Sdk {
         sdks
     }
 
-    /// Whether a process goes on with what it has when that has expired: botocore moves the expiry of what a metadata
-    /// service gave it 15 minutes and more into the future, where the rest of its life is short.
+    /// Whether a process may go on with what it has when that has expired, as it does with what a metadata service gave it:
+    /// botocore where the rest of its life is short, the Rust SDK for minutes after one refresh that took too long, which
+    /// on a busy machine happens.
     pub(super) fn outlives(self, way: Way) -> bool {
-        self == Self::Boto3 && way == Way::LookAlike
+        way == Way::LookAlike && matches!(self, Self::Boto3 | Self::Rust)
     }
 
     /// Starts it with one question.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Host, append, numbered};
+use crate::harness::{Host, SOON, append, numbered};
 
 /// Room for a checkpoint of this test and some dead letters.
 const SIZE: &str = "size=4m,mode=755";
@@ -91,7 +91,8 @@ fn a_disk_that_can_not_sync_holds_nothing_up_and_loses_nothing() {
     let report = agent.wait_until("it says that the state can't be kept", warns);
     let pid = report.at("/pid").as_i64().and_then(|pid| rustix::process::Pid::from_raw(i32::try_from(pid).ok()?));
     rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL).expect("our own child's child");
-    drop(agent);
+    // strace ends when what it traces is gone for good.
+    agent.wait_for_exit(SOON);
     let agent = host.start();
     agent.wait_until_delivered(2_000).assert_ledger_adds_up();
 }

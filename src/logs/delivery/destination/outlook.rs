@@ -76,8 +76,8 @@ impl Destination {
         let mut ledger = Ledger::default();
         self.account.add_to(&mut ledger);
         DestinationSnapshot {
-            log_group: self.log_group.to_string(),
-            log_stream: self.log_stream.to_string(),
+            log_group: self.log_group.clone(),
+            log_stream: self.log_stream.clone(),
             state: self.trouble.as_ref().map_or(DestinationState::Running, |trouble| trouble.state),
             in_flight: self.flying.len() as u64,
             delivered_until: self.delivered_until,
@@ -87,7 +87,7 @@ impl Destination {
             put_calls: self.put_calls,
             throttles: self.throttles,
             retries: self.retries,
-            last_error: self.trouble.as_ref().map(|trouble| trouble.fault.clone()),
+            last_error: self.trouble.as_ref().map(|trouble| Box::new(trouble.fault.clone())),
         }
     }
 }

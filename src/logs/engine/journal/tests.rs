@@ -362,7 +362,7 @@ fn a_journal_that_cannot_be_read_is_shown_and_tried_again() {
     bench.write("a.service", "line");
     bench.go(Duration::from_millis(1));
     let source = bench.engine.snapshot(bench.now).sources.remove(0);
-    assert_eq!((source.kind.as_str(), source.name.as_str(), source.state), ("journal", "all", SourceState::Failed));
+    assert_eq!((&*source.kind, &*source.name, source.state), ("journal", "all", SourceState::Failed));
     let hint = source.last_error.and_then(|fault| fault.hint).expect("a hint");
     assert!(hint.contains("systemd-journal"), "{hint}");
     assert!(bench.started.len() < 3, "it does not spin");
