@@ -81,7 +81,9 @@ impl Engine {
 
     /// Whether a file that nobody knows was never there when files were looked for.
     fn is_fresh(&self, path: &Path, metadata: &Metadata) -> bool {
-        self.files.unsettled.get(path).map_or_else(|| self.files.is_fresh(metadata), |waiting| waiting.fresh)
+        // One of ours that was cut, written to and renamed while nobody looked: what stands in it now was never seen.
+        let was_cut = self.files.known.values().any(|state| state.fingerprint.is_of_file(metadata));
+        was_cut || self.files.unsettled.get(path).map_or_else(|| self.files.is_fresh(metadata), |waiting| waiting.fresh)
     }
 
     /// A followed file has a name now that no pattern means.
@@ -205,12 +207,21 @@ impl Engine {
         }
         let kin = self.kin_of(&stranger.bases);
         let is_new = !stranger.bases.is_empty() && self.files.surveyed;
-        let unfinished =
-            is_beginning_of_archive(stranger, &metadata) || (is_new && may_become_copy(&file, &metadata, &kin)?);
+        let is_stub = is_beginning_of_archive(stranger, &metadata);
+        let unfinished = is_stub || (is_new && may_become_copy(&file, &metadata, &kin)?);
         if unfinished && !self.is_quiet(stranger, &metadata, now)? {
             self.survey_soon(COPY_PAUSE, now);
             return Ok(None);
         }
+        if is_stub {
+            // However long it stays so: what will stand there is no text.
+            return Ok(None);
+        }
+        let sought = kin.iter().any(|kin| kin.sought);
+        if self.is_decided(stranger, &metadata)? && !sought {
+            return Ok(None);
+        }
+        self.decide(stranger, &metadata, now)?;
         for kin in kin {
             if !kin.fingerprint.content_stands(&file, metadata.len())? {
                 continue;
@@ -248,13 +259,25 @@ impl Engine {
         let (size, modified) = (metadata.len(), metadata.modified()?);
         let same = |before: &&Unsettled| (before.size, before.modified) == (size, modified);
         let before = self.files.unsettled.get(path).filter(same);
-        let since = before.map_or(now.boot, |before| before.since);
-        self.files.unsettled.insert(path.to_owned(), Unsettled { size, modified, since, fresh: stranger.fresh });
+        let (since, decided) = before.map_or((now.boot, false), |before| (before.since, before.decided));
         let waited = now.boot.saturating_sub(since);
-        if waited > LONGEST_WAIT {
-            self.files.unsettled.remove(path);
-        }
+        let (fresh, decided) = (stranger.fresh, decided || waited > LONGEST_WAIT);
+        self.files.unsettled.insert(path.to_owned(), Unsettled { size, modified, since, fresh, decided });
         Ok(waited >= COPY_PAUSE)
+    }
+
+    /// What a file is, is known from here on, unless it changes.
+    pub(super) fn decide(&mut self, stranger: &Stranger, metadata: &Metadata, now: Moment) -> io::Result<()> {
+        let (size, modified) = (metadata.len(), metadata.modified()?);
+        let decided = Unsettled { size, modified, since: now.boot, fresh: stranger.fresh, decided: true };
+        self.files.unsettled.insert(stranger.path.clone(), decided);
+        Ok(())
+    }
+
+    fn is_decided(&self, stranger: &Stranger, metadata: &Metadata) -> io::Result<bool> {
+        let looks = (metadata.len(), metadata.modified()?);
+        let before = self.files.unsettled.get(&stranger.path);
+        Ok(before.is_some_and(|before| before.decided && (before.size, before.modified) == looks))
     }
 
     /// The rest of a file that was cut, or is nowhere else to be found, stands in a copy of it.

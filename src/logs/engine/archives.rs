@@ -20,7 +20,7 @@ use crate::logs::settings::Table;
 use crate::logs::source::archive::{Archive, Progress};
 use crate::logs::source::feed::Feed;
 use crate::logs::source::gzip::{Reached, Unpacking};
-use crate::logs::source::identity::HEAD;
+use crate::logs::source::identity::{Fingerprint, HEAD};
 use crate::logs::source::open::open_regular;
 use crate::logs::source::tailed::Life;
 
@@ -192,6 +192,7 @@ impl Engine {
         let is_known = !matches!(verdict, Verdict::Open | Verdict::Unfinished);
         let mut followed = BTreeSet::new();
         if is_known {
+            self.decide(&stranger, &metadata, now)?;
             // Its packed bytes are not to be read.
             followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
         }
@@ -201,7 +202,8 @@ impl Engine {
             Verdict::Continues(kin) => followed.extend(self.go_on_in_archive(kin.id, &stranger, unpacking, now)?),
             Verdict::New if stranger.fresh => {
                 let (id, source) = (self.feeds.next_id(), source_of(&stranger));
-                self.follow_archive(id, source, Coverage::from(0), 0, &stranger, unpacking, now)?;
+                let fingerprint = Fingerprint::of_head(unpacking.head());
+                self.follow_archive(id, source, fingerprint, Coverage::from(0), 0, &stranger, unpacking, now)?;
                 followed.insert(id);
             }
             Verdict::New | Verdict::Open | Verdict::Copy => {}
@@ -218,8 +220,8 @@ impl Engine {
     ) -> io::Result<Option<FileId>> {
         tracing::info!(path = %stranger.path.display(), "going on in a compressed copy of a file that is gone");
         if let Some(state) = self.files.known.remove(&id) {
-            let FileState { source, coverage, size, .. } = state;
-            self.follow_archive(id, source.into(), coverage, size, stranger, unpacking, now)?;
+            let FileState { source, coverage, size, fingerprint, .. } = state;
+            self.follow_archive(id, source.into(), fingerprint, coverage, size, stranger, unpacking, now)?;
             return Ok(Some(id));
         }
         let Some(feed) = self.feeds.get_mut(id) else { return Ok(None) };
@@ -239,6 +241,7 @@ impl Engine {
         &mut self,
         id: FileId,
         source: std::sync::Arc<str>,
+        fingerprint: Fingerprint,
         coverage: Coverage,
         size: u64,
         stranger: &Stranger,
@@ -252,6 +255,8 @@ impl Engine {
         feed.size = size;
         if let Some(file) = feed.file_mut() {
             file.close();
+            // Of what is packed in it, not of the packed bytes: after a kill those would be taken for what is followed.
+            file.fingerprint = fingerprint;
             file.archive = Some(Box::new(Archive::new(unpacking, size, self.budget.clone())));
         }
         self.files.archives.read.insert(id);

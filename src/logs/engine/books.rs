@@ -259,6 +259,12 @@ impl Books {
         !self.checkpoint.wants_compaction()
     }
 
+    /// Whether the checkpoint says when files were looked for.
+    #[cfg(test)]
+    pub(super) fn has_looked(&self) -> bool {
+        self.looked_at.is_some() && self.looked_is_written
+    }
+
     /// Compacts the checkpoint when that is worth it, or when a write of it broke off.
     pub(super) fn maintain(
         &mut self,

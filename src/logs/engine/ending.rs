@@ -52,7 +52,7 @@ impl Engine {
     /// lost.
     pub(super) fn give_up_the_missing(&mut self, found: &Found, now: Moment) {
         self.examine_known_archives(found);
-        if !self.files.archives.is_empty() || !self.files.unsettled.is_empty() {
+        if self.files.has_undecided() {
             return;
         }
         let missing: Vec<FileState> = self.files.known.values().cloned().collect();
@@ -161,8 +161,7 @@ impl Engine {
 
     /// Whether everything that stood in some directory at that time has been looked at since.
     fn has_looked_since(&self, at: Duration) -> bool {
-        let pending = !self.files.archives.is_empty() || !self.files.unsettled.is_empty();
-        !pending && self.files.walk.is_none() && self.files.look_began.1 > at
+        !self.files.has_undecided() && self.files.walk.is_none() && self.files.look_began.1 > at
     }
 
     fn finish(&mut self, id: FileId) {

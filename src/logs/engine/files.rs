@@ -26,8 +26,9 @@ use crate::logs::source::watch::{Change, RawChange, Watcher};
 /// frequent by far, even of a slow disk.
 const LONGEST_UNSEEN: Duration = Duration::from_mins(1);
 
-/// How many finished files of a source are remembered: a rotation compresses the last one, or the one before it.
-const REMEMBERED: usize = 4;
+/// How many finished files of a source are remembered: a rotation compresses the last one, or the one before it; and
+/// after an absence all generations of some days end at once, which would be read again if they were forgotten.
+const REMEMBERED: usize = 12;
 
 /// How many are remembered of all sources: 64 bytes each.
 const REMEMBERED_OF_ALL: usize = 4096;
@@ -41,6 +42,8 @@ pub(super) struct Unsettled {
     pub(super) since: Duration,
     /// Whether it was never there before.
     pub(super) fresh: bool,
+    /// Whether it was decided about, and only a change brings it up again; or nobody waits for one any more.
+    pub(super) decided: bool,
 }
 
 /// A finished file: by what a copy of it is recognised.
@@ -111,7 +114,7 @@ impl Files {
             watcher: inotify.map(Watcher::new),
             walk: None,
             look_began: (SystemTime::UNIX_EPOCH, Duration::ZERO),
-            looked_at: looked_at.or(known.written_at).filter(|_| !known.is_new),
+            looked_at: looked_at.or(known.written_at.filter(|_| !known.is_new)),
             last_look: None,
             look_not_before: Duration::ZERO,
             by_path: HashMap::new(),
@@ -175,16 +178,21 @@ impl Files {
         self.look_began = (SystemTime::UNIX_EPOCH, Duration::ZERO);
         let finders = &self.finders;
         let meant = |path: &Path| finders.iter().position(|finder| finder.means(path));
-        self.unsettled.retain(|path, _| meant(path).is_some());
+        // What was decided was decided by what was followed then.
+        self.unsettled.retain(|path, waiting| meant(path).is_some() && !waiting.decided);
         self.archives.change_tables(meant);
     }
 
-    /// All was looked at, but for what was renamed meanwhile. Returns since when others may be unseen.
+    /// All was looked at, but for what was renamed meanwhile. Returns since when others may be unseen: also what nobody
+    /// has decided about yet, which may be renamed first, or this process killed, and is to be as fresh then.
     pub(super) fn looked(&mut self) -> SystemTime {
         self.surveyed = true;
         self.looked_by = None;
         let began = self.look_began.0;
-        let since = self.last_look.replace(began).or(self.looked_at).unwrap_or(began);
+        let since = match self.looked_at {
+            Some(before) if self.has_undecided() => before,
+            before => self.last_look.replace(began).or(before).unwrap_or(began),
+        };
         self.looked_at = Some(since);
         since
     }
@@ -236,6 +244,11 @@ impl Files {
     /// Whether `path`, or something below it, could not be read.
     pub(super) fn is_hidden(&self, path: &Path) -> bool {
         self.unreadable.contains_key(path) || self.hidden.contains(path)
+    }
+
+    /// Whether there is a file of which nobody knows yet what it is.
+    pub(super) fn has_undecided(&self) -> bool {
+        !self.archives.is_empty() || self.unsettled.values().any(|waiting| !waiting.decided)
     }
 
     /// Inodes to look for under any name: not those of what the configuration does not mean any more.

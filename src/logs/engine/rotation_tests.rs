@@ -111,11 +111,23 @@ impl Case {
 
     /// As `gzip` does: another file beside it, then the plain one is removed.
     fn compress(&self, name: &str) {
-        let content = fs::read(self.path(name)).expect("readable");
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(&content).expect("packs");
-        fs::write(self.path(&format!("{name}.gz")), encoder.finish().expect("packs")).expect("writable");
+        fs::write(self.path(&format!("{name}.gz")), self.packed(name)).expect("writable");
         fs::remove_file(self.path(name)).expect("removes");
+    }
+
+    /// What a file is when it is compressed.
+    fn packed(&self, name: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&fs::read(self.path(name)).expect("readable")).expect("packs");
+        encoder.finish().expect("packs")
+    }
+
+    /// The agent looks around, and what it reads is on its way; several times, so long apart that nothing is waited for.
+    fn look_around(&mut self) {
+        for _ in 0..5 {
+            self.bench.pass(Duration::from_secs(20));
+            self.bench.put();
+        }
     }
 
     /// The agent goes on, or comes back; every line has to arrive exactly once.
@@ -316,9 +328,7 @@ fn compressed_bit_by_bit_while_somebody_looks() {
             case.begin("app.log", agent);
             case.rename("app.log", "app.log.1");
             case.write("app.log", 1);
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder.write_all(&fs::read(case.path("app.log.1")).expect("readable")).expect("packs");
-            let packed = encoder.finish().expect("packs");
+            let packed = case.packed("app.log.1");
             if agent != Agent::Runs {
                 case.bench.kill_and_restart();
             }
@@ -329,6 +339,122 @@ fn compressed_bit_by_bit_while_somebody_looks() {
             fs::remove_file(case.path("app.log.1")).expect("removes");
             case.assert_complete(agent);
         }
+    }
+}
+
+/// The checkpoint has to know what is read in it, not the packed bytes: those are of no use after the kill.
+#[test]
+fn compressed_and_killed_when_reading_that_had_just_begun() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Killed);
+        case.rename("app.log", "app.log.1");
+        case.compress("app.log.1");
+        case.write("app.log", 2);
+        case.bench.kill_and_restart();
+        case.look_around();
+        case.assert_complete(Agent::Killed);
+    }
+}
+
+#[test]
+fn compressed_by_one_that_pauses_after_the_first_bytes() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 1);
+            let packed = case.packed("app.log.1");
+            fs::write(case.path("app.log.1.gz"), &packed[..5]).expect("writable");
+            case.look_around();
+            case.bench.deliver_all();
+            fs::write(case.path("app.log.1.gz"), &packed).expect("writable");
+            fs::remove_file(case.path("app.log.1")).expect("removes");
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn compressed_and_padded_later() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Runs);
+        case.rename("app.log", "app.log.1");
+        case.compress("app.log.1");
+        case.write("app.log", 1);
+        case.bench.deliver_all();
+        case.look_around();
+        case.bench.append("app.log.1.gz", &"\0".repeat(512));
+        case.look_around();
+        case.assert_complete(Agent::Runs);
+    }
+}
+
+#[test]
+fn first_seen_under_a_rotated_name_and_compressed_under_the_next_one() {
+    for agent in ALWAYS {
+        let mut case = Case::new("app.log*");
+        case.write("app.log", 1);
+        case.write("app.log.1", 2);
+        case.bench.deliver_all();
+        case.rename("app.log.1", "app.log.2");
+        case.compress("app.log.2");
+        case.rename("app.log", "app.log.1");
+        case.write("app.log", 1);
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
+fn compressed_unseen_and_whole_only_after_a_kill() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Stopped);
+    case.rename("app.log", "app.log.2");
+    case.write("app.log", 3);
+    let packed = case.packed("app.log");
+    fs::remove_file(case.path("app.log")).expect("removes");
+    fs::write(case.path("app.log.1.gz"), &packed[..30]).expect("writable");
+    case.bench.kill_and_restart();
+    for _ in 0..2 {
+        case.bench.pass(SURVEY_INTERVAL);
+        case.bench.put();
+    }
+    case.bench.append_bytes("app.log.1.gz", &packed[30..]);
+    case.assert_complete(Agent::Killed);
+}
+
+#[test]
+fn copied_over_the_copy_before_and_truncated() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", Agent::Runs);
+            case.copy("app.log", "app.log.1");
+            case.truncate("app.log");
+            case.begin("app.log", agent);
+            case.copy("app.log", "app.log.1");
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+/// What nobody will ever finish is not waited for.
+#[test]
+fn deleted_with_bytes_unread_beside_what_was_never_finished_is_a_counted_gap() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Killed);
+        let unsent = fs::metadata(case.path("app.log")).expect("is there").len() / 2;
+        fs::remove_file(case.path("app.log")).expect("removes");
+        case.bench.append("app.log.1.gz", "\u{1f}");
+        case.bench.kill_and_restart();
+        case.look_around();
+        case.bench.deliver_all();
+        assert_eq!(case.bench.lost(), unsent, "{pattern}");
     }
 }
 
@@ -474,17 +600,19 @@ fn truncated_written_to_and_deleted_before_a_reload() {
 #[test]
 fn truncated_written_to_and_renamed_between_two_looks() {
     for pattern in PATTERNS {
-        for made_anew in [false, true] {
-            let mut case = Case::new(pattern);
-            case.write("app.log", 3);
-            case.bench.deliver_all();
-            case.truncate("app.log");
-            case.write("app.log", 1);
-            case.rename("app.log", "app.log.1");
-            if made_anew {
-                case.write("app.log", 2);
+        for agent in ALWAYS {
+            for made_anew in [false, true] {
+                let mut case = Case::new(pattern);
+                case.write("app.log", 3);
+                case.bench.deliver_all();
+                case.truncate("app.log");
+                case.write("app.log", 1);
+                case.rename("app.log", "app.log.1");
+                if made_anew {
+                    case.write("app.log", 2);
+                }
+                case.assert_complete(agent);
             }
-            case.assert_complete(Agent::Runs);
         }
     }
 }

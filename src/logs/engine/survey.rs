@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -78,6 +79,7 @@ impl Engine {
         }
         self.find_nameless(&mut adopted, now);
         self.settle_strangers(&strangers, &mut adopted, now);
+        self.files.unsettled.retain(|path, _| found.files.contains_key(path) || found.rotated.contains_key(path));
         let since = self.files.looked();
         self.books.looked(since);
         self.warn_of_survey(found);
@@ -181,11 +183,15 @@ impl Engine {
         self.adopt(Stranger { path: path.to_owned(), table, bases, matched: true, fresh }, adopted, now)
     }
 
-    /// The sources, followed already, of which the file at `path` may be a rotated one by its name.
+    /// The sources, followed already, of which the file at `path` may be a rotated one by its name: those of whose names
+    /// its own is an extension, and those that extend the same one, since a file that was first seen as `app.log.1` goes
+    /// on as `app.log.2.gz`.
     fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
         let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
-        let names = bases.iter().map(|base| base.to_string_lossy().into_owned());
-        names.filter(|name| self.books.accounts().contains_key(name.as_str())).collect()
+        let Some(shortest) = bases.last().map(|base| base.to_string_lossy()) else { return Vec::new() };
+        let from = self.books.accounts().range::<str, _>((Bound::Included(&*shortest), Bound::Unbounded));
+        let of_base = from.map(|(source, _)| source).take_while(|source| source.starts_with(&*shortest));
+        of_base.filter(|source| Path::new(&***source) != path).map(ToString::to_string).collect()
     }
 
     /// Looks at one feed, and opens it if it was closed.
@@ -235,7 +241,8 @@ impl Engine {
             return;
         }
         let mut adopted = BTreeSet::new();
-        let stranger = Stranger { path, table, bases: Vec::new(), matched: stands, fresh: true };
+        let bases = self.bases_of(&path, table);
+        let stranger = Stranger { path, table, bases, matched: stands, fresh: true };
         if !stands {
             let followed = descriptor.and_then(|file| self.follow_what_left(source, &stranger, file, now));
             adopted.extend(followed);

@@ -56,9 +56,13 @@ impl Bench {
     }
 
     pub(super) fn append(&self, name: &str, text: &str) {
+        self.append_bytes(name, text.as_bytes());
+    }
+
+    pub(super) fn append_bytes(&self, name: &str, bytes: &[u8]) {
         let path = self.logs.path().join(name);
         let mut file = OpenOptions::new().create(true).append(true).open(path).expect("opens");
-        file.write_all(text.as_bytes()).expect("writes");
+        file.write_all(bytes).expect("writes");
     }
 
     pub(super) fn pass(&mut self, time: Duration) {

@@ -42,6 +42,13 @@ impl Fingerprint {
         })
     }
 
+    /// The fingerprint of what begins with `head` (all of it, or the first [`HEAD`] bytes) and is in no file of its own.
+    pub(crate) fn of_head(head: &[u8]) -> Self {
+        let head = &head[..head.len().min(HEAD)];
+        let head_length = u32::try_from(head.len()).unwrap_or(u32::MAX);
+        Self { head: crc32fast::hash(head), head_length, ..Self::default() }
+    }
+
     /// The same file, with everything before `position` done now.
     pub(crate) fn moved_to(&self, file: &File, metadata: &Metadata, position: u64) -> io::Result<Self> {
         if u64::from(self.head_length) < metadata.len().min(HEAD as u64) {
@@ -64,6 +71,11 @@ impl Fingerprint {
     /// The inode, for finding candidates.
     pub(crate) fn inode(&self) -> u64 {
         self.inode
+    }
+
+    /// Whether it was taken of the file that `metadata` is of, whatever stands in that by now.
+    pub(crate) fn is_of_file(&self, metadata: &Metadata) -> bool {
+        self.born != 0 && (self.inode, self.born) == (metadata.ino(), born(metadata))
     }
 
     /// Whether `file` is the one: the same inode and birth, and the content that was there before is there still.

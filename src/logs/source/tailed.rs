@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::archive::Archive;
 use super::feed::{Content, Feed, Origin};
+use super::gzip::is_packed;
 use super::identity::Fingerprint;
 use super::spill::{Spill, SpillDirectory};
 use crate::logs::batch::FileId;
@@ -64,6 +65,9 @@ pub(crate) struct Tailed {
     pub(crate) fingerprint: Fingerprint,
     /// Where it stands in its life.
     pub(crate) life: Life,
+    /// Whether its bytes are packed: they are no text, however many come. What is in them is read by another feed, or
+    /// elsewhere.
+    packed: bool,
     /// What it is unpacked from, if it is; the descriptor is that of the stretch that is unpacked now.
     pub(crate) archive: Option<Box<Archive>>,
     /// The copy of what is unsent of it, once it has no name any more.
@@ -110,6 +114,7 @@ impl Tailed {
     pub(crate) fn continue_in(&mut self, file: File, position: u64) -> io::Result<()> {
         let metadata = file.metadata()?;
         self.fingerprint = Fingerprint::of(&file, &metadata, position)?;
+        self.packed = false;
         (self.device, self.inode) = (metadata.dev(), metadata.ino());
         self.file = Some(file);
         Ok(())
@@ -212,6 +217,7 @@ impl Feed {
     ) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let fingerprint = Fingerprint::of(&file, &metadata, coverage.low().offset)?;
+        let packed = is_packed(&file)?;
         let origin = Origin::File(Tailed {
             path,
             file: Some(file),
@@ -220,6 +226,7 @@ impl Feed {
             modified: modified(&metadata),
             fingerprint,
             life: Life::Active,
+            packed,
             archive: None,
             spill: None,
         });
@@ -253,6 +260,12 @@ impl Feed {
         let Some(descriptor) = &file.file else { return Ok(Look::AtEnd) };
         let metadata = descriptor.metadata()?;
         let (size, changed_at) = (metadata.len(), modified(&metadata));
+        if file.packed && is_packed(descriptor)? {
+            file.modified = changed_at;
+            self.size = self.coverage.low().offset;
+            self.read_to_end_at = Some(self.size);
+            return Ok(Look::AtEnd);
+        }
         if size < self.coverage.next().0.offset.max(self.read_to_end_at.unwrap_or(0)) {
             return Ok(Look::CutOff);
         }

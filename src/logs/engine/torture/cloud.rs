@@ -70,8 +70,14 @@ impl Cloud {
         Self { weather: Vec::new(), flying: Vec::new(), stored: Vec::new(), unheard: 0, heard: 0 }
     }
 
-    /// A request arrives; AWS's rules are looked at at once.
-    pub(super) fn receive(&mut self, stream: usize, ticket: Ticket, log_stream: Arc<str>, body: &[u8]) {
+    /// A request arrives; AWS's rules are looked at at once. Returns its first event's time and the beginning of its text.
+    pub(super) fn receive(
+        &mut self,
+        stream: usize,
+        ticket: Ticket,
+        log_stream: Arc<str>,
+        body: &[u8],
+    ) -> (i64, String) {
         let request: Value = serde_json::from_slice(body).expect("a body is JSON");
         assert_eq!(request["logStreamName"], *log_stream, "the body names its stream");
         let event = |event: &Value| {
@@ -84,7 +90,9 @@ impl Cloud {
         assert!(events.iter().map(|(_, text)| text.len() + 26).sum::<usize>() <= LARGEST_COST, "too large");
         assert!(events.is_sorted_by_key(|(at, _)| *at), "not chronological");
         assert!(events[events.len() - 1].0 - events[0].0 < 24 * 3_600_000, "more than a day");
+        let first = (events[0].0, events[0].1.chars().take(30).collect());
         self.flying.push(Put { stream, ticket, log_stream, events });
+        first
     }
 
     /// Takes one request from those on their way, in any order.

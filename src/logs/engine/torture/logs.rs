@@ -1,6 +1,7 @@
 //! The logs as applications and logrotate treat them, and what could be known of each line: which file holds it, and
 //! whether it may be lost because its bytes were destroyed before the agent could have them. Not what became of it.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -8,9 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fastrand::Rng;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use jiff::Timestamp;
 
 use super::super::Engine;
-use super::cloud::POISON;
+use super::records::{Record, Shape};
 use crate::logs::batch::FileId;
 use crate::logs::source::tailed::QUIET_BEFORE_LEAVING;
 
@@ -20,17 +24,28 @@ const KEPT: usize = 3;
 /// A line, or what a rotation made of one that was not finished.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) text: String,
+    pub(super) record: Record,
     /// Which content holds it.
     pub(super) content: usize,
+    /// Where its first byte stands.
+    first_byte: u64,
     /// Where its last byte stands.
     last_byte: u64,
     /// Its bytes were destroyed when the agent had not had them, or was killed while it had them.
     pub(super) excused: bool,
+    /// It has no end, and stands in a copy that the table names: there its end is waited for.
+    awaited: bool,
+}
+
+impl Line {
+    pub(super) fn length(&self) -> u64 {
+        self.last_byte + 1 - self.first_byte
+    }
 }
 
 /// What a file holds from its birth, or from a truncation, to its end.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each becomes known by itself")]
 struct Content {
     inode: u64,
     size: u64,
@@ -44,6 +59,12 @@ struct Content {
     left_at: Option<Duration>,
     /// Whether the checkpoint has had it since.
     enlisted: bool,
+    /// Whether the agent had looked around before it was born: then it is found under a rotated name, too.
+    born_later: bool,
+    /// Whether it is, or is becoming, a compressed file.
+    packed: bool,
+    /// How much of it the checkpoint says there is: so much of it can't be lost without a word.
+    noted: u64,
     /// Whether nobody could have it any more at some time.
     excused: bool,
 }
@@ -59,114 +80,145 @@ enum Fate {
     Destroyed(Option<FileId>),
 }
 
+/// A compressed file that is being written.
+#[derive(Debug)]
+struct Packing {
+    log: usize,
+    rest: Vec<u8>,
+    packed: File,
+    plain: PathBuf,
+}
+
 /// All logs of one directory.
 #[derive(Debug)]
 pub(super) struct Logs {
     directory: PathBuf,
+    shape: Shape,
     /// What stands at each log's place.
     active: Vec<Option<usize>>,
+    /// The rotated files of each, the newest first.
+    rotated: Vec<VecDeque<usize>>,
+    packing: Option<Packing>,
     contents: Vec<Content>,
     pub(super) lines: Vec<Line>,
     pub(super) empty_lines: u64,
     /// Whether bytes were ever destroyed: then not all that was written can be in the ledger.
     pub(super) destroyed: bool,
+    /// Whether the agent's checkpoint says when it looked around.
+    looked: bool,
 }
 
 impl Logs {
-    pub(super) fn new(directory: &Path, count: usize) -> Self {
+    pub(super) fn new(directory: &Path, count: usize, shape: Shape) -> Self {
         Self {
             directory: directory.to_owned(),
+            shape,
             active: vec![None; count],
+            rotated: vec![VecDeque::new(); count],
+            packing: None,
             contents: Vec::new(),
             lines: Vec::new(),
             empty_lines: 0,
             destroyed: false,
+            looked: false,
         }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
     }
 
     pub(super) fn count(&self) -> usize {
         self.active.len()
     }
 
-    fn path(&self, log: usize, rotated: usize) -> PathBuf {
+    fn path(&self, log: usize, rotated: usize, packed: bool) -> PathBuf {
         let suffix = if rotated == 0 { String::new() } else { format!(".{rotated}") };
-        self.directory.join(format!("{log}.log{suffix}"))
+        self.directory.join(format!("{log}.log{suffix}{}", if packed { ".gz" } else { "" }))
     }
 
     /// An application writes some lines, and perhaps the beginning of another.
-    pub(super) fn write(&mut self, log: usize, random: &mut Rng) {
+    pub(super) fn write(&mut self, log: usize, now: Timestamp, random: &mut Rng) {
         let content = self.active[log].unwrap_or_else(|| self.create(log));
-        self.write_to(content, random);
+        self.write_to(content, now, random);
         if random.u8(..8) == 0 {
             self.begin_line(content);
         }
     }
 
     fn create(&mut self, log: usize) -> usize {
-        let path = self.path(log, 0);
+        let path = self.path(log, 0, false);
         let writer = OpenOptions::new().create_new(true).append(true).open(path).expect("a log");
-        let content = self.add_content(writer);
+        let content = self.add_content(writer, self.looked);
         self.active[log] = Some(content);
         content
     }
 
-    fn add_content(&mut self, writer: File) -> usize {
+    fn add_content(&mut self, writer: File, born_later: bool) -> usize {
         let inode = writer.metadata().expect("a file of ours").ino();
-        let (fate, partial) = (Fate::Named, String::new());
         self.contents.push(Content {
             inode,
             size: 0,
             writer,
-            partial,
-            fate,
+            partial: String::new(),
+            fate: Fate::Named,
             before: None,
             left_at: None,
             enlisted: false,
+            born_later,
+            packed: false,
+            noted: 0,
             excused: false,
         });
         self.contents.len() - 1
     }
 
-    fn write_to(&mut self, content: usize, random: &mut Rng) {
+    fn write_to(&mut self, content: usize, now: Timestamp, random: &mut Rng) {
         let mut bytes = Vec::new();
         let count = if random.u8(..10) == 0 { random.usize(200..900) } else { random.usize(1..12) };
         for _ in 0..count {
-            if random.u8(..30) == 0 && self.contents[content].partial.is_empty() {
+            if random.u8(..30) == 0 && self.contents[content].partial.is_empty() && self.shape.has_empty_lines() {
                 self.empty_lines += 1;
-                bytes.push(b'\n');
-                self.contents[content].size += 1;
+                bytes.extend(self.shape.bytes("\n"));
             }
-            self.add_line(content, random, &mut bytes);
+            self.add_line(content, now, random, &mut bytes);
         }
-        (&self.contents[content].writer).write_all(&bytes).expect("there is room");
+        let place = &mut self.contents[content];
+        place.size += bytes.len() as u64;
+        (&place.writer).write_all(&bytes).expect("there is room");
     }
 
     /// Adds a line's end, or a whole line, to `bytes`.
-    fn add_line(&mut self, content: usize, random: &mut Rng, bytes: &mut Vec<u8>) {
-        let number = self.lines.len();
-        let padding = if random.u16(..2000) == 0 { 70_000 } else { random.usize(..200) };
-        let poison = if random.u16(..400) == 0 { POISON } else { "" };
-        let rest = format!("line {number} {poison}{}", "x".repeat(padding));
+    fn add_line(&mut self, content: usize, now: Timestamp, random: &mut Rng, bytes: &mut Vec<u8>) {
         let place = &mut self.contents[content];
-        let text = std::mem::take(&mut place.partial) + &rest;
-        bytes.extend_from_slice(rest.as_bytes());
-        bytes.push(b'\n');
-        place.size += rest.len() as u64 + 1;
-        self.lines.push(Line { text, content, last_byte: place.size - 1, excused: false });
+        let begun = std::mem::take(&mut place.partial);
+        let record = self.shape.record(self.lines.len(), &begun, now, random);
+        let begun = self.shape.bytes(&begun).len() as u64;
+        let first_byte = place.size + bytes.len() as u64 - begun;
+        bytes.extend(self.shape.bytes(&record.written).split_off(usize::try_from(begun).expect("short")));
+        bytes.extend(self.shape.bytes("\n"));
+        let last_byte = place.size + bytes.len() as u64 - 1;
+        self.lines.push(Line { record, content, first_byte, last_byte, excused: place.excused, awaited: false });
     }
 
     fn begin_line(&mut self, content: usize) {
         let place = &mut self.contents[content];
+        if !place.partial.is_empty() {
+            return;
+        }
         let text = format!("begun {} ", self.lines.len());
-        (&place.writer).write_all(text.as_bytes()).expect("there is room");
-        place.size += text.len() as u64;
-        place.partial += &text;
+        let bytes = self.shape.bytes(&text);
+        (&place.writer).write_all(&bytes).expect("there is room");
+        place.size += bytes.len() as u64;
+        place.partial = text;
     }
 
-    /// The last lines of files that left, which nobody finished, are lines of their own.
+    /// The last lines of files that left, which nobody finished, are lines of their own. At a place that the table names
+    /// they are waited for.
     pub(super) fn give_up_partials(&mut self) {
         for content in 0..self.contents.len() {
-            if !self.active.contains(&Some(content)) {
+            let stays = self.shape.names_rotated && self.contents[content].fate == Fate::Named;
+            if !stays && !self.active.contains(&Some(content)) {
                 self.give_up_partial(content);
             }
         }
@@ -175,63 +227,106 @@ impl Logs {
     fn give_up_partial(&mut self, content: usize) {
         let text = std::mem::take(&mut self.contents[content].partial);
         if !text.is_empty() {
-            let last_byte = self.contents[content].size - 1;
-            let excused = self.contents[content].excused;
-            self.lines.push(Line { text, content, last_byte, excused });
+            let Content { size, excused, .. } = self.contents[content];
+            let first_byte = size - self.shape.bytes(&text).len() as u64;
+            let record = self.shape.unfinished(&text);
+            self.lines.push(Line { record, content, first_byte, last_byte: size - 1, excused, awaited: false });
         }
     }
 
     /// Renames a log away, and those before it; the next write makes a new one. The oldest is deleted.
     pub(super) fn rotate(&mut self, log: usize, now: Duration, engine: Option<&Engine>) {
         let Some(content) = self.active[log].take() else { return };
-        self.unlink_oldest(log, engine);
-        for number in (0..KEPT).rev() {
-            // Not all of them are there yet.
-            let _ = fs::rename(self.path(log, number), self.path(log, number + 1));
+        self.finish_packing(Some(log));
+        if self.rotated[log].len() == KEPT
+            && let Some(oldest) = self.rotated[log].pop_back()
+        {
+            fs::remove_file(self.path(log, KEPT, self.contents[oldest].packed)).expect("a file of ours");
+            self.unlinked(oldest, engine);
+        }
+        self.rotated[log].push_front(content);
+        for (index, content) in self.rotated[log].iter().enumerate().rev() {
+            let packed = self.contents[*content].packed;
+            let (from, to) = (self.path(log, index, packed), self.path(log, index + 1, packed));
+            fs::rename(from, to).expect("files of ours");
         }
         let place = &mut self.contents[content];
         place.left_at = Some(now);
-        if !place.enlisted {
-            // Nobody has seen it at its place.
+        if !place.enlisted && !place.born_later {
+            // Nobody has seen it at its place, nor ever looked around: it may be older than the agent.
             self.excuse(content);
         }
     }
 
-    fn unlink_oldest(&mut self, log: usize, engine: Option<&Engine>) {
-        let path = self.path(log, KEPT);
-        let Ok(metadata) = fs::metadata(&path) else { return };
-        fs::remove_file(&path).expect("a file of ours");
-        self.unlinked(metadata.ino(), engine);
+    /// Begins to compress a rotated file, or goes on with that.
+    pub(super) fn pack(&mut self, log: usize, random: &mut Rng) {
+        // Where a table names rotated files, a packed one is a source of its own besides: the rotation matrix has that.
+        if self.packing.is_some() || self.shape.names_rotated {
+            return self.finish_packing(None);
+        }
+        let plain = |index: &usize| !self.contents[self.rotated[log][*index]].packed;
+        let Some(index) = random.choice((0..self.rotated[log].len()).filter(plain).collect::<Vec<_>>()) else { return };
+        let content = self.rotated[log][index];
+        self.give_up_partial(content);
+        self.contents[content].packed = true;
+        let (plain, path) = (self.path(log, index + 1, false), self.path(log, index + 1, true));
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&fs::read(&plain).expect("a file of ours")).expect("packs");
+        let mut bytes = encoder.finish().expect("packs");
+        let mut packed = File::create(path).expect("there is room");
+        let rest = bytes.split_off(random.usize(..=bytes.len()));
+        packed.write_all(&bytes).expect("there is room");
+        self.packing = Some(Packing { log, rest, packed, plain });
+        if random.bool() {
+            self.finish_packing(None);
+        }
+    }
+
+    /// As gzip does: what it packed is removed once all of it is written. Of this log, or of any.
+    fn finish_packing(&mut self, log: Option<usize>) {
+        if let Some(mut packing) = self.packing.take_if(|packing| log.is_none_or(|log| log == packing.log)) {
+            packing.packed.write_all(&packing.rest).expect("there is room");
+            fs::remove_file(&packing.plain).expect("a file of ours");
+        }
     }
 
     /// Deletes a log at its place.
     pub(super) fn delete(&mut self, log: usize, now: Duration, engine: Option<&Engine>) {
         let Some(content) = self.active[log].take() else { return };
-        fs::remove_file(self.path(log, 0)).expect("a file of ours");
+        fs::remove_file(self.path(log, 0, false)).expect("a file of ours");
         self.contents[content].left_at = Some(now);
-        let inode = self.contents[content].inode;
-        self.unlinked(inode, engine);
+        self.unlinked(content, engine);
     }
 
-    fn unlinked(&mut self, inode: u64, engine: Option<&Engine>) {
-        let index = self.contents.iter().rposition(|content| content.inode == inode && content.fate == Fate::Named);
-        let index = index.expect("every file with a name is known");
-        self.contents[index].fate = Fate::Unlinked;
+    fn unlinked(&mut self, content: usize, engine: Option<&Engine>) {
+        let place = &mut self.contents[content];
+        place.fate = Fate::Unlinked;
         self.destroyed = true;
-        if engine.and_then(|engine| tailed(engine, inode)).is_none() {
-            self.excuse(index);
+        // Of one that was packed it may be the packed one that is read.
+        if place.packed || engine.and_then(|engine| tailed(engine, place.inode)).is_none() {
+            self.excuse(content);
         }
     }
 
     /// Cuts a log off where it stands, perhaps after copying it.
     pub(super) fn truncate(&mut self, log: usize, copy: bool, engine: Option<&Engine>) {
         let Some(content) = self.active[log] else { return };
+        let begun = self.lines.len();
         self.give_up_partial(content);
         if copy {
             let path = self.directory.join(format!("{log}.log.copy"));
-            fs::copy(self.path(log, 0), path).expect("there is room");
+            // Beside the one before it, as logrotate does: a copy made over one that is followed, and was empty, say, would
+            // be taken for that one gone on.
+            let _ = fs::remove_file(&path);
+            fs::copy(self.path(log, 0, false), path).expect("there is room");
+            for line in self.lines[begun..].iter_mut().filter(|_| self.shape.names_rotated) {
+                (line.excused, line.awaited) = (true, true);
+            }
         }
-        let id = engine.and_then(|engine| tailed(engine, self.contents[content].inode));
+        let followed = engine.and_then(|engine| tailed(engine, self.contents[content].inode));
+        let Content { enlisted, born_later, before, .. } = self.contents[content];
+        // Cut twice between two looks, what stood there meanwhile was seen by nobody.
+        let id = followed.filter(|id| before != Some(*id));
         let writer = self.contents[content].writer.try_clone().expect("a descriptor");
         writer.set_len(0).expect("a file of ours");
         self.contents[content].fate = Fate::Destroyed(id);
@@ -239,31 +334,39 @@ impl Logs {
         if id.is_none() {
             self.excuse(content);
         }
-        let fresh = self.add_content(writer);
-        self.contents[fresh].before = id;
+        // The file is known, by an open descriptor or by the checkpoint, or is younger than the last look.
+        let fresh = self.add_content(writer, born_later || enlisted || followed.is_some());
+        self.contents[fresh].before = followed;
         self.active[log] = Some(fresh);
         if let Some(engine) = engine {
-            self.note(engine, true);
+            self.note(engine, engine.books.stands());
         }
     }
 
     /// An application that was not told yet goes on writing to a renamed file.
-    pub(super) fn write_late(&mut self, now: Duration, random: &mut Rng) {
+    pub(super) fn write_late(&mut self, boot: Duration, wall: Timestamp, random: &mut Rng) {
         let late = |content: &Content| {
-            let recent = |left: Duration| now.saturating_sub(left) + Duration::from_secs(1) < QUIET_BEFORE_LEAVING;
-            content.fate == Fate::Named && content.enlisted && content.left_at.is_some_and(recent)
+            let recent = |left: Duration| boot.saturating_sub(left) + Duration::from_secs(1) < QUIET_BEFORE_LEAVING;
+            content.fate == Fate::Named && !content.packed && content.enlisted && content.left_at.is_some_and(recent)
         };
         let candidates: Vec<usize> = (0..self.contents.len()).filter(|index| late(&self.contents[*index])).collect();
         if let Some(content) = random.choice(candidates) {
-            self.write_to(content, random);
+            self.write_to(content, wall, random);
         }
     }
 
     /// After each step: what the agent knows now, and what it gave back that is nowhere any more.
     pub(super) fn note(&mut self, engine: &Engine, checkpoint_stands: bool) {
+        self.looked |= checkpoint_stands && engine.books.has_looked();
         for content in &mut self.contents {
-            let seen = || tailed(engine, content.inode).is_some_and(|id| content.before != Some(id));
-            content.enlisted |= checkpoint_stands && content.fate == Fate::Named && seen();
+            let Some(id) = tailed(engine, content.inode).filter(|id| content.before != Some(*id)) else { continue };
+            if !checkpoint_stands || content.fate != Fate::Named {
+                continue;
+            }
+            content.enlisted = true;
+            if let Some(feed) = engine.feeds.get(id).filter(|_| !engine.files.grown.contains(&id)) {
+                content.noted = content.noted.max(feed.size.min(content.size));
+            }
         }
         for line in &mut self.lines {
             if let Fate::Destroyed(Some(id)) = self.contents[line.content].fate {
@@ -283,6 +386,39 @@ impl Logs {
                 self.excuse(index);
             }
         }
+    }
+
+    /// The checkpoint may be an older one: what it knew of sizes, and that anybody looked around, it may not know now.
+    pub(super) fn lost_power(&mut self) {
+        self.killed(false);
+        self.looked = false;
+        for content in &mut self.contents {
+            (content.noted, content.born_later) = (0, false);
+        }
+    }
+
+    /// All that is going on comes to its end.
+    pub(super) fn calm_down(&mut self) {
+        self.finish_packing(None);
+    }
+
+    /// The lines that the checkpoint knew of and `is_lost` says are lost: they have to be gaps.
+    pub(super) fn noted_and(&self, is_lost: impl Fn(&str) -> bool) -> Vec<&Line> {
+        let noted =
+            |line: &&Line| line.last_byte < self.contents[line.content].noted && !line.record.is_noise && !line.awaited;
+        self.lines.iter().filter(noted).filter(|line| is_lost(&line.record.text)).collect()
+    }
+
+    /// A line, and what is known of where it stood.
+    pub(super) fn describe(&self, line: &Line) -> String {
+        let Content { inode, size, fate, enlisted, born_later, packed, noted, left_at, .. } =
+            &self.contents[line.content];
+        let Line { record, content, first_byte, last_byte, excused, .. } = line;
+        format!(
+            "{:.60} at {first_byte} to {last_byte} of content {content}, excused: {excused}; inode {inode}, {size} bytes, \
+             {fate:?}, enlisted: {enlisted}, born later: {born_later}, packed: {packed}, noted: {noted}, left at {left_at:?}",
+            record.written
+        )
     }
 
     fn excuse(&mut self, content: usize) {

@@ -1,11 +1,13 @@
 //! Everything that can go wrong, at once: the engine on real files, with a clock that jumps, a CloudWatch with weather,
-//! a disk that fails, rotations of every kind, and kills at any step. What happens is drawn from a seed, so that a
-//! failure can be repeated. Not real processes: `tests/integration/torture.rs` kills those.
+//! a disk that fails, rotations of every kind, senders to a socket, dead letters sent again, tables that change, and kills
+//! at any step. What happens is drawn from a seed, so that a failure can be repeated. Not real processes: `tests/integration/torture.rs` kills those.
 
 mod cloud;
 mod logs;
+mod records;
 mod reload;
 mod seeds;
+mod senders;
 mod verdict;
 
 use std::fs::OpenOptions;
@@ -19,17 +21,26 @@ use tempfile::TempDir;
 
 use self::cloud::{Cloud, Weather, failure};
 use self::logs::Logs;
+use self::records::Shape;
+use self::senders::Senders;
 use super::*;
+use crate::logs::checkpoint::FileState;
 use crate::logs::creation::Created;
+use crate::logs::dead_letters::{Selection, resend};
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 use crate::logs::source::watch::Kind as ChangeKind;
+use crate::logs::{Compression, Target};
+use crate::template::Template;
 
 /// How much happens in one life of a host.
 const HAPPENINGS: std::ops::Range<usize> = 30..300;
 
 /// Small, so that memory is short at times.
 const MEMORY_LIMIT: u64 = 1 << 20;
+
+/// A spool with little more room than an archive needs for being read.
+const SMALL_SPOOL: u64 = 6 << 20;
 
 /// Longer than the longest wait, a minute, in surveys.
 const QUIET_ROUNDS: usize = 8;
@@ -64,6 +75,7 @@ struct Torture<'a> {
     life: usize,
     now: Moment,
     logs: Logs,
+    senders: Senders,
     cloud: Cloud,
     creating: Vec<usize>,
     /// The checkpoint's length, and what CloudWatch had confirmed, since it was synced.
@@ -72,6 +84,14 @@ struct Torture<'a> {
     began_at: (usize, usize),
     /// What CloudWatch had confirmed of what the checkpoint has.
     written: usize,
+    /// The lives in which a reload gave files another stream.
+    renamed: BTreeSet<usize>,
+    /// How many dead letters were sent again: each is a record of another source.
+    resent: u64,
+    /// What they said: they arrive with the times that they had.
+    resent_texts: BTreeSet<String>,
+    /// Whether the ledger may have forgotten what it had, and nobody can read again.
+    lost_power: bool,
     /// What may arrive again, beside what was never confirmed: it was confirmed, and could not be written down.
     forgotten: usize,
     story: &'a Mutex<Vec<String>>,
@@ -85,10 +105,15 @@ impl<'a> Torture<'a> {
         let in_memory = || if memory { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
         let directory = if random.bool() { tempfile::tempdir() } else { in_memory() }.expect("a directory");
         let state = in_memory().expect("a directory");
-        let stream = if random.u8(..4) == 0 { "all" } else { "{file_name}" };
-        let mut settings = super::tests::settings(directory.path(), stream);
+        let shape = Shape::draw(&mut random);
+        let mut settings = super::tests::settings(directory.path(), "{file_name}");
+        shape.apply(&mut settings.files[0]);
         settings.memory_limit = MEMORY_LIMIT;
-        let logs = Logs::new(directory.path(), random.usize(1..5));
+        settings.sockets = vec![senders::table(target("socket"))];
+        settings.spool_limit = if random.u8(..4) == 0 { SMALL_SPOOL } else { settings.spool_limit };
+        draw_changes(&mut settings, &mut random);
+        let logs = Logs::new(directory.path(), random.usize(1..5), shape);
+        let senders = Senders::new(state.path(), settings.spool_limit);
         let now = Moment { boot: Duration::from_secs(1000), wall: Timestamp::now() };
         Self {
             random,
@@ -100,17 +125,23 @@ impl<'a> Torture<'a> {
             life: 0,
             now,
             logs,
+            senders,
             cloud: Cloud::new(),
             creating: Vec::new(),
             unsynced: Vec::new(),
             began_at: (0, 0),
             written: 0,
+            resent: 0,
+            renamed: BTreeSet::new(),
+            resent_texts: BTreeSet::new(),
+            lost_power: false,
             forgotten: 0,
             story,
         }
     }
 
     fn run(mut self) {
+        self.tell(|| format!("{:?}", self.logs.shape()));
         self.start();
         for _ in 0..self.random.usize(HAPPENINGS) {
             self.happen();
@@ -130,7 +161,10 @@ impl<'a> Torture<'a> {
     fn happen(&mut self) {
         let log = self.random.usize(..self.logs.count());
         match self.random.u8(..100) {
-            0..30 => self.logs.write(log, &mut self.random),
+            0..24 => self.logs.write(log, self.now.wall, &mut self.random),
+            24..28 => self.send(),
+            28 => self.logs.pack(log, &mut self.random),
+            29 => self.resend(),
             30..50 => self.pass_and_step(),
             50..70 => self.answer_one(),
             70..74 => self.hear_of_changes(),
@@ -138,8 +172,12 @@ impl<'a> Torture<'a> {
             78..83 => {
                 self.tell(|| format!("rotate {log}"));
                 self.logs.rotate(log, self.now.boot, self.engine.as_ref());
+                if self.random.u8(..3) == 0 {
+                    self.tell(|| format!("pack one of {log}"));
+                    self.logs.pack(log, &mut self.random);
+                }
             }
-            83..85 => self.logs.write_late(self.now.boot, &mut self.random),
+            83..85 => self.logs.write_late(self.now.boot, self.now.wall, &mut self.random),
             85..87 => {
                 self.tell(|| format!("truncate {log}"));
                 let copy = self.random.bool();
@@ -157,6 +195,19 @@ impl<'a> Torture<'a> {
             _ if self.engine.is_some() => self.restart_in_order(),
             _ => self.start(),
         }
+    }
+
+    fn send(&mut self) {
+        self.senders.send(&mut self.random);
+        self.step(vec![Event::Spooled]);
+    }
+
+    /// A person wants the dead letters to be sent again.
+    fn resend(&mut self) {
+        self.resent_texts.extend(self.dead_letters());
+        let moved = resend(self.state.path(), &Selection::default(), self.now.wall);
+        self.tell(|| format!("dead letters: {moved:?}"));
+        self.resent += moved.map_or(0, |moved| moved.events as u64);
     }
 
     fn change_weather(&mut self) {
@@ -213,8 +264,8 @@ impl<'a> Torture<'a> {
         for action in step.actions.drain(..) {
             match action {
                 Action::Put { stream, ticket, log_stream, body, .. } => {
-                    self.tell(|| format!("put {ticket} to {log_stream} in life {}", self.life));
-                    self.cloud.receive(stream, ticket, log_stream, &body);
+                    let first = self.cloud.receive(stream, ticket, log_stream.clone(), &body);
+                    self.tell(|| format!("put {ticket} to {log_stream} in life {}: {first:?} first", self.life));
                 }
                 Action::Create { stream, .. } => self.creating.push(stream),
                 Action::CheckGroup { .. } | Action::Journal(_) => {}
@@ -285,8 +336,19 @@ impl<'a> Torture<'a> {
     fn start(&mut self) {
         self.inotify = if self.random.bool() { Inotify::init().ok() } else { None };
         let (settings, state) = (self.settings.clone(), self.state.path());
-        let opened = Engine::open(settings, state, self.inotify.as_ref(), Arc::default(), Quarantine::new());
-        self.tell(|| format!("start: {:?}", opened.as_ref().map(|_| ())));
+        let mut opened = Engine::open(settings, state, self.inotify.as_ref(), Arc::default(), Quarantine::new());
+        let known = |engine: &Engine| {
+            let states = engine.files.known.values();
+            let about = |state: &FileState| {
+                let (place, low) = (state.path.rsplit('/').next(), state.coverage.low().offset);
+                format!("{place:?} {low} of {}, inode {}", state.size, state.fingerprint.inode())
+            };
+            states.map(about).collect()
+        };
+        self.tell(|| format!("start: {:?}", opened.as_ref().map(|engine| -> Vec<String> { known(engine) })));
+        if let Ok(engine) = &mut opened {
+            self.senders.attach(engine);
+        }
         self.engine = opened.ok();
         self.life += 1;
         self.began_at = (self.cloud.heard, self.settled());
@@ -298,14 +360,16 @@ impl<'a> Torture<'a> {
         self.tell(|| "kill".to_owned());
         let stands = engine.books.stands();
         self.forgotten += self.cloud.heard - self.written;
-        self.end(stands);
+        self.logs.killed(stands);
+        self.end();
     }
 
     /// What was not synced may be lost, from some write on.
     fn lose_power(&mut self) {
-        if self.engine.take().is_none() || self.unsynced.is_empty() {
+        if self.engine.is_none() || self.unsynced.is_empty() {
             return;
         }
+        self.engine = None;
         let (length, heard) = self.unsynced[self.random.usize(..self.unsynced.len())];
         self.tell(|| format!("power loss: the checkpoint has {length} bytes"));
         let checkpoint =
@@ -315,11 +379,14 @@ impl<'a> Torture<'a> {
         self.forgotten += self.cloud.heard - heard;
         // A torn line may be any of the records of that write: more than it may have been forgotten.
         self.forgotten += if torn > 0 { heard } else { 0 };
-        self.end(false);
+        self.lost_power = true;
+        self.logs.lost_power();
+        self.senders.lose_power(&mut self.random);
+        self.end();
     }
 
-    fn end(&mut self, checkpoint_stands: bool) {
-        self.logs.killed(checkpoint_stands);
+    fn end(&mut self) {
+        self.senders.restart();
         self.cloud.forget_flying(self.life, &mut self.random);
         self.creating.clear();
         self.unsynced.clear();
@@ -337,6 +404,8 @@ impl<'a> Torture<'a> {
         self.forgotten += self.cloud.heard - self.written;
         drop(engine);
         self.logs.killed(stands);
+        self.senders.restart();
+        draw_changes(&mut self.settings, &mut self.random);
         self.cloud.forget_flying(self.life, &mut self.random);
         self.creating.clear();
         self.unsynced.clear();
@@ -347,6 +416,7 @@ impl<'a> Torture<'a> {
     fn calm_down(&mut self) {
         self.tell(|| "calm".to_owned());
         faults::set(Condition::default());
+        self.logs.calm_down();
         self.cloud.weather.clear();
         if self.engine.is_none() {
             self.start();
@@ -375,4 +445,16 @@ impl<'a> Torture<'a> {
     fn allowed_again(&self) -> usize {
         self.cloud.unheard + self.forgotten
     }
+}
+
+fn target(log_stream: &str) -> Target {
+    let name = |text| Template::parse(text, &[]).expect("a name");
+    Target::new(name("g"), name(log_stream))
+}
+
+/// What a reload may change, or a restart.
+fn draw_changes(settings: &mut Settings, random: &mut Rng) {
+    settings.files[0].target = target(["all", "{file_name}", "{file_name}", "of {file_name}"][random.usize(..4)]);
+    settings.compression = if random.bool() { Compression::Gzip } else { Compression::None };
+    settings.flush_interval = Duration::from_secs(random.u64(1..10));
 }

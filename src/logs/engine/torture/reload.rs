@@ -1,20 +1,12 @@
 //! Another configuration in the middle of everything. Not what follows from it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Event, Torture};
-use crate::template::Template;
+use super::{Event, Torture, draw_changes};
 
 impl Torture<'_> {
     /// The configuration is another, or the same: the streams have other names, and something else changes.
     pub(super) fn reload(&mut self) {
-        let table = &mut self.settings.files[0];
-        if self.random.bool() {
-            let names = ["all", "{file_name}", "{file_name}-again"];
-            let name = self.random.choice(names).expect("one of three");
-            table.target.log_stream = Template::parse(name, &["file_name"]).expect("a name");
-        }
         // The table comes second, and first again.
         if self.settings.files.len() > 1 {
             self.settings.files.remove(0);
@@ -23,15 +15,19 @@ impl Torture<'_> {
             other.include = vec!["/nowhere/*.log".to_owned()];
             self.settings.files.insert(0, other);
         }
-        self.settings.flush_interval = Duration::from_secs(self.random.u64(1..20));
-        self.tell(|| {
-            format!(
-                "reload: {:?}",
-                self.settings.files.iter().map(|table| table.target.log_stream.text()).collect::<Vec<_>>()
-            )
-        });
+        let before = self.names();
+        draw_changes(&mut self.settings, &mut self.random);
+        if before != self.names() {
+            self.renamed.insert(self.life);
+        }
+        self.tell(|| format!("reload: {:?}", self.names()));
         let settings = Arc::new(self.settings.clone());
         let elsewhere = self.random.bool();
         self.step(vec![Event::Settings { settings, elsewhere }]);
+    }
+
+    /// What the tables call their streams.
+    fn names(&self) -> Vec<String> {
+        self.settings.files.iter().map(|table| table.target.log_stream.text().to_owned()).collect()
     }
 }

@@ -25,10 +25,9 @@ fn no_line_is_lost_repeated_or_miscounted_whatever_happens_long() {
 
 fn torture(count: u64) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
-    let seeds = match number("IMDS_AGENT_TORTURE_SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("IMDS_AGENT_TORTURE_SEEDS").unwrap_or(count),
-    };
+    let from = number("IMDS_AGENT_TORTURE_FROM").unwrap_or(0);
+    let many = from..from + number("IMDS_AGENT_TORTURE_SEEDS").unwrap_or(count);
+    let seeds = number("IMDS_AGENT_TORTURE_SEED").map_or(many, |seed| seed..seed + 1);
     for seed in seeds {
         let story = Mutex::new(Vec::new());
         let outcome = catch_unwind(AssertUnwindSafe(|| Torture::new(seed, &story).run()));
