@@ -91,7 +91,7 @@ impl Engine {
         let Some(feed) = self.feeds.get_mut(id) else { return };
         let changed = !feed.is_unchanged(metadata);
         let Some(file) = feed.file_mut().filter(|file| !file.is_active()) else { return };
-        path.clone_into(&mut file.path);
+        file.path = path.into();
         if changed && file.file().is_none() {
             self.look_at(id, now);
         }
@@ -155,9 +155,9 @@ impl Engine {
         if let Some(file) = feed.file_mut() {
             file.life = if active { Life::Active } else { Life::Leaving { quiet_since: now.boot } };
             self.files.by_number.insert(file.number(), id);
-        }
-        if active {
-            self.files.by_path.insert(stranger.path.clone(), id);
+            if active {
+                self.files.by_path.insert(file.path.clone(), id);
+            }
         }
         self.books.account(&feed.source);
         self.feeds.insert(feed);
@@ -178,12 +178,13 @@ impl Engine {
         if stays {
             return;
         }
-        let before = std::mem::replace(&mut file.path, stranger.path.clone());
+        let path: Arc<Path> = stranger.path.as_path().into();
+        let before = std::mem::replace(&mut file.path, path.clone());
         file.life = Life::Active;
         if self.files.by_path.get(&before) == Some(&id) {
             self.files.by_path.remove(&before);
         }
-        self.files.by_path.insert(stranger.path.clone(), id);
+        self.files.by_path.insert(path, id);
     }
 
     /// Decides about files that are not known by their inode.
@@ -298,7 +299,7 @@ impl Engine {
         feed.unread();
         let Some(tailed) = feed.file_mut() else { return Ok(None) };
         tailed.continue_in(file, position)?;
-        stranger.path.clone_into(&mut tailed.path);
+        tailed.path = stranger.path.as_path().into();
         tailed.life = Life::Leaving { quiet_since: now.boot };
         self.files.by_number.insert(tailed.number(), id);
         self.note_open(id);
@@ -336,6 +337,8 @@ impl Engine {
         let id = self.feeds.next_id();
         let feed = feed_of(stranger, id, source, file, Coverage::from(offset))?;
         self.files.unreadable.remove(&stranger.path);
+        // It is known by its inode from here on.
+        self.files.unsettled.remove(&stranger.path);
         Ok(Some(self.follow(feed, stranger, now)))
     }
 

@@ -231,7 +231,7 @@ impl Engine {
         file.close();
         file.archive = Some(Box::new(Archive::new(unpacking, size, budget)));
         file.life = Life::Leaving { quiet_since: now.boot };
-        stranger.path.clone_into(&mut file.path);
+        file.path = stranger.path.as_path().into();
         self.files.archives.read.insert(id);
         Ok(Some(id))
     }

@@ -70,7 +70,7 @@ pub(super) struct Files {
     last_look: Option<SystemTime>,
     /// Before this time no hint makes us look again: looking costs too much.
     pub(super) look_not_before: Duration,
-    pub(super) by_path: HashMap<PathBuf, FileId>,
+    pub(super) by_path: HashMap<Arc<Path>, FileId>,
     /// By device and inode. An entry counts only if its file still says so.
     pub(super) by_number: HashMap<(u64, u64), FileId>,
     /// What the checkpoint knows and was not found yet.

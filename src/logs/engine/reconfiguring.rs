@@ -68,7 +68,7 @@ impl Engine {
     fn table_of_feed(&self, feed: &Feed) -> Option<Table> {
         match &feed.origin {
             Origin::File(file) => {
-                let path = if file.is_active() { &file.path } else { Path::new(&*feed.source) };
+                let path = if file.is_active() { &*file.path } else { Path::new(&*feed.source) };
                 Some(self.files.table_of(path).map_or(Table::Former, Table::File))
             }
             Origin::Segment(segment) => self.socket_of(&segment.key).map(Table::Socket),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -107,8 +107,8 @@ impl Engine {
     }
 
     fn let_go_of_the_vanished(&mut self, found: &Found, now: Moment) {
-        let vanished: Vec<PathBuf> =
-            self.files.by_path.keys().filter(|path| !found.files.contains_key(*path)).cloned().collect();
+        let vanished: Vec<Arc<Path>> =
+            self.files.by_path.keys().filter(|path| !found.files.contains_key(&***path)).cloned().collect();
         for path in vanished {
             self.let_go(&path, now);
         }
@@ -142,7 +142,7 @@ impl Engine {
             |path: &Path| watcher.is_none_or(|all| path.parent().is_some_and(|directory| all.polls(directory)));
         let from = self.files.poll_from;
         let files = self.feeds.files().filter(|(feed, file)| feed.id > from && file.is_active() && polled(&file.path));
-        let files: Vec<(FileId, PathBuf)> =
+        let files: Vec<(FileId, Arc<Path>)> =
             files.take(POLLED_A_TICK).map(|(feed, file)| (feed.id, file.path.clone())).collect();
         self.files.poll_from = if files.len() < POLLED_A_TICK { 0 } else { files.last().map_or(0, |(id, _)| *id) };
         for (id, path) in files {
@@ -242,7 +242,7 @@ impl Engine {
         }
         let mut adopted = BTreeSet::new();
         let bases = self.bases_of(&path, table);
-        let stranger = Stranger { path, table, bases, matched: stands, fresh: true };
+        let stranger = Stranger { path: path.to_path_buf(), table, bases, matched: stands, fresh: true };
         if !stands {
             let followed = descriptor.and_then(|file| self.follow_what_left(source, &stranger, file, now));
             adopted.extend(followed);

@@ -5,7 +5,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub(crate) enum Look {
 #[derive(Debug)]
 pub(crate) struct Tailed {
     /// Where it is, or was.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Arc<Path>,
     /// Its descriptor; none while it is closed, to save descriptors.
     file: Option<File>,
     device: u64,
@@ -219,7 +219,7 @@ impl Feed {
         let fingerprint = Fingerprint::of(&file, &metadata, coverage.low().offset)?;
         let packed = is_packed(&file)?;
         let origin = Origin::File(Tailed {
-            path,
+            path: path.into(),
             file: Some(file),
             device: metadata.dev(),
             inode: metadata.ino(),
