@@ -357,6 +357,28 @@ fn compressed_and_killed_when_reading_that_had_just_begun() {
     }
 }
 
+/// However far the agent has come with the compressed file.
+#[test]
+fn compressed_and_renamed_again_while_that_is_read() {
+    for pattern in PATTERNS {
+        for steps in 1..8 {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", Agent::Stopped);
+            case.rename("app.log", "app.log.1");
+            case.compress("app.log.1");
+            case.write("app.log", 2);
+            case.bench.restart();
+            for _ in 0..steps {
+                case.bench.engine.step(Vec::new(), case.bench.now);
+            }
+            case.rename("app.log.1.gz", "app.log.2.gz");
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 1);
+            case.assert_complete(Agent::Runs);
+        }
+    }
+}
+
 #[test]
 fn compressed_by_one_that_pauses_after_the_first_bytes() {
     for pattern in PATTERNS {
