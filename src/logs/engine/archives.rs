@@ -229,7 +229,7 @@ impl Engine {
         let (size, budget) = (feed.size, self.budget.clone());
         let Some(file) = feed.file_mut() else { return Ok(None) };
         file.close();
-        file.archive = Some(Box::new(Archive::new(unpacking, size, budget)));
+        file.archive = Some(Box::new(Archive::new(unpacking, file.fingerprint, size, budget)));
         file.life = Life::Leaving { quiet_since: now.boot };
         file.path = stranger.path.as_path().into();
         self.files.archives.read.insert(id);
@@ -257,7 +257,7 @@ impl Engine {
             file.close();
             // Of what is packed in it, not of the packed bytes: after a kill those would be taken for what is followed.
             file.fingerprint = fingerprint;
-            file.archive = Some(Box::new(Archive::new(unpacking, size, self.budget.clone())));
+            file.archive = Some(Box::new(Archive::new(unpacking, fingerprint, size, self.budget.clone())));
         }
         self.files.archives.read.insert(id);
         self.follow(feed, &place, now);

@@ -33,7 +33,10 @@ impl Engine {
         {
             let adrift = file.file().is_none() && !file.is_active();
             let sought = adrift || file.is_cut();
-            kin.push(Kin { id: feed.id, fingerprint: file.fingerprint, size: feed.size, sought });
+            // Of an archive all is read, however much of it is unpacked by now.
+            let archive = file.archive.as_ref().map(|archive| (archive.fingerprint(), u64::MAX));
+            let (fingerprint, size) = archive.unwrap_or((file.fingerprint, feed.size));
+            kin.push(Kin { id: feed.id, fingerprint, size, sought });
         }
         kin.extend(sources.iter().flat_map(|source| self.files.ended(source)).map(|ended| {
             let (id, fingerprint, size) = (ended.id, ended.fingerprint, ended.size);

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::gzip::{Reached, Unpacking};
-use super::identity::TAIL;
+use super::identity::{Fingerprint, TAIL};
 use super::spill::{Spill, SpillDirectory};
 use crate::logs::spool::Budget;
 
@@ -31,6 +31,8 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Archive {
     unpacking: Unpacking,
+    /// By what it is known again under another name: a stretch that has just begun shows nothing of it yet.
+    fingerprint: Fingerprint,
     /// How much was known to be there, when it was not packed yet.
     expected: u64,
     /// Where the stretch that is being unpacked ends.
@@ -51,9 +53,14 @@ impl Drop for Archive {
 }
 
 impl Archive {
-    /// What `unpacking` unpacks, of which at least `expected` bytes are known to be there.
-    pub(crate) fn new(unpacking: Unpacking, expected: u64, budget: Budget) -> Self {
-        Self { unpacking, expected, target: 0, stretch: None, taken: 0, budget, over: false }
+    /// What `unpacking` unpacks and `fingerprint` is of, of which at least `expected` bytes are known to be there.
+    pub(crate) fn new(unpacking: Unpacking, fingerprint: Fingerprint, expected: u64, budget: Budget) -> Self {
+        Self { unpacking, fingerprint, expected, target: 0, stretch: None, taken: 0, budget, over: false }
+    }
+
+    /// By what it is known.
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
     }
 
     /// Whether all of it is unpacked: nothing follows the end of the stretch.
