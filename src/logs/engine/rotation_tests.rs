@@ -122,12 +122,15 @@ impl Case {
         encoder.finish().expect("packs")
     }
 
-    /// The agent has looked around, and written that down, since all that is there was born.
+    /// The agent has looked around twice, and written that down; too soon after each other for giving up to wait.
     fn be_looked_at(&mut self, name: &str) {
         for _ in 0..2 {
             self.write(name, 1);
             self.bench.pass(SURVEY_INTERVAL);
-            self.bench.deliver_all();
+            self.bench.put();
+            while !self.bench.puts.is_empty() {
+                self.bench.answer(Ok(crate::logs::sink::Accepted::default()));
+            }
         }
     }
 
@@ -440,6 +443,22 @@ fn first_seen_under_a_rotated_name_and_compressed_under_the_next_one() {
         case.write("app.log", 1);
         case.assert_complete(agent);
     }
+}
+
+#[test]
+fn compressed_unseen_and_whole_only_after_a_kill() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Stopped);
+    case.rename("app.log", "app.log.2");
+    case.write("app.log", 3);
+    let packed = case.packed("app.log");
+    fs::remove_file(case.path("app.log")).expect("removes");
+    fs::write(case.path("app.log.1.gz"), &packed[..30]).expect("writable");
+    wait_until_older_than_now(&case.path("app.log.1.gz"));
+    case.bench.kill_and_restart();
+    case.be_looked_at("app.log");
+    case.bench.append_bytes("app.log.1.gz", &packed[30..]);
+    case.assert_complete(Agent::Killed);
 }
 
 #[test]
