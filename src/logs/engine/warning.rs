@@ -8,7 +8,10 @@ use crate::logs::source::discover::{CROWDED, Found, MOST_FILES};
 impl Engine {
     /// What the survey could not see.
     pub(super) fn warn_of_survey(&mut self, found: &Found) {
-        let too_many = found.too_many.then(|| format!("more than {MOST_FILES} files match; the rest is not followed"));
+        let too_many = found.full.first().and_then(|table| self.settings.files.get(*table)).map(|table| {
+            let patterns = table.include.join("', '");
+            format!("more than {MOST_FILES} files match '{patterns}'; the rest of them is not followed")
+        });
         self.set_warning("too_many_files", too_many, "make `include` narrower, or use `exclude`");
         let crowded = found.crowded.as_ref();
         let crowded = crowded

@@ -12,7 +12,7 @@ use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 use super::open::may_follow;
 use crate::logs::settings::FileSettings;
 
-/// More files than this are not followed: bookkeeping would no longer be small. Said in a warning.
+/// More files than this are not followed for one table: bookkeeping would no longer be small. Said in a warning.
 pub(crate) const MOST_FILES: usize = 20_000;
 
 /// A directory with more entries than this makes looking around slow, a tenth of a second each time. Said in a warning.
@@ -74,8 +74,10 @@ pub(crate) struct Found {
     pub(crate) directories: BTreeMap<PathBuf, bool>,
     /// Directories that could not be read, and why.
     pub(crate) unreadable: Vec<(PathBuf, String)>,
-    /// Whether there were more files than are followed.
-    pub(crate) too_many: bool,
+    /// The tables for which there were more files than are followed.
+    pub(crate) full: BTreeSet<usize>,
+    /// How many files each table has.
+    counts: BTreeMap<usize, usize>,
     /// A directory with very many entries, if there is one.
     pub(crate) crowded: Option<PathBuf>,
     /// How many entries were looked at: what the look cost.
@@ -187,10 +189,11 @@ impl Walk {
     pub(crate) fn advance(&mut self, finders: &[Finder], wanted: &BTreeSet<u64>, budget: u64) -> Option<Found> {
         let until = self.found.entries + budget;
         while let Some(mut frame) = self.frames.pop() {
-            let deeper = frame.advance(finders, wanted, &mut self.found, until);
-            if self.found.too_many {
-                break;
+            // The others have their files all the same.
+            if self.found.full.contains(&frame.table) {
+                continue;
             }
+            let deeper = frame.advance(finders, wanted, &mut self.found, until);
             // Where it leads comes first, so that never more than one path of directories is open.
             self.frames.extend((!matches!(frame.reading, Reading::Over)).then_some(frame));
             self.frames.extend(deeper);
@@ -233,7 +236,7 @@ impl Frame {
                 return Some(Self::new(self.table, self.pattern, self.step + 1, self.depth, self.directory.clone()));
             }
         }
-        while found.entries < until && !found.too_many {
+        while found.entries < until && !found.full.contains(&self.table) {
             let Reading::Open(entries) = &mut self.reading else { return None };
             let Some(entry) = entries.next() else {
                 self.reading = Reading::Over;
@@ -326,11 +329,17 @@ impl Frame {
         if !is_file || finders[self.table].excludes(&path) {
             return;
         }
-        found.too_many |= found.files.len() >= MOST_FILES;
-        if !found.too_many {
-            found.rotated.remove(&path);
-            found.files.entry(path).or_insert(self.table);
+        if found.files.contains_key(&path) {
+            return;
         }
+        let count = found.counts.entry(self.table).or_default();
+        if *count == MOST_FILES {
+            found.full.insert(self.table);
+            return;
+        }
+        *count += 1;
+        found.rotated.remove(&path);
+        found.files.insert(path, self.table);
     }
 
     /// A name beside those that the pattern means: a rotated one's, by its name or its inode.
@@ -410,14 +419,33 @@ mod tests {
     }
 
     fn look(settings: &FileSettings, wanted: &BTreeSet<u64>) -> Found {
-        let finders = [Finder::new(settings).expect("patterns")];
-        let mut walk = Walk::new(&finders);
+        look_with(&[Finder::new(settings).expect("patterns")], wanted)
+    }
+
+    fn look_with(finders: &[Finder], wanted: &BTreeSet<u64>) -> Found {
+        let mut walk = Walk::new(finders);
         // One entry at a time: interruption must not change what is found.
         loop {
-            if let Some(found) = walk.advance(&finders, wanted, 1) {
+            if let Some(found) = walk.advance(finders, wanted, 1) {
                 return found;
             }
         }
+    }
+
+    #[test]
+    fn a_table_with_too_many_files_takes_none_from_another() {
+        let root = tempfile::tempdir().expect("a directory");
+        for directory in ["crowd", "other"] {
+            fs::create_dir(root.path().join(directory)).expect("makes");
+        }
+        for number in 0..=MOST_FILES {
+            fs::File::create(root.path().join(format!("crowd/{number}.log"))).expect("makes");
+        }
+        fs::File::create(root.path().join("other/app.log")).expect("makes");
+        let finder = |pattern| Finder::new(&settings(root.path(), &[pattern], &[])).expect("patterns");
+        let found = look_with(&[finder("crowd/*.log"), finder("other/*.log")], &BTreeSet::new());
+        assert_eq!((found.files.len(), found.full), (MOST_FILES + 1, [0].into()));
+        assert_eq!(found.files.get(&root.path().join("other/app.log")), Some(&1));
     }
 
     fn tree() -> tempfile::TempDir {
