@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
-use super::files::Unsettled;
 use super::kin::may_become_copy;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
@@ -27,13 +26,10 @@ use crate::logs::source::tailed::Life;
 
 /// A file beside a followed one that may be a copy of it, still being made, is looked at again so soon: it is decided
 /// about when it did not grow meanwhile.
-const COPY_PAUSE: Duration = Duration::from_secs(1);
+pub(super) const COPY_PAUSE: Duration = Duration::from_secs(1);
 
 /// No gzip file is shorter: its header is. What has the name of one and is shorter is being written.
 const SHORTEST_PACKED: u64 = 10;
-
-/// What looks like a copy in the making and has not changed for so long was left so: nobody waits for it any more.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// A file that was found and is not known by its inode.
 #[derive(Clone, Debug)]
@@ -252,33 +248,6 @@ impl Engine {
         let (id, source) = (self.feeds.next_id(), source_of(stranger));
         let feed = feed_of(stranger, id, source, file, Coverage::from(offset))?;
         Ok(Some(self.follow(feed, stranger, now)))
-    }
-
-    /// Whether nobody has been writing for a while to a file that may still be a copy in the making.
-    pub(super) fn is_quiet(&mut self, stranger: &Stranger, metadata: &Metadata, now: Moment) -> io::Result<bool> {
-        let path = &*stranger.path;
-        let (size, modified) = (metadata.len(), metadata.modified()?);
-        let same = |before: &&Unsettled| (before.size, before.modified) == (size, modified);
-        let before = self.files.unsettled.get(path).filter(same);
-        let (since, decided) = before.map_or((now.boot, false), |before| (before.since, before.decided));
-        let waited = now.boot.saturating_sub(since);
-        let (fresh, decided) = (stranger.fresh, decided || waited > LONGEST_WAIT);
-        self.files.unsettled.insert(path.to_owned(), Unsettled { size, modified, since, fresh, decided });
-        Ok(waited >= COPY_PAUSE)
-    }
-
-    /// What a file is, is known from here on, unless it changes.
-    pub(super) fn decide(&mut self, stranger: &Stranger, metadata: &Metadata, now: Moment) -> io::Result<()> {
-        let (size, modified) = (metadata.len(), metadata.modified()?);
-        let decided = Unsettled { size, modified, since: now.boot, fresh: stranger.fresh, decided: true };
-        self.files.unsettled.insert(stranger.path.clone(), decided);
-        Ok(())
-    }
-
-    fn is_decided(&self, stranger: &Stranger, metadata: &Metadata) -> io::Result<bool> {
-        let looks = (metadata.len(), metadata.modified()?);
-        let before = self.files.unsettled.get(&stranger.path);
-        Ok(before.is_some_and(|before| before.decided && (before.size, before.modified) == looks))
     }
 
     /// The rest of a file that was cut, or is nowhere else to be found, stands in a copy of it.

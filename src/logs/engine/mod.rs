@@ -28,6 +28,7 @@ mod spooled;
 mod stream;
 mod streams;
 mod survey;
+mod undecided;
 mod warning;
 
 use std::collections::{BTreeMap, BTreeSet};

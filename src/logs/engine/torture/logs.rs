@@ -1,6 +1,8 @@
 //! The logs as applications and logrotate treat them, and what could be known of each line: which file holds it, and
 //! whether it may be lost because its bytes were destroyed before the agent could have them. Not what became of it.
 
+mod knowledge;
+
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -352,48 +354,6 @@ impl Logs {
         let candidates: Vec<usize> = (0..self.contents.len()).filter(|index| late(&self.contents[*index])).collect();
         if let Some(content) = random.choice(candidates) {
             self.write_to(content, wall, random);
-        }
-    }
-
-    /// After each step: what the agent knows now, and what it gave back that is nowhere any more.
-    pub(super) fn note(&mut self, engine: &Engine, checkpoint_stands: bool) {
-        self.looked |= checkpoint_stands && engine.books.has_looked();
-        for content in &mut self.contents {
-            let Some(id) = tailed(engine, content.inode).filter(|id| content.before != Some(*id)) else { continue };
-            if !checkpoint_stands || content.fate != Fate::Named {
-                continue;
-            }
-            content.enlisted = true;
-            if let Some(feed) = engine.feeds.get(id).filter(|_| !engine.files.grown.contains(&id)) {
-                content.noted = content.noted.max(feed.size.min(content.size));
-            }
-        }
-        for line in &mut self.lines {
-            if let Fate::Destroyed(Some(id)) = self.contents[line.content].fate {
-                let feed = engine.feeds.get(id);
-                line.excused |= feed.is_some_and(|feed| !feed.coverage.holds(line.last_byte));
-            }
-        }
-    }
-
-    /// The agent is gone, and with it what it held; `checkpoint_stands` says whether that knows all files.
-    pub(super) fn killed(&mut self, checkpoint_stands: bool) {
-        for index in 0..self.contents.len() {
-            let content = &mut self.contents[index];
-            let away = content.left_at.is_some() && !checkpoint_stands;
-            content.enlisted &= checkpoint_stands;
-            if content.fate != Fate::Named || away {
-                self.excuse(index);
-            }
-        }
-    }
-
-    /// The checkpoint may be an older one: what it knew of sizes, and that anybody looked around, it may not know now.
-    pub(super) fn lost_power(&mut self) {
-        self.killed(false);
-        self.looked = false;
-        for content in &mut self.contents {
-            (content.noted, content.born_later) = (0, false);
         }
     }
 

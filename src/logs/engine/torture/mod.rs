@@ -3,6 +3,7 @@
 //! at any step. What happens is drawn from a seed, so that a failure can be repeated. Not real processes: `tests/integration/torture.rs` kills those.
 
 mod cloud;
+mod life;
 mod logs;
 mod records;
 mod reload;
@@ -10,9 +11,8 @@ mod seeds;
 mod senders;
 mod verdict;
 
-use std::fs::OpenOptions;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -24,7 +24,6 @@ use self::logs::Logs;
 use self::records::Shape;
 use self::senders::Senders;
 use super::*;
-use crate::logs::checkpoint::FileState;
 use crate::logs::creation::Created;
 use crate::logs::dead_letters::{Selection, resend};
 use crate::logs::disk::faults::{self, Condition};
@@ -330,86 +329,6 @@ impl<'a> Torture<'a> {
         });
         let changes = vec![Event::Changed(raw.collect())];
         self.step(changes);
-    }
-
-    /// Starts, if the disk lets it.
-    fn start(&mut self) {
-        self.inotify = if self.random.bool() { Inotify::init().ok() } else { None };
-        let (settings, state) = (self.settings.clone(), self.state.path());
-        let mut opened = Engine::open(settings, state, self.inotify.as_ref(), Arc::default(), Quarantine::new());
-        let known = |engine: &Engine| {
-            let states = engine.files.known.values();
-            let about = |state: &FileState| {
-                let (place, low) = (state.path.rsplit('/').next(), state.coverage.low().offset);
-                format!("{place:?} {low} of {}, inode {}", state.size, state.fingerprint.inode())
-            };
-            states.map(about).collect()
-        };
-        self.tell(|| format!("start: {:?}", opened.as_ref().map(|engine| -> Vec<String> { known(engine) })));
-        if let Ok(engine) = &mut opened {
-            self.senders.attach(engine);
-        }
-        self.engine = opened.ok();
-        self.life += 1;
-        self.began_at = (self.cloud.heard, self.settled());
-        self.written = self.cloud.heard;
-    }
-
-    fn kill(&mut self) {
-        let Some(engine) = self.engine.take() else { return self.start() };
-        self.tell(|| "kill".to_owned());
-        let stands = engine.books.stands();
-        self.forgotten += self.cloud.heard - self.written;
-        self.logs.killed(stands);
-        self.end();
-    }
-
-    /// What was not synced may be lost, from some write on.
-    fn lose_power(&mut self) {
-        if self.engine.is_none() || self.unsynced.is_empty() {
-            return;
-        }
-        self.engine = None;
-        let (length, heard) = self.unsynced[self.random.usize(..self.unsynced.len())];
-        self.tell(|| format!("power loss: the checkpoint has {length} bytes"));
-        let checkpoint =
-            OpenOptions::new().write(true).open(self.state.path().join("checkpoint")).expect("a checkpoint");
-        let torn = self.random.u64(..100).min(length);
-        checkpoint.set_len(length - torn).expect("a file of ours");
-        self.forgotten += self.cloud.heard - heard;
-        // A torn line may be any of the records of that write: more than it may have been forgotten.
-        self.forgotten += if torn > 0 { heard } else { 0 };
-        self.lost_power = true;
-        self.logs.lost_power();
-        self.senders.lose_power(&mut self.random);
-        self.end();
-    }
-
-    fn end(&mut self) {
-        self.senders.restart();
-        self.cloud.forget_flying(self.life, &mut self.random);
-        self.creating.clear();
-        self.unsynced.clear();
-    }
-
-    /// A stop, with or without time to drain, and another start at once.
-    fn restart_in_order(&mut self) {
-        self.tell(|| "restart in order".to_owned());
-        self.step(vec![Event::Stop]);
-        for _ in 0..self.random.usize(..10) {
-            self.answer_one();
-        }
-        let Some(engine) = self.engine.take() else { return };
-        let stands = engine.books.stands();
-        self.forgotten += self.cloud.heard - self.written;
-        drop(engine);
-        self.logs.killed(stands);
-        self.senders.restart();
-        draw_changes(&mut self.settings, &mut self.random);
-        self.cloud.forget_flying(self.life, &mut self.random);
-        self.creating.clear();
-        self.unsynced.clear();
-        self.start();
     }
 
     /// All trouble ends, and everything is delivered.
