@@ -19,7 +19,7 @@
 //!
 //! The leaves import nothing of ours: [`aws`] (how every SDK client is built), [`backoff`], [`caller`] (who is at the
 //! other end of a socket), [`clock`], [`door`] (how a unix socket comes to be open), [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the
-//! watchdog), [`template`] (`{instance_id}` and its kind).
+//! watchdog), [`rate`] (how often something may be done), [`template`] (`{instance_id}` and its kind).
 //!
 //! Beside them, for tests only, stands `fuzz`: what a hostile input is.
 //!
@@ -45,6 +45,7 @@ mod fuzz;
 pub mod heartbeat;
 pub mod imds;
 pub mod logs;
+pub mod rate;
 pub mod status;
 pub mod telemetry;
 pub mod template;

@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 7] = [
     &["endpoints", "logs"],
     &["credentials"],
     &["imds"],
-    &["aws", "backoff", "caller", "clock", "door", "fault", "heartbeat", "template"],
+    &["aws", "backoff", "caller", "clock", "door", "fault", "heartbeat", "rate", "template"],
 ];
 
 /// Rooms that stand beside the floors: who may import them.
