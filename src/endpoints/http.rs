@@ -106,7 +106,7 @@ pub(super) fn admit<B: hyper::body::Body>(request: &Request<B>, hosts: &Hosts) -
         return refuse(StatusCode::FORBIDDEN, "the Host header does not name this address and port");
     }
     if let Some(name) = headers.keys().find(|name| is_foreign(name.as_str())) {
-        return refuse(StatusCode::FORBIDDEN, &format!("a request with a {name} header comes through somebody else"));
+        return refuse(StatusCode::FORBIDDEN, &format!("a request with the header {name} comes through somebody else"));
     }
     Ok(Asked {
         method: request.method().clone(),
