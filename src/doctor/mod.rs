@@ -1,0 +1,19 @@
+//! What is wrong on this host, why, and the cure: one check a file, in order, each with outcome, evidence and cure. It
+//! looks for itself, whether the daemon is up or not, and changes nothing. Not the daemon's own account of its work
+//! (`status`), nor how the findings are printed for a person on which terminal (`cli`).
+
+mod configuration;
+mod daemon;
+mod visit;
+
+pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownCheck, render, visit};
+
+use self::visit::Check;
+
+/// All checks, in the order in which they are shown. One that needs others stands below them.
+const CHECKS: [Check; 2] = [configuration::CHECK, daemon::CHECK];
+
+/// The names that `--only` takes.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    CHECKS.iter().map(|check| check.name)
+}
