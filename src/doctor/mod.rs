@@ -2,8 +2,19 @@
 //! looks for itself, whether the daemon is up or not, and changes nothing. Not the daemon's own account of its work
 //! (`status`), nor how the findings are printed for a person on which terminal (`cli`).
 
+mod command;
 mod configuration;
+mod credentials;
 mod daemon;
+mod ec2;
+mod imds_identity;
+mod imds_route;
+mod imds_token;
+mod plain_file;
+mod proxy;
+mod region;
+mod static_keys;
+mod systemd;
 mod visit;
 
 pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownCheck, render, visit};
@@ -11,7 +22,18 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 2] = [configuration::CHECK, daemon::CHECK];
+const CHECKS: [Check; 10] = [
+    configuration::CHECK,
+    daemon::CHECK,
+    ec2::CHECK,
+    imds_route::CHECK,
+    imds_token::CHECK,
+    imds_identity::CHECK,
+    region::CHECK,
+    credentials::CHECK,
+    static_keys::CHECK,
+    proxy::CHECK,
+];
 
 /// The names that `--only` takes.
 pub fn names() -> impl Iterator<Item = &'static str> {
