@@ -3,7 +3,12 @@
 //! (`status`), nor how the findings are printed for a person on which terminal (`cli`).
 
 mod configuration;
+mod credentials;
 mod daemon;
+mod ec2;
+mod imds_identity;
+mod imds_token;
+mod region;
 mod visit;
 
 pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownCheck, render, visit};
@@ -11,7 +16,15 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 2] = [configuration::CHECK, daemon::CHECK];
+const CHECKS: [Check; 7] = [
+    configuration::CHECK,
+    daemon::CHECK,
+    ec2::CHECK,
+    imds_token::CHECK,
+    imds_identity::CHECK,
+    region::CHECK,
+    credentials::CHECK,
+];
 
 /// The names that `--only` takes.
 pub fn names() -> impl Iterator<Item = &'static str> {
