@@ -8,7 +8,10 @@ mod daemon;
 mod ec2;
 mod imds_identity;
 mod imds_token;
+mod logs_reach;
+mod reach;
 mod region;
+mod sts_reach;
 mod visit;
 
 pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownCheck, render, visit};
@@ -16,7 +19,7 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 9] = [
     configuration::CHECK,
     daemon::CHECK,
     ec2::CHECK,
@@ -24,6 +27,8 @@ const CHECKS: [Check; 7] = [
     imds_identity::CHECK,
     region::CHECK,
     credentials::CHECK,
+    sts_reach::CHECK,
+    logs_reach::CHECK,
 ];
 
 /// The names that `--only` takes.

@@ -81,7 +81,8 @@ impl Endpoint {
 async fn resolved(api: Api, region: &str, aws: &Environment) -> Result<String, String> {
     if api == Api::Sts {
         use sts::ResolveEndpoint as _;
-        let params = sts::Params::builder().region(region).use_fips(aws.use_fips()).use_dual_stack(aws.use_dual_stack());
+        let params =
+            sts::Params::builder().region(region).use_fips(aws.use_fips()).use_dual_stack(aws.use_dual_stack());
         let params = params.use_global_endpoint(false).build().map_err(|error| chain(&error))?;
         let endpoint = sts::DefaultResolver::new().resolve_endpoint(&params).await;
         return endpoint.map(|endpoint| endpoint.url().to_owned()).map_err(|error| error.to_string());

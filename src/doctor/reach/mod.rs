@@ -27,7 +27,8 @@ pub(super) async fn check(host: Arc<Host>, api: Api) -> Found {
     match way::walk(&endpoint, proxy.as_ref(), &host.ground).await {
         Ok(passed) => words::well(api, &endpoint, proxy.as_ref(), &passed).into(),
         Err(stuck) => {
-            let report = words::Report { api, region, endpoint: &endpoint, proxy: proxy.as_ref(), place: &place().await };
+            let report =
+                words::Report { api, region, endpoint: &endpoint, proxy: proxy.as_ref(), place: &place().await };
             Found::stop(report.stuck(&stuck, is_needed(&host, api)))
         }
     }

@@ -119,7 +119,8 @@ impl Report<'_> {
                 format!("{local}\n{}", self.network(addresses)),
             ),
             io::ErrorKind::PermissionDenied => (
-                "this host itself forbids it: a prohibit route, a firewall rule, or IPAddressDeny= of the unit".to_owned(),
+                "this host itself forbids it: a prohibit route, a firewall rule, or IPAddressDeny= of the unit"
+                    .to_owned(),
                 format!("{local}\nsystemctl show imds-agent -p IPAddressDeny -p IPAddressAllow"),
             ),
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => (
@@ -188,7 +189,9 @@ impl Report<'_> {
         let (why, cure) = if reason.contains("authorization required") {
             (
                 format!("the proxy {via}:{port} wants to know who asks (HTTP 407)"),
-                format!("systemctl edit imds-agent   # [Service] Environment=HTTPS_PROXY=http://USER:PASSWORD@{via}:{port}"),
+                format!(
+                    "systemctl edit imds-agent   # [Service] Environment=HTTPS_PROXY=http://USER:PASSWORD@{via}:{port}"
+                ),
             )
         } else {
             (
@@ -231,7 +234,8 @@ fn certificate_cure(reason: &str, hint: &str, host: &str) -> String {
 }
 
 fn proxy_cure() -> String {
-    "correct it or take it away: systemctl edit imds-agent   # [Service] Environment=HTTPS_PROXY=http://HOST:PORT".to_owned()
+    "correct it or take it away: systemctl edit imds-agent   # [Service] Environment=HTTPS_PROXY=http://HOST:PORT"
+        .to_owned()
 }
 
 fn variable_cure(variable: &str) -> String {
