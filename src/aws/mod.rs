@@ -274,6 +274,21 @@ impl ResolveCachedIdentity for NoIdentityCache {
     }
 }
 
+/// What ARNs in `region` begin with (AWS General Reference, "Amazon Resource Names").
+#[must_use]
+pub fn partition(region: &str) -> &'static str {
+    let partitions = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    partitions.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
+}
+
 #[cfg(test)]
 mod tests {
     use aws_credential_types::Credentials;
