@@ -9,8 +9,12 @@ mod ec2;
 mod imds_identity;
 mod imds_token;
 mod logs_reach;
+mod names;
 mod reach;
+mod refused;
 mod region;
+mod roles;
+mod sts_identity;
 mod sts_reach;
 mod visit;
 
@@ -19,7 +23,7 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 11] = [
     configuration::CHECK,
     daemon::CHECK,
     ec2::CHECK,
@@ -29,6 +33,8 @@ const CHECKS: [Check; 9] = [
     credentials::CHECK,
     sts_reach::CHECK,
     logs_reach::CHECK,
+    sts_identity::CHECK,
+    roles::CHECK,
 ];
 
 /// The names that `--only` takes.
