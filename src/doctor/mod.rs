@@ -10,10 +10,17 @@ mod ec2;
 mod imds_identity;
 mod imds_route;
 mod imds_token;
+mod logs_reach;
+mod names;
 mod plain_file;
 mod proxy;
+mod reach;
+mod refused;
 mod region;
+mod roles;
 mod static_keys;
+mod sts_identity;
+mod sts_reach;
 mod systemd;
 mod visit;
 
@@ -22,7 +29,7 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 10] = [
+const CHECKS: &[Check] = &[
     configuration::CHECK,
     daemon::CHECK,
     ec2::CHECK,
@@ -33,6 +40,10 @@ const CHECKS: [Check; 10] = [
     credentials::CHECK,
     static_keys::CHECK,
     proxy::CHECK,
+    sts_reach::CHECK,
+    logs_reach::CHECK,
+    sts_identity::CHECK,
+    roles::CHECK,
 ];
 
 /// The names that `--only` takes.
