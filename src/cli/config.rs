@@ -67,8 +67,11 @@ fn check(which: &Which) -> io::Result<ExitCode> {
     match config::load(which.config.as_deref()) {
         Ok(loaded) if which.json => {
             let (path, sources) = (path.to_string_lossy(), loaded.config.logs.tables());
+            let notes = Vec::from_iter(loaded.config.endpoints.note());
             let files: Vec<_> = loaded.files.iter().map(|file| file.path.to_string_lossy()).collect();
-            print_json(&json!({"ok": true, "path": path, "files": files, "sources": sources, "errors": []}))
+            print_json(
+                &json!({"ok": true, "path": path, "files": files, "sources": sources, "notes": notes, "errors": []}),
+            )
         }
         Ok(loaded) => print(&verdict(path, &loaded)),
         Err(errors) if which.json => {
@@ -90,7 +93,8 @@ fn verdict(path: &Path, loaded: &Loaded) -> String {
         drop_ins => format!(", {}", counted(drop_ins, "drop-in")),
     };
     let absent = if main_is_there { "" } else { "; there is no such file, so defaults apply" };
-    format!("{}: ok ({sources}{drop_ins}){absent}\n", path.display())
+    let note = loaded.config.endpoints.note().map(|note| format!("note: {note}\n")).unwrap_or_default();
+    format!("{}: ok ({sources}{drop_ins}){absent}\n{note}", path.display())
 }
 
 fn counted(count: usize, what: &str) -> String {
