@@ -165,13 +165,13 @@ pub(super) const SUMMED: &[Family<Summed>] = &[
     family(
         Gauge,
         "imds_agent_sources_summed",
-        "Sources without series of their own: beyond 1,000 they are summed as kind=\"other\", source=\"other\".",
+        "Sources without series of their own: beyond 1,000 they are summed in kind and source `other`.",
         |r, s| s.put(r.sources),
     ),
     family(
         Gauge,
         "imds_agent_destinations_summed",
-        "Streams without series of their own: beyond 1,000 they are summed as log_group=\"other\", log_stream=\"other\".",
+        "Streams without series of their own: beyond 1,000 they are summed in log_group and log_stream `other`.",
         |r, s| s.put(r.destinations),
     ),
 ];

@@ -276,6 +276,22 @@ mod tests {
     }
 
     #[test]
+    fn dashboards_and_alerts_name_no_metric_that_there_is_not() {
+        let known = table();
+        for text in [
+            include_str!("../../packaging/monitoring/alerts.yml"),
+            include_str!("../../packaging/monitoring/grafana.json"),
+        ] {
+            let names = text.match_indices("imds_agent_").map(|(at, _)| {
+                let rest = &text[at..];
+                &rest[..rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())]
+            });
+            let unknown: BTreeSet<&str> = names.filter(|name| !known.contains(&format!("| `{name}` |"))).collect();
+            assert_eq!(unknown, BTreeSet::new());
+        }
+    }
+
+    #[test]
     fn the_older_format_has_the_names_of_the_samples_and_no_end() {
         let text = render(&sample(), Format::Text);
         assert!(text.contains("# TYPE imds_agent_build_info gauge\n"));
