@@ -1,5 +1,7 @@
-//! `config check | show | init`: whether a configuration is right, what is in effect, and one to start from. Not the
-//! reading itself.
+//! `config check | show | init | import`: whether a configuration is right, what is in effect, and one to start from, also
+//! from another agent's. Not the reading itself.
+
+mod import;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -37,6 +39,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Print what a configuration of Amazon's CloudWatch agent is here, and what it is not
+    Import {
+        /// amazon-cloudwatch-agent.json, or a directory of such files, which are merged
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +63,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Show(which) => show(&which),
         Command::Init { output: None } => print(SAMPLE),
         Command::Init { output: Some(path) } => init(&path),
+        Command::Import { files } => import::run(&files),
     };
     written.unwrap_or_else(|error| {
         complain(&format!("imds-agent: {error}"));
