@@ -49,7 +49,9 @@ impl Refusal {
         }
     }
 
-    fn call(&self) -> denial::Call<'_> {
+    /// Which call was refused.
+    #[must_use]
+    pub fn call(&self) -> denial::Call<'_> {
         denial::Call {
             action: self.action,
             resource: &self.resource,
