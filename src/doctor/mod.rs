@@ -2,19 +2,28 @@
 //! looks for itself, whether the daemon is up or not, and changes nothing. Not the daemon's own account of its work
 //! (`status`), nor how the findings are printed for a person on which terminal (`cli`).
 
+mod clock;
 mod command;
 mod configuration;
 mod credentials;
 mod daemon;
+mod daemon_state;
 mod ec2;
+mod file_access;
 mod imds_identity;
 mod imds_route;
 mod imds_token;
+mod journal_access;
 mod plain_file;
 mod proxy;
 mod region;
+mod self_fetch;
+mod service;
+mod ssm_agent;
+mod state_directory;
 mod static_keys;
 mod systemd;
+mod unit;
 mod visit;
 
 pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownCheck, render, visit};
@@ -22,7 +31,7 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 18] = [
     configuration::CHECK,
     daemon::CHECK,
     ec2::CHECK,
@@ -33,6 +42,14 @@ const CHECKS: [Check; 10] = [
     credentials::CHECK,
     static_keys::CHECK,
     proxy::CHECK,
+    clock::CHECK,
+    daemon_state::CHECK,
+    unit::CHECK,
+    state_directory::CHECK,
+    file_access::CHECK,
+    journal_access::CHECK,
+    self_fetch::CHECK,
+    ssm_agent::CHECK,
 ];
 
 /// The names that `--only` takes.
