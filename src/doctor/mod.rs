@@ -14,14 +14,21 @@ mod imds_identity;
 mod imds_route;
 mod imds_token;
 mod journal_access;
+mod logs_reach;
+mod names;
 mod plain_file;
 mod proxy;
+mod reach;
+mod refused;
 mod region;
+mod roles;
 mod self_fetch;
 mod service;
 mod ssm_agent;
 mod state_directory;
 mod static_keys;
+mod sts_identity;
+mod sts_reach;
 mod systemd;
 mod unit;
 mod visit;
@@ -31,7 +38,7 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 18] = [
+const CHECKS: &[Check] = &[
     configuration::CHECK,
     daemon::CHECK,
     ec2::CHECK,
@@ -50,6 +57,10 @@ const CHECKS: [Check; 18] = [
     journal_access::CHECK,
     self_fetch::CHECK,
     ssm_agent::CHECK,
+    sts_reach::CHECK,
+    logs_reach::CHECK,
+    sts_identity::CHECK,
+    roles::CHECK,
 ];
 
 /// The names that `--only` takes.

@@ -2,20 +2,7 @@
 
 use jiff::SignedDuration;
 
-/// Text of others' making, without what could play tricks on a terminal.
-pub fn escape(text: &str) -> String {
-    let dangerous = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
-        if dangerous(c) {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-        safe
-    })
-}
+pub use crate::fault::escape;
 
 /// `text` in lines of at most `width` characters, but for words that are longer.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
