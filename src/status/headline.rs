@@ -6,6 +6,25 @@ use super::Report;
 use crate::logs::{DestinationState, SourceState};
 use crate::{credentials, imds};
 
+/// Warnings of things that do not work until somebody does something, and what the headline calls them. The others are
+/// of things that were lost once, that mend themselves, or that work all the same: they are counted.
+const DEGRADING: [(&str, &str); 14] = [
+    ("aws_client", "no AWS client"),
+    ("checkpoint_unreadable", "nothing is shipped"),
+    ("credentials_file", "no credentials file"),
+    ("deleted_file_not_kept", "a deleted file was not kept"),
+    ("door_closed", "a door is closed"),
+    ("file_lost", "a file was lost"),
+    ("region_unknown", "region unknown"),
+    ("spool_damaged", "the spool is damaged"),
+    ("spool_full", "the spool is full"),
+    ("spool_unreadable", "the spool can't be read"),
+    ("spool_unwritable", "the spool can't be written"),
+    ("task_stuck", "a task is stuck"),
+    ("too_many_files", "too many files"),
+    ("unreadable_directory", "a directory can't be read"),
+];
+
 /// How the daemon is, all in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -13,6 +32,8 @@ pub enum Condition {
     Starting,
     /// All is as it should be.
     Healthy,
+    /// All works, and this many warnings are to be read.
+    Warned(usize),
     /// It runs, and these things do not work.
     Degraded(Vec<String>),
 }
@@ -26,6 +47,7 @@ impl Condition {
             .flatten()
             .chain(sources(report))
             .chain(destinations(report))
+            .chain(warnings(report))
             .collect();
         if !problems.is_empty() {
             Self::Degraded(problems)
@@ -34,7 +56,10 @@ impl Condition {
         {
             Self::Starting
         } else {
-            Self::Healthy
+            match report.warnings.len() {
+                0 => Self::Healthy,
+                warnings => Self::Warned(warnings),
+            }
         }
     }
 }
@@ -44,6 +69,8 @@ impl std::fmt::Display for Condition {
         match self {
             Self::Starting => f.write_str("starting"),
             Self::Healthy => f.write_str("healthy"),
+            Self::Warned(1) => f.write_str("healthy, 1 warning"),
+            Self::Warned(warnings) => write!(f, "healthy, {warnings} warnings"),
             Self::Degraded(problems) => write!(f, "degraded: {}", problems.join(", ")),
         }
     }
@@ -103,6 +130,16 @@ fn destinations(report: &Report) -> impl Iterator<Item = String> {
     })
 }
 
+fn warnings(report: &Report) -> impl Iterator<Item = String> {
+    // Before IMDS was heard the region is not known, which is how it starts.
+    let is_starting = report.imds.state == imds::State::Starting;
+    DEGRADING
+        .into_iter()
+        .filter(move |(code, _)| !(is_starting && *code == "region_unknown"))
+        .filter(|(code, _)| report.warnings.iter().any(|warning| warning.code == *code))
+        .map(|(_, words)| words.to_owned())
+}
+
 fn counted(n: usize, thing: &str, state: &str) -> Option<String> {
     match n {
         0 => None,
@@ -143,7 +180,37 @@ mod tests {
         let mut report = sample();
         report.logs.sources.truncate(1);
         report.logs.destinations.clear();
+        report.warnings.clear();
         report
+    }
+
+    #[test]
+    fn a_warning_is_counted_and_one_of_what_does_not_work_degrades() {
+        let mut report = healthy();
+        report.warnings = sample().warnings;
+        assert_eq!(Condition::of(&report).to_string(), "healthy, 1 warning");
+        let of = |code: &str| crate::fault::Warning { code: code.to_owned(), message: String::new(), hint: None };
+        report.warnings.extend([of("too_many_files"), of("region_unknown")]);
+        assert_eq!(Condition::of(&report).to_string(), "degraded: region unknown, too many files");
+        report.imds.state = imds::State::Starting;
+        assert_eq!(Condition::of(&report).to_string(), "degraded: too many files");
+    }
+
+    #[test]
+    fn every_warning_that_degrades_is_one_that_we_give() {
+        let house = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut open = vec![house];
+        let mut text = String::new();
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if !path.ends_with("status/headline.rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+        for (code, _) in DEGRADING {
+            assert!(text.contains(&format!("\"{code}\"")), "nothing warns of {code}");
+        }
     }
 
     #[test]
