@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use jiff::{SignedDuration, Timestamp};
 
 use super::headline::{Condition, count, word};
-use super::screen::{Paint, Screen, Style};
+use super::screen::{Name, Paint, Screen, Style};
 use super::words::{bytes, duration, escape, percent};
 use super::{Instance, Report};
 use crate::credentials;
@@ -159,15 +159,15 @@ impl Screen {
     fn source(&mut self, source: &SourceSnapshot) {
         let done = format!("{} {}", bytes(source.position), percent(source.position, source.size));
         let cells = [(done, DONE), (lag(source.lag_seconds), LAG)];
-        let name = self.name(&source.name);
-        self.table_row(&name, &word(&source.state), SOURCE_STATE, source_paint(source.state), &cells);
+        let state = word(&source.state);
+        self.table_row(Name::One(&source.name), (&state, SOURCE_STATE), source_paint(source.state), &cells);
         self.fault(source.last_error.as_deref());
     }
 
     fn destination(&mut self, to: &DestinationSnapshot) {
         let cells = [(count(to.ledger.events.delivered), DELIVERED), (lag(to.lag_seconds), LAG)];
-        let name = self.name(&format!("{} {}", to.log_group, to.log_stream));
-        self.table_row(&name, &word(&to.state), DESTINATION_STATE, destination_paint(to.state), &cells);
+        let (name, state) = (Name::Two(&to.log_group, &to.log_stream), word(&to.state));
+        self.table_row(name, (&state, DESTINATION_STATE), destination_paint(to.state), &cells);
         self.undelivered(to);
         self.fault(to.last_error.as_deref());
     }
@@ -179,8 +179,9 @@ impl Screen {
         if events.pending + dropped == 0 {
             return;
         }
+        let retries = if to.retries == 1 { "retry" } else { "retries" };
         let parts =
-            [(events.pending, "pending"), (dropped, "dropped"), (to.in_flight, "in flight"), (to.retries, "retries")];
+            [(events.pending, "pending"), (dropped, "dropped"), (to.in_flight, "in flight"), (to.retries, retries)];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
         let parts: Vec<_> = parts.map(|(number, what)| format!("{} {what}", count(*number))).collect();
         self.wrapped(&parts.join(", "), Paint::None);

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::words::{ascii, columns, duration, escape, padded, wrap};
+use super::words::{ascii, both, columns, duration, escape, padded, shortened, wrap};
 use crate::fault::Fault;
 
 /// The width of a terminal that nobody widened, and of what is no terminal.
@@ -48,6 +48,14 @@ pub(super) enum Paint {
     None,
 }
 
+/// What a row is about.
+#[derive(Clone, Copy)]
+pub(super) enum Name<'a> {
+    One(&'a str),
+    /// A group and a stream.
+    Two(&'a str, &'a str),
+}
+
 /// The lines so far.
 pub(super) struct Screen {
     text: String,
@@ -74,7 +82,7 @@ impl Screen {
     }
 
     /// A name of others' making, as it may be shown.
-    pub(super) fn name(&self, name: &str) -> String {
+    fn name(&self, name: &str) -> String {
         let name = escape(name);
         if self.style.unicode { name } else { ascii(&name) }
     }
@@ -97,15 +105,25 @@ impl Screen {
     }
 
     /// A row of a table: a name, a state in its colour, and cells on the right.
-    pub(super) fn table_row(&mut self, name: &str, state: &str, width: usize, paint: Paint, cells: &[(String, usize)]) {
+    pub(super) fn table_row(
+        &mut self,
+        name: Name<'_>,
+        (state, width): (&str, usize),
+        paint: Paint,
+        cells: &[(String, usize)],
+    ) {
+        let room = if self.is_narrow() { self.style.columns } else { name_room(self.style.columns, width, cells) };
+        let name = match name {
+            Name::One(name) => shortened(&self.name(name), room),
+            Name::Two(group, stream) => both(&self.name(group), &self.name(stream), room),
+        };
         if self.is_narrow() {
-            let name = super::words::shortened(name, self.style.columns);
             self.line(&name);
             let rest: String = cells.iter().map(|(cell, _)| format!(", {}", cell.trim())).collect();
             return self.row("", state, paint, &rest);
         }
-        let room = name_room(self.style.columns, width, cells);
-        let name = padded(&super::words::shortened(name, room), room);
+        // Our own mark of what was cut off takes one column in ASCII, too.
+        let name = padded(&name, room);
         let state = self.paint(&padded(state, width), paint);
         let cells: String = cells.iter().map(|(cell, width)| format!(" {cell:>width$}")).collect();
         self.line(&format!("{name}  {state}{cells}"));

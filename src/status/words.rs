@@ -71,6 +71,14 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
     format!("…{}", &text[start..])
 }
 
+/// A group and a stream in `width` columns: each in its half, and more where the other does not need it.
+pub(super) fn both(group: &str, stream: &str, width: usize) -> String {
+    let half = (width.saturating_sub(1) / 2).max(width.saturating_sub(1 + columns(stream)));
+    let group = shortened(group, half);
+    let stream = shortened(stream, width.saturating_sub(1 + columns(&group)));
+    format!("{group} {stream}")
+}
+
 /// `text`, with spaces up to `width` columns.
 pub(super) fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
@@ -125,6 +133,9 @@ mod tests {
         assert_eq!(columns("日本/e\u{301}"), 6);
         assert_eq!(shortened("/var/log/日本語.log", 10), "…本語.log");
         assert_eq!(padded("日本", 6), "日本  ");
+        assert_eq!(both("/aws/ec2/app", "i-0e1/app.log", 40), "/aws/ec2/app i-0e1/app.log");
+        assert_eq!(both("/aws/ec2/app", "i-0e0000001/app.log", 25), "/aws/ec2/app …001/app.log");
+        assert_eq!(both("/aws/ec2/audit", "i-0e0000001/app.log", 17), "…2/audit …app.log");
         assert_eq!(wrap("日本 日本", 8), ["日本", "日本"]);
     }
 

@@ -25,3 +25,4 @@ mod shipping;
 mod sockets;
 mod start;
 mod torture;
+mod watching;

@@ -32,7 +32,8 @@ const HELP: &[(&str, &str)] = &[
     ("p", "hold still; again: go on"),
     ("?", "this, and away with it"),
     ("!  ~", "in trouble; in doubt, or trying again"),
-    ("EVENT/S", "delivered between the last two looks"),
+    ("EVENT/S", "of sources: read, between the last two looks"),
+    ("", "of destinations: delivered, the mean of ten looks"),
     ("OLDEST", "how long the oldest undelivered event has waited"),
     ("FLIGHT", "requests on their way"),
     ("THROTTL", "requests that CloudWatch asked to be slower with"),
@@ -85,7 +86,8 @@ fn detail(view: &View, pane: Pane, key: &str) -> Option<Vec<Line<'static>>> {
         lines.extend(faulty(view, fault));
         lines.push(Line::default());
     }
-    lines.extend(meter.into_iter().flat_map(|meter| measured(view, meter)));
+    let what = if pane == Pane::Sources { "read" } else { "delivered" };
+    lines.extend(meter.into_iter().flat_map(|meter| measured(view, what, meter)));
     let mut facts = Vec::new();
     flatten("", &value.ok()?, &mut facts);
     for (name, value) in facts {
@@ -119,14 +121,14 @@ fn cure(view: &View, hint: &str) -> Vec<Line<'static>> {
         .collect()
 }
 
-fn measured(view: &View, meter: &Meter) -> Vec<Line<'static>> {
+fn measured(view: &View, what: &str, meter: &Meter) -> Vec<Line<'static>> {
     let rate = whole(meter.events_per_second);
     let bytes = brief_bytes(whole(meter.bytes_per_second));
     let unicode = view.style.unicode;
     let width = CURVE.min(usize::from(view.size.0));
-    let rates = format!("{}/s, {bytes} a second {}", brief_count(rate), meter.rates.drawn(width, unicode).trim_start());
-    let lags = meter.lags.drawn(width, unicode);
-    let mut lines = fact(view, "delivered", &rates, NAME);
+    let rates = format!("{}/s, {bytes} a second {}", brief_count(rate), meter.rates(width, unicode).trim_start());
+    let lags = meter.lags(width, unicode);
+    let mut lines = fact(view, what, &rates, NAME);
     lines.extend(fact(view, "lag, last looks", lags.trim_start(), NAME));
     lines
 }

@@ -6,7 +6,16 @@ use std::time::Duration;
 use super::figures::Curve;
 use crate::status::Report;
 
-/// One source's or destination's figures over time.
+/// A busy stream sends every five seconds (`flush_interval`): over fewer looks its rate would jump.
+const SMOOTHED: usize = 10;
+
+/// Seconds that events may wait without anything being wrong: twice what a busy stream lingers (`flush_interval`).
+const ORDINARY_LAG: f32 = 10.0;
+
+/// An event a second.
+const ORDINARY_RATE: f32 = 1.0;
+
+/// One source's or destination's figures over time: what is read of a source, what a destination accepts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Meter {
     events: u64,
@@ -14,13 +23,26 @@ pub(super) struct Meter {
     at: Duration,
     pub(super) events_per_second: f64,
     pub(super) bytes_per_second: f64,
-    pub(super) rates: Curve,
-    pub(super) lags: Curve,
+    rates: Curve,
+    lags: Curve,
 }
 
 impl Meter {
     fn first(events: u64, bytes: u64, at: Duration) -> Self {
         Self { events, bytes, at, ..Self::default() }
+    }
+
+    /// What arrives comes in batches: its rate is a mean.
+    pub(super) fn mean_events_per_second(&self) -> f64 {
+        self.rates.mean(SMOOTHED)
+    }
+
+    pub(super) fn rates(&self, width: usize, unicode: bool) -> String {
+        self.rates.drawn(width, unicode, ORDINARY_RATE)
+    }
+
+    pub(super) fn lags(&self, width: usize, unicode: bool) -> String {
+        self.lags.drawn(width, unicode, ORDINARY_LAG)
     }
 
     fn look(&mut self, events: u64, bytes: u64, lag: f64, at: Duration) {
@@ -57,14 +79,14 @@ impl Meters {
         let mut before = if is_same { std::mem::take(self) } else { Self::default() };
         self.pid = report.pid;
         let logs = &report.logs;
-        let (events, bytes) = (logs.ledger.events.delivered, logs.ledger.bytes.delivered);
+        let (events, bytes) = (logs.ledger.events.read, logs.ledger.bytes.read);
         self.total = if is_same { before.total } else { Meter::first(events, bytes, at) };
         self.total.look(events, bytes, 0.0, at);
         self.sources = logs
             .sources
             .iter()
             .map(|source| {
-                let (events, bytes) = (source.ledger.events.delivered, source.ledger.bytes.delivered);
+                let (events, bytes) = (source.ledger.events.read, source.ledger.bytes.read);
                 next(&mut before.sources, source_key(source), events, bytes, source.lag_seconds, at)
             })
             .collect();
@@ -120,14 +142,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rate_is_what_was_delivered_between_two_looks() {
+    fn a_sources_rate_is_what_was_read_between_two_looks() {
         let mut report = sample();
         let mut meters = Meters::default();
         let key = source_key(&report.logs.sources[0]);
         meters.look(&report, Duration::from_secs(1));
         assert!(meters.source(&key).unwrap().events_per_second.abs() < 0.1, "one look is no rate");
-        report.logs.sources[0].ledger.events.delivered += 300;
-        report.logs.sources[0].ledger.bytes.delivered += 6_000;
+        report.logs.sources[0].ledger.events.read += 300;
+        report.logs.sources[0].ledger.bytes.read += 6_000;
         meters.look(&report, Duration::from_secs(3));
         let meter = meters.source(&key).unwrap();
         assert!((meter.events_per_second - 150.0).abs() < 0.1 && (meter.bytes_per_second - 3_000.0).abs() < 0.1);
@@ -139,7 +161,7 @@ mod tests {
         let mut meters = Meters::default();
         meters.look(&report, Duration::from_secs(1));
         report.pid += 1;
-        report.logs.ledger.events.delivered += 1_000_000;
+        report.logs.ledger.events.read += 1_000_000;
         let gone = report.logs.sources.pop().unwrap();
         meters.look(&report, Duration::from_secs(2));
         assert!(meters.total().events_per_second.abs() < 0.1);

@@ -190,7 +190,7 @@ mod tests {
         new.logs.destinations[0].last_error = None;
         new.logs.sources[0].state = SourceState::Waiting;
         if let Some(fault) = &mut new.logs.sources[1].last_error {
-            fault.at = now(&new);
+            fault.at = now(&old);
         }
         new.credentials[0].refreshes += 1;
         new.logs.ledger.events.dropped.extend([("too_old".to_owned(), 7), ("empty".to_owned(), 99)]);

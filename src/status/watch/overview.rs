@@ -6,8 +6,8 @@ use ratatui::text::{Line, Span};
 
 use super::super::headline::{Condition, word};
 use super::super::render::{destination_paint, ledger, paint_of, role_paint, source_paint, uptime};
-use super::super::screen::Paint;
-use super::super::words::{columns, duration, padded, shortened, wrap};
+use super::super::screen::{Name, Paint};
+use super::super::words::{both, columns, duration, padded, shortened, wrap};
 use super::figures::{brief, brief_bytes, brief_count, whole};
 use super::meters::Meter;
 use super::rows::Row;
@@ -101,8 +101,11 @@ fn head(view: &View, width: usize, height: usize) -> Vec<Line<'static>> {
     }
     let most = if height > 2 * LOW { 3 } else { 1 };
     let (text, paint) = condition(view);
-    for text in wrap(&text, width).into_iter().take(most) {
-        lines.push(view.line(&text, paint));
+    let whole = wrap(&view.sayable(&text), width);
+    let (first, rest) = whole.split_at(whole.len().min(most - 1));
+    lines.extend(first.iter().map(|text| view.line(text, paint)));
+    if !rest.is_empty() {
+        lines.push(view.line(&clipped(&rest.join(" "), width), paint));
     }
     if let Some(hint) = view.trouble.as_ref().and_then(|trouble| trouble.hint.as_deref()).filter(|_| height > LOW) {
         lines.extend(wrap(&format!("→ {hint}"), width).iter().take(most).map(|line| view.line(line, Paint::None)));
@@ -149,11 +152,10 @@ fn totals(view: &View, report: &Report, width: usize) -> String {
         brief_bytes(whole(meter.bytes_per_second)).trim_end_matches('B')
     );
     let whole = format!("{}{rate}", ledger(&report.logs.ledger));
-    if columns(&whole) <= width {
-        return whole;
-    }
     let Tally { pending, dropped, .. } = &report.logs.ledger.events;
-    format!("{} pending, {} dropped{rate}", brief_count(*pending), brief_count(dropped.values().sum()))
+    let open = format!("{} pending, {} dropped", brief_count(*pending), brief_count(dropped.values().sum()));
+    let fitting = [whole, format!("{open}{rate}")].into_iter().find(|text| columns(text) <= width);
+    fitting.unwrap_or_else(|| clipped(&open, width))
 }
 
 /// How many lines each table has, its heading included.
@@ -266,7 +268,10 @@ fn row(view: &View, pane: Pane, row: &Row, columns: &[(Column, &str, usize)], wi
         _ => " ",
     };
     let room = width.saturating_sub(SIGNS + taken(columns));
-    let name = view.sayable(&shortened(&view.sayable(&cells.name), room));
+    let name = match &cells.name {
+        Name::One(name) => shortened(&view.sayable(name), room),
+        Name::Two(group, stream) => both(&view.sayable(group), &view.sayable(stream), room),
+    };
     let mut spans = vec![view.span(sign, cells.paint), view.span(&padded(&name, room), Paint::None)];
     for (column, _, width) in columns {
         let width = *width;
@@ -281,7 +286,7 @@ fn row(view: &View, pane: Pane, row: &Row, columns: &[(Column, &str, usize)], wi
 
 /// What a row says in each column.
 struct Cells<'a> {
-    name: String,
+    name: Name<'a>,
     paint: Paint,
     text: Box<dyn Fn(Column, usize) -> String + 'a>,
 }
@@ -290,11 +295,7 @@ fn cells<'a>(view: &'a View, report: &'a Report, pane: Pane, row: &Row) -> Optio
     Some(match pane {
         Pane::Credentials => {
             let role = report.credentials.get(row.index)?;
-            let name = match (row.index, role.role.as_str()) {
-                (0, "") => "no role yet".to_owned(),
-                (0, name) => format!("{name} (base)"),
-                (_, name) => name.to_owned(),
-            };
+            let name = if role.role.is_empty() { "no role yet" } else { &role.role };
             let text = move |column, _| match column {
                 Column::State => word(&role.state),
                 Column::Expires => role.expiration.map_or_else(String::new, |at| until(view, at, "over")),
@@ -303,7 +304,7 @@ fn cells<'a>(view: &'a View, report: &'a Report, pane: Pane, row: &Row) -> Optio
                 Column::Refused => brief_count(role.denied),
                 _ => String::new(),
             };
-            Cells { name, paint: role_paint(role.state), text: Box::new(text) }
+            Cells { name: Name::One(name), paint: role_paint(role.state), text: Box::new(text) }
         }
         Pane::Sources => {
             let source = report.logs.sources.get(row.index)?;
@@ -314,7 +315,7 @@ fn cells<'a>(view: &'a View, report: &'a Report, pane: Pane, row: &Row) -> Optio
                 Column::Pending => brief_count(source.ledger.events.pending),
                 column => measured(view, meter, column, width),
             };
-            Cells { name: source.name.to_string(), paint: source_paint(source.state), text: Box::new(text) }
+            Cells { name: Name::One(&source.name), paint: source_paint(source.state), text: Box::new(text) }
         }
         Pane::Destinations => {
             let to = report.logs.destinations.get(row.index)?;
@@ -325,9 +326,14 @@ fn cells<'a>(view: &'a View, report: &'a Report, pane: Pane, row: &Row) -> Optio
                 Column::Pending => brief_count(to.ledger.events.pending),
                 Column::InFlight => brief_count(to.in_flight),
                 Column::Throttles => brief_count(to.throttles),
+                Column::Rate => brief_count(whole(meter.mean_events_per_second())),
                 column => measured(view, meter, column, width),
             };
-            Cells { name: row.key.clone(), paint: destination_paint(to.state), text: Box::new(text) }
+            Cells {
+                name: Name::Two(&to.log_group, &to.log_stream),
+                paint: destination_paint(to.state),
+                text: Box::new(text),
+            }
         }
         Pane::News => return None,
     })
@@ -337,8 +343,8 @@ fn measured(view: &View, meter: &Meter, column: Column, width: usize) -> String 
     match column {
         Column::Rate => brief_count(whole(meter.events_per_second)),
         Column::Bytes => brief_bytes(whole(meter.bytes_per_second)),
-        Column::Rates => meter.rates.drawn(width, view.style.unicode),
-        Column::Lags => meter.lags.drawn(width, view.style.unicode),
+        Column::Rates => meter.rates(width, view.style.unicode),
+        Column::Lags => meter.lags(width, view.style.unicode),
         _ => String::new(),
     }
 }
@@ -382,4 +388,4 @@ fn clipped(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 #[path = "overview_tests.rs"]
-mod tests;
+pub(super) mod tests;

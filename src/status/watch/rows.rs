@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::super::render::{destination_paint, role_paint, source_paint};
 use super::super::screen::Paint;
-use super::meters::{Meters, destination_key, source_key};
+use super::meters::{Meter, Meters, destination_key, source_key};
 use super::view::Sort;
 use crate::status::Report;
 
@@ -40,7 +40,7 @@ pub(super) fn rows(report: &Report, meters: &Meters, sort: Sort) -> [Vec<Row>; 3
     });
     let destinations = report.logs.destinations.iter().enumerate().map(|(index, to)| {
         let key = destination_key(to);
-        let rate = meters.destination(&key).map_or(0.0, |meter| meter.events_per_second);
+        let rate = meters.destination(&key).map_or(0.0, Meter::mean_events_per_second);
         let (rank, pending) = (rank(destination_paint(to.state)), to.ledger.events.pending);
         Row { key, index, rank, rate, lag: to.lag_seconds, pending }
     });

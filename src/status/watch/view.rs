@@ -357,4 +357,4 @@ fn moved(index: usize, key: Key, page: usize) -> usize {
 
 #[cfg(test)]
 #[path = "view_tests.rs"]
-mod tests;
+pub(super) mod tests;
