@@ -29,3 +29,4 @@ mod sockets;
 mod start;
 mod telemetry;
 mod torture;
+mod watching;
