@@ -8,6 +8,7 @@ mod daemon;
 mod ec2;
 mod imds_identity;
 mod imds_token;
+mod logs_permissions;
 mod logs_reach;
 mod names;
 mod reach;
@@ -23,7 +24,7 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     configuration::CHECK,
     daemon::CHECK,
     ec2::CHECK,
@@ -35,6 +36,7 @@ const CHECKS: [Check; 11] = [
     logs_reach::CHECK,
     sts_identity::CHECK,
     roles::CHECK,
+    logs_permissions::CHECK,
 ];
 
 /// The names that `--only` takes.
