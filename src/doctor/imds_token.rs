@@ -10,7 +10,7 @@ use crate::imds::{Error, ImdsClient, Problem};
 pub(super) const CHECK: Check = Check {
     name: "imds-token",
     title: "the metadata service gives a token, and takes it",
-    needs: &[],
+    needs: &["imds-route"],
     after: &["ec2", "daemon"],
     look: |host| look(check(host)),
 };
@@ -33,7 +33,7 @@ async fn check(host: Arc<Host>) -> Found {
 }
 
 /// Which setting says to ask elsewhere than at the service's own address.
-fn elsewhere<'a>(host: &'a Host, config: &Config) -> Option<&'a str> {
+pub(super) fn elsewhere<'a>(host: &'a Host, config: &Config) -> Option<&'a str> {
     let configured = config.imds.endpoint.is_some().then_some("imds.endpoint");
     host.ground.imds.endpoint_setting().or(configured)
 }
@@ -88,7 +88,7 @@ fn summary(problem: &Problem) -> &'static str {
         Problem::Disabled => "the metadata service is not asked: AWS_EC2_METADATA_DISABLED is true here",
         Problem::Off { .. } => "the metadata service is switched off for this instance",
         Problem::Blocked { .. } => "the metadata service accepts connections and never answers",
-        Problem::Absent { .. } => "nothing answers at the metadata service's address",
+        Problem::Absent { .. } => "the metadata service closes connections without an answer",
         Problem::Throttled { .. } => "the metadata service asks to be asked less often",
         Problem::NotImds { .. } => "what answers at the metadata service's address is something else",
         Problem::TokenRefused { .. } => "the metadata service refuses a token, or the one it gave",

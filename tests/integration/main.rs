@@ -25,4 +25,5 @@ mod secrets;
 mod shipping;
 mod sockets;
 mod start;
+mod telemetry;
 mod torture;

@@ -2,6 +2,7 @@
 //! host that is well it finds nothing. One file an area. Not the checks' own logic: unit tests stand beside that.
 
 mod imds;
+mod keys;
 mod visit;
 
 use std::process::Output;
