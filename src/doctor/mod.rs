@@ -10,6 +10,7 @@ mod ec2;
 mod imds_identity;
 mod imds_route;
 mod imds_token;
+mod kms;
 mod logs_permissions;
 mod logs_reach;
 mod names;
@@ -46,6 +47,7 @@ const CHECKS: &[Check] = &[
     sts_identity::CHECK,
     roles::CHECK,
     logs_permissions::CHECK,
+    kms::CHECK,
 ];
 
 /// The names that `--only` takes.

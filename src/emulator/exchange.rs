@@ -182,9 +182,9 @@ impl Call<'_> {
                 sts::answer(action, self.request, caller.as_deref(), &mut self.shared.state(), now, &self.id)
             }),
             Operation::Container => Ok(container::answer(self.request, &mut self.shared.state(), now)),
-            Operation::Vault(service, action) => self.caller().and_then(|caller| {
-                vault::answer(service, action, self.request, &mut self.shared.state(), &caller.arn)
-            }),
+            Operation::Vault(service, action) => self
+                .caller()
+                .and_then(|caller| vault::answer(service, action, self.request, &mut self.shared.state(), &caller.arn)),
             Operation::Logs(action) => self.caller().and_then(|_| logs::answer(action, self.request, self.shared, now)),
             Operation::Token | Operation::Metadata | Operation::Control => {
                 Ok(imds::answer(self.request, &mut self.shared.state(), now))

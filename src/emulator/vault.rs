@@ -45,7 +45,9 @@ pub(super) fn answer(
             }
             let arn = resource(service, request, &state.options);
             let value = if named.with_decryption { value } else { "AQICAHh…".to_owned() };
-            Ok(reply(&json!({ "Parameter": { "Name": named.name, "ARN": arn, "Type": "SecureString", "Value": value } })))
+            Ok(reply(
+                &json!({ "Parameter": { "Name": named.name, "ARN": arn, "Type": "SecureString", "Value": value } }),
+            ))
         }
         ("ecr", "GetAuthorizationToken") => Ok(reply(&json!({ "authorizationData": [{
             "authorizationToken": "QVdTOmVtdWxhdGVk",

@@ -18,7 +18,7 @@ pub(in crate::doctor) struct Wanted {
 
 impl Wanted {
     /// A stream's name that no stream has, and which every policy allows that allows all with a name of this beginning.
-    pub(super) fn missing_stream(&self, random: u64) -> String {
+    pub(in crate::doctor) fn missing_stream(&self, random: u64) -> String {
         let stem = self.streams.first().unwrap_or(&self.prefix);
         // 512 characters are the most.
         let stem: String = stem.chars().take(480).collect();
