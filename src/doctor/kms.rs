@@ -52,7 +52,7 @@ struct Look<'a> {
 impl Look<'_> {
     async fn finding(&self) -> Finding {
         let (group, key) = (self.wanted.group.as_str(), self.key);
-        let said = |error: &crate::fault::Fault| speaks_of_keys(&error.message).then(|| error.message.clone());
+        let said = |error: &crate::fault::Fault| is_meant(&error.message).then(|| error.message.clone());
         let met = running(self.host, group).iter().find_map(|stream| stream.last_error.as_deref().and_then(said));
         if let Some(message) = met {
             return self.unusable(message);
@@ -89,7 +89,7 @@ impl Look<'_> {
     async fn used(&self) -> Finding {
         let group = self.wanted.group.as_str();
         match self.asker.put(group, &self.wanted.missing_stream(fastrand::u64(..))).await {
-            Shown::Failed(Failure::Refused { code, message }) if speaks_of_keys(&message) => {
+            Shown::Failed(Failure::Refused { code, message }) if is_meant(&message) => {
                 self.unusable(format!("logs:PutLogEvents: {code}: {message}"))
             }
             _ => Finding::ok(format!("it is encrypted with {}", self.key)).about(group),
@@ -121,6 +121,7 @@ impl Look<'_> {
     }
 }
 
-fn speaks_of_keys(message: &str) -> bool {
+/// Whether an error is about a key.
+pub(super) fn is_meant(message: &str) -> bool {
     message.contains("KMS") || message.contains("kms:")
 }

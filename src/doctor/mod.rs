@@ -15,6 +15,7 @@ mod logs_permissions;
 mod logs_reach;
 mod names;
 mod plain_file;
+mod probes;
 mod proxy;
 mod reach;
 mod refused;
@@ -48,6 +49,7 @@ const CHECKS: &[Check] = &[
     roles::CHECK,
     logs_permissions::CHECK,
     kms::CHECK,
+    probes::CHECK,
 ];
 
 /// The names that `--only` takes.

@@ -16,7 +16,7 @@ pub(super) use self::wanted::{Groups, Wanted};
 use super::refused::softened;
 use super::region::partition;
 use super::visit::{Check, Finding, Found, Host, look};
-use super::{Outcome, names};
+use super::{Outcome, kms, names};
 use crate::logs::DestinationSnapshot;
 
 pub(super) const CHECK: Check = Check {
@@ -233,6 +233,9 @@ impl Look<'_> {
             return;
         }
         let Some(error) = self.running.iter().find_map(|stream| stream.last_error.as_deref()) else { return };
+        if self.wanted.settings.kms_key_id.is_some() && kms::is_meant(&error.message) {
+            return;
+        }
         // What is asked here is asked of the same AWS with the same rights: if that goes well now, it will be tried again.
         let finding = if exists == Some(true) {
             Finding::note("the daemon has met trouble there, which is over by now: it tries again within a minute")

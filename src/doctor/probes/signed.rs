@@ -48,7 +48,11 @@ impl Call<'_> {
             let kind = answer.headers().get("x-amzn-errortype").map(str::to_owned);
             let body = read(answer.body_mut()).await;
             let (code, message) = error_in(kind.as_deref(), &body);
-            Err(Failure::answered(status.as_u16(), code.unwrap_or_else(|| format!("HTTP {}", status.as_u16())), message))
+            Err(Failure::answered(
+                status.as_u16(),
+                code.unwrap_or_else(|| format!("HTTP {}", status.as_u16())),
+                message,
+            ))
         };
         let silence = || unanswered(format!("no answer within {:.1} s", PATIENCE.as_secs_f64()));
         timeout(PATIENCE, made).await.unwrap_or_else(|_| Err(silence()))
@@ -75,7 +79,7 @@ impl Call<'_> {
         request.set_method("POST").map_err(|error| chain(&error))?;
         request.set_uri(url.as_str()).map_err(|error| chain(&error))?;
         for (name, value) in headers {
-            request.headers_mut().insert(name, value);
+            request.headers_mut().insert(name, value.to_owned());
         }
         for (name, value) in signature.headers() {
             request.headers_mut().insert(name.to_owned(), value.to_owned());
@@ -106,7 +110,12 @@ fn error_in(header: Option<&str>, body: &[u8]) -> (Option<String>, String) {
         code.rsplit('#').next().unwrap_or_default().to_owned()
     });
     let said = text("message").or_else(|| text("Message"));
-    (code, said.unwrap_or_else(|| if document.is_null() { String::from_utf8_lossy(body).into_owned() } else { String::new() }))
+    (
+        code,
+        said.unwrap_or_else(|| {
+            if document.is_null() { String::from_utf8_lossy(body).into_owned() } else { String::new() }
+        }),
+    )
 }
 
 #[cfg(test)]
