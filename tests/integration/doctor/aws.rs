@@ -175,8 +175,7 @@ fn a_throttled_sts_is_no_fault_of_the_role() {
 #[test]
 fn a_service_control_policy_is_named_and_only_an_administrator_can_change_it() {
     let arn = "arn:aws:organizations::111122223333:policy/o-abc/service_control_policy/p-123";
-    let (host, _emulator) =
-        with_fault(Fault::on("logs:PutLogEvents", forbidden_by(Policy::ServiceControl, Some(arn))));
+    let (host, _emulator) = with_fault(Fault::on("logs:PutLogEvents", forbidden_by(Policy::ServiceControl, Some(arn))));
     let parts = ["service control policy", arn, "only an administrator of your organisation", "--policy-id 'p-123'"];
     examine(&host, &["--only", "logs-permissions"]).says("logs-permissions", "fault", &parts);
 }
@@ -184,7 +183,10 @@ fn a_service_control_policy_is_named_and_only_an_administrator_can_change_it() {
 #[test]
 fn each_kind_of_policy_that_denies_has_a_cure_of_its_own() {
     for (effect, parts) in [
-        (denied_by(Policy::PermissionsBoundary), ["permissions boundary does not allow it", "in the permissions boundary"]),
+        (
+            denied_by(Policy::PermissionsBoundary),
+            ["permissions boundary does not allow it", "in the permissions boundary"],
+        ),
         (denied_by(Policy::Session), ["the policy that the session was begun with", "in the session policy"]),
         (denied_by(Policy::VpcEndpoint), ["VPC endpoint", "in the policy of the VPC endpoint for logs"]),
         (denied_by(Policy::ServiceControl), ["of the organisation", "only an administrator of your organisation"]),

@@ -48,7 +48,9 @@ fn examine_in(address: Option<&str>, setup: &str) -> Diagnosis {
 
 /// The address is here, and so is a firewall with this rule.
 fn with_rule(address: &str, rule: &str) -> String {
-    format!("ip addr add {address}/32 dev lo\nnft 'table inet t {{ chain out {{ type filter hook output priority 0; {rule}; }}; }}'")
+    format!(
+        "ip addr add {address}/32 dev lo\nnft 'table inet t {{ chain out {{ type filter hook output priority 0; {rule}; }}; }}'"
+    )
 }
 
 #[test]
@@ -140,7 +142,10 @@ fn proxy_that_says(line: &'static str) -> SocketAddr {
 fn a_proxy_that_wants_a_password_or_refuses_or_is_not_there_is_named() {
     let (mut host, _emulator) = Host::with_emulator();
     for (proxy, parts) in [
-        (proxy_that_says("407 Proxy Authentication Required"), ["HTTP 407", "HTTPS_PROXY=http://USER:PASSWORD@127.0.0.1"]),
+        (
+            proxy_that_says("407 Proxy Authentication Required"),
+            ["HTTP 407", "HTTPS_PROXY=http://USER:PASSWORD@127.0.0.1"],
+        ),
         (proxy_that_says("403 Forbidden"), ["does not lead to logs.eu-west-1.amazonaws.com", "NO_PROXY="]),
         (crate::harness::free_address(), ["no connection to the proxy 127.0.0.1", "HTTPS_PROXY names a proxy"]),
     ] {

@@ -23,16 +23,26 @@ fn metadata(path: &str, code: u16, body: &str) -> Fault {
 #[test]
 fn an_instance_that_can_t_write_to_cloudwatch_is_told_why_whatever_the_cause() {
     let roles = "/latest/meta-data/iam/security-credentials";
-    let untrusted = r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "EC2 cannot assume the role emulated-role"}"#;
+    let untrusted =
+        r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "EC2 cannot assume the role emulated-role"}"#;
     let scp = "arn:aws:organizations::111122223333:policy/o-abc/service_control_policy/p-123";
     let denied = Effect::Deny(Denial::default());
     let forbidden =
         Effect::Deny(Denial { policy: Policy::ServiceControl, explicit: true, policy_arn: Some(scp.to_owned()) });
     let group = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/ec2/ollama-chat-prod:*";
-    let statement = |action: &str| format!("{{\"Effect\": \"Allow\", \"Action\": \"{action}\", \"Resource\": \"{group}\"}}");
+    let statement =
+        |action: &str| format!("{{\"Effect\": \"Allow\", \"Action\": \"{action}\", \"Resource\": \"{group}\"}}");
     let rows: [(Fault, &str, &[&str]); 8] = [
-        (metadata(roles, 404, ""), "credentials", &["associate-iam-instance-profile --instance-id i-0e00000000000e001"]),
-        (metadata(roles, 200, ""), "credentials", &["add-role-to-instance-profile --instance-profile-name emulated-role"]),
+        (
+            metadata(roles, 404, ""),
+            "credentials",
+            &["associate-iam-instance-profile --instance-id i-0e00000000000e001"],
+        ),
+        (
+            metadata(roles, 200, ""),
+            "credentials",
+            &["add-role-to-instance-profile --instance-profile-name emulated-role"],
+        ),
         (
             metadata(&format!("{roles}/emulated-role"), 200, untrusted),
             "credentials",
@@ -134,9 +144,12 @@ fn each_role_of_a_matrix_is_tried_and_each_failure_has_its_own_reason() {
     let by = |policy| Effect::Deny(Denial { policy, ..Denial::default() });
     let long = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
     let long = Effect::Error { status: 400, code: "ValidationError".to_owned(), message: long.to_owned() };
-    for (service, effect) in
-        [("s3", by(Policy::IdentityBased)), ("sqs", by(Policy::ResourceBased)), ("bedrock", long), ("ses", by(Policy::Session))]
-    {
+    for (service, effect) in [
+        ("s3", by(Policy::IdentityBased)),
+        ("sqs", by(Policy::ResourceBased)),
+        ("bedrock", long),
+        ("ses", by(Policy::Session)),
+    ] {
         emulator.set_fault(Fault::on("sts:AssumeRole", effect).role(&arn(service)));
     }
     let diagnosis = examine(&host, &[]);
