@@ -122,6 +122,6 @@ impl Look<'_> {
 }
 
 /// Whether an error is about a key.
-pub(super) fn is_meant(message: &str) -> bool {
+fn is_meant(message: &str) -> bool {
     message.contains("KMS") || message.contains("kms:")
 }

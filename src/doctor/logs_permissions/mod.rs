@@ -16,7 +16,7 @@ pub(super) use self::wanted::{Groups, Wanted};
 use super::refused::softened;
 use super::region::partition;
 use super::visit::{Check, Finding, Found, Host, look};
-use super::{Outcome, kms, names};
+use super::{Outcome, names};
 use crate::logs::DestinationSnapshot;
 
 pub(super) const CHECK: Check = Check {
@@ -156,7 +156,6 @@ impl Look<'_> {
                 Err(why) => seen.unasked.push(format!("{action} was not tried: {why}")),
             }
         }
-        self.daemon(exists, &mut seen);
         self.summed(exists, seen)
     }
 
@@ -225,25 +224,6 @@ impl Look<'_> {
             Some(false) => Err("that would create the group"),
             None => Err("it is not known whether the group exists"),
         }
-    }
-
-    /// What the daemon has run into that asking does not show.
-    fn daemon(&self, exists: Option<bool>, seen: &mut Seen) {
-        if seen.findings.iter().any(|finding| finding.outcome == Outcome::Fault) {
-            return;
-        }
-        let Some(error) = self.running.iter().find_map(|stream| stream.last_error.as_deref()) else { return };
-        if self.wanted.settings.kms_key_id.is_some() && kms::is_meant(&error.message) {
-            return;
-        }
-        // What is asked here is asked of the same AWS with the same rights: if that goes well now, it will be tried again.
-        let finding = if exists == Some(true) {
-            Finding::note("the daemon has met trouble there, which is over by now: it tries again within a minute")
-        } else {
-            Finding::fault("the daemon can't write to it")
-        };
-        seen.findings
-            .push(finding.evidence(error.message.clone()).cure_if_known(error.hint.clone()).about(&self.wanted.group));
     }
 
     fn summed(&self, exists: Option<bool>, seen: Seen) -> Vec<Finding> {

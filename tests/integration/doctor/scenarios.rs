@@ -34,7 +34,7 @@ fn an_instance_that_can_t_write_to_cloudwatch_is_told_why_whatever_the_cause() {
         |action: &str| format!("{{\"Effect\": \"Allow\", \"Action\": \"{action}\", \"Resource\": \"{group}\"}}");
     let rows: [(Fault, &str, &[&str]); 8] = [
         (
-            metadata(roles, 404, ""),
+            metadata("/latest/meta-data/iam", 404, ""),
             "credentials",
             &["associate-iam-instance-profile --instance-id i-0e00000000000e001"],
         ),
