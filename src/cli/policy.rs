@@ -34,6 +34,9 @@ pub(crate) struct Args {
     /// Say what this policy lacks and what it grants beyond need; 1 when it lacks something
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
+    /// Print what came of --compare as JSON
+    #[arg(long, requires = "compare")]
+    json: bool,
     /// Where, if neither the configuration nor the environment nor the metadata service says so
     #[arg(long, value_name = "REGION", value_parser = place::region)]
     region: Option<String>,
@@ -110,7 +113,7 @@ fn answer(args: &Args) -> Result<ExitCode, Error> {
     let role = args.role.as_deref().or(whereabouts.role.as_deref());
     if let Some(document) = existing {
         note(&whereabouts.left_open(&open, false));
-        return Ok(judgement::print(&needs, &document));
+        return Ok(judgement::print(&needs, &document, args.json));
     }
     let text = match (args.trust, &args.trust_of, args.format) {
         (true, ..) => pretty(&[needs.trust.statement(&needs.place)]),

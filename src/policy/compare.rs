@@ -35,8 +35,6 @@ pub struct Beyond {
     pub statement: String,
     /// The action as it is granted.
     pub action: String,
-    /// On what.
-    pub resources: Vec<String>,
     /// Why that is more than is needed.
     pub reason: String,
 }
@@ -83,17 +81,13 @@ fn lacking(permission: &Permission, allows: &[&Rule], denies: &[&Rule]) -> Optio
 
 /// What `rule` grants beyond what is needed, action by action.
 fn beyond(rule: &Rule, needed: &[Permission]) -> Vec<Beyond> {
-    let found = |action: &str, reason: String| Beyond {
-        statement: rule.name.clone(),
-        action: action.to_owned(),
-        resources: rule.resources.listed.clone(),
-        reason,
-    };
+    let found =
+        |action: &str, reason: String| Beyond { statement: rule.name.clone(), action: action.to_owned(), reason };
     if rule.actions.all_but {
-        return vec![found(&rule.actions.listed.join(", "), "it allows all actions but these (NotAction)".to_owned())];
+        return vec![found(&rule.written.join(", "), "it allows all actions but these (NotAction)".to_owned())];
     }
-    let grants = rule.actions.listed.iter().filter_map(|action| Some(found(action, excess(rule, action, needed)?)));
-    grants.collect()
+    let actions = rule.actions.listed.iter().zip(&rule.written);
+    actions.filter_map(|(action, written)| Some(found(written, excess(rule, action, needed)?))).collect()
 }
 
 /// Why `action`, as it is granted, is more than is needed; `None` when it is not.

@@ -29,6 +29,8 @@ pub(super) struct Rule {
     pub(super) is_deny: bool,
     /// In lower case, since AWS makes no difference.
     pub(super) actions: Patterns,
+    /// The same as they are written.
+    pub(super) written: Vec<String>,
     pub(super) resources: Patterns,
     pub(super) has_condition: bool,
 }
@@ -118,13 +120,12 @@ fn rule(statement: &Value, index: usize) -> Result<Rule, String> {
             "{name} has a \"Principal\", so it is a resource's policy or a trust policy, and no role's own"
         ));
     }
-    let actions = patterns(statement, &name, "Action")?;
-    let actions =
-        Patterns { listed: actions.listed.iter().map(|action| action.to_ascii_lowercase()).collect(), ..actions };
+    let Patterns { all_but, listed: written } = patterns(statement, &name, "Action")?;
+    let actions = Patterns { all_but, listed: written.iter().map(|action| action.to_ascii_lowercase()).collect() };
     let resources = patterns(statement, &name, "Resource")?;
     let has_condition =
         statement.get("Condition").is_some_and(|condition| condition.as_object().is_none_or(|all| !all.is_empty()));
-    Ok(Rule { name, is_deny, actions, resources, has_condition })
+    Ok(Rule { name, is_deny, actions, written, resources, has_condition })
 }
 
 fn patterns(statement: &Value, name: &str, key: &str) -> Result<Patterns, String> {

@@ -14,7 +14,7 @@ use crate::denial::Statement;
 pub fn configuration(needs: &Needs, name: &str) -> String {
     let mut text = format!(
         "# The role that imds-agent has on the instance, and the little that it may do.\n\
-         resource \"aws_iam_role\" \"imds_agent\" {{\n  name               = {}\n  assume_role_policy = {}\n}}\n",
+         resource \"aws_iam_role\" \"imds_agent\" {{\n  name = {}\n  assume_role_policy = {}\n}}\n",
         string(name),
         document(&[needs.trust.statement(&needs.place)]),
     );
@@ -22,8 +22,8 @@ pub fn configuration(needs: &Needs, name: &str) -> String {
     if !statements.is_empty() {
         let _ = write!(
             text,
-            "\nresource \"aws_iam_role_policy\" \"imds_agent\" {{\n  name   = \"imds-agent\"\n  \
-             role   = aws_iam_role.imds_agent.id\n  policy = {}\n}}\n",
+            "\nresource \"aws_iam_role_policy\" \"imds_agent\" {{\n  name = \"imds-agent\"\n  \
+             role = aws_iam_role.imds_agent.id\n  policy = {}\n}}\n",
             document(&statements)
         );
     }
@@ -53,13 +53,24 @@ pub fn configuration(needs: &Needs, name: &str) -> String {
 fn document(statements: &[Statement]) -> String {
     let mut text = format!("jsonencode({{\n    Version = \"{LANGUAGE}\"\n    Statement = [\n");
     for statement in statements {
-        text += "      {\n";
-        for (key, value) in statement.rows() {
-            let _ = writeln!(text, "        {key} = {}", expression(&value, 4));
-        }
-        text += "      },\n";
+        let rows = statement.rows();
+        let rows = rows.iter().map(|(key, value)| ((*key).to_owned(), expression(value, 4))).collect();
+        let _ = write!(text, "      {{\n{}      }},\n", attributes(rows, "        "));
     }
     text + "    ]\n  })"
+}
+
+/// A line for each key, aligned as `terraform fmt` does: neighbours of one line each.
+fn attributes(rows: Vec<(String, String)>, margin: &str) -> String {
+    let is_line = |row: &(String, String)| !row.1.contains('\n');
+    let mut text = String::new();
+    for run in rows.chunk_by(|one, other| is_line(one) && is_line(other)) {
+        let width = run.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
+        for (key, value) in run {
+            let _ = writeln!(text, "{margin}{key:<width$} = {value}");
+        }
+    }
+    text
 }
 
 /// `value` as HCL writes it.
@@ -74,11 +85,11 @@ fn expression(value: &Value, depth: usize) -> String {
             format!("[\n{}{outer}]", values.concat())
         }
         Value::Object(map) => {
-            let pairs = map.iter().map(|(key, value)| {
-                let key = if key.chars().all(char::is_alphanumeric) { key.clone() } else { string(key) };
-                format!("{inner}{key} = {}\n", expression(value, depth + 1))
-            });
-            format!("{{\n{}{outer}}}", pairs.collect::<String>())
+            let named = |(key, value): (&String, &Value)| {
+                let is_plain = key.chars().all(char::is_alphanumeric);
+                (if is_plain { key.clone() } else { string(key) }, expression(value, depth + 1))
+            };
+            format!("{{\n{}{outer}}}", attributes(map.iter().map(named).collect(), &inner))
         }
         value => value.to_string(),
     }

@@ -133,8 +133,8 @@ fn the_policy_of_amazon_s_agent_lacks_nothing_and_grants_much_beyond() {
     assert_eq!(comparison.lacking, Vec::new());
     let beyond =
         |action: &str| comparison.beyond.iter().find(|beyond| beyond.action == action).map(|found| &found.reason);
-    assert_eq!(beyond("xray:puttracesegments").map(String::as_str), Some("it is not needed"));
-    assert!(beyond("logs:putlogevents").is_some_and(|reason| reason.starts_with("it is allowed on *, and needed on")));
+    assert_eq!(beyond("xray:PutTraceSegments").map(String::as_str), Some("it is not needed"));
+    assert!(beyond("logs:PutLogEvents").is_some_and(|reason| reason.starts_with("it is allowed on *, and needed on")));
     assert_eq!(comparison.beyond.len(), 11);
 }
 

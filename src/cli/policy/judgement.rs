@@ -5,9 +5,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
 use super::super::exit::{FAILED, print as print_out};
 use crate::fault::escape;
-use crate::policy::{Comparison, Document, DocumentError, Needs, compare, pretty};
+use crate::policy::{Comparison, Document, DocumentError, Needs, compare, document, pretty};
 
 /// No policy is as long: IAM allows 6,144 characters, an SCP 10,240 (IAM User Guide, quotas), and files may be indented.
 const LONGEST: u64 = 1 << 20;
@@ -33,9 +35,10 @@ pub(super) fn read(path: &Path) -> Result<Document, Error> {
     Document::parse(&text).map_err(|source| Error::Parse { path: path.to_owned(), source })
 }
 
-pub(super) fn print(needs: &Needs, document: &Document) -> ExitCode {
+pub(super) fn print(needs: &Needs, document: &Document, is_json: bool) -> ExitCode {
     let comparison = compare(needs, document);
-    let printed = print_out(&words(&comparison));
+    let text = if is_json { format!("{:#}\n", to_json(&comparison)) } else { words(&comparison) };
+    let printed = print_out(&text);
     if comparison.lacking.is_empty() { printed } else { ExitCode::from(FAILED) }
 }
 
@@ -79,4 +82,24 @@ fn words(comparison: &Comparison) -> String {
         );
     }
     text
+}
+
+fn to_json(comparison: &Comparison) -> Value {
+    let lacking = comparison.lacking.iter().map(|lacking| {
+        json!({
+            "action": lacking.permission.action,
+            "resource": lacking.permission.resource,
+            "denied_by": lacking.denied_by,
+        })
+    });
+    let beyond = comparison
+        .beyond
+        .iter()
+        .map(|beyond| json!({ "statement": beyond.statement, "action": beyond.action, "reason": beyond.reason }));
+    json!({
+        "lacking": lacking.collect::<Vec<_>>(),
+        "add": document(&comparison.statements()),
+        "beyond": beyond.collect::<Vec<_>>(),
+        "conditional": comparison.conditional,
+    })
 }
