@@ -14,6 +14,7 @@ mod framing;
 mod harness;
 mod house;
 mod https;
+mod import;
 mod journal;
 mod metadata;
 mod names;

@@ -56,7 +56,7 @@ fn leaves(value: &Value, path: &str, all: &mut Vec<String>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            fields.iter().for_each(|(key, value)| leaves(value, &below(key), all))
+            fields.iter().for_each(|(key, value)| leaves(value, &below(key), all));
         }
         Value::Array(list) if !list.is_empty() => {
             list.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{path}[{index}]"), all));
