@@ -5,11 +5,13 @@ mod config;
 mod credentials;
 #[cfg(feature = "emulator")]
 mod demo;
+mod doctor;
 mod duration;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exec;
 mod exit;
+mod explain;
 mod firewall;
 mod logs;
 mod man;
@@ -35,6 +37,10 @@ enum Command {
     Run(run::Args),
     /// Show what the running daemon is doing now
     Status(status::Args),
+    /// Say what is wrong on this host, and the cure
+    Doctor(doctor::Args),
+    /// Explain a denial, or another error, of AWS's
+    Explain(explain::Args),
     /// Print a role's credentials, as far as the configuration lets this user have them
     Credentials(credentials::Args),
     /// Run a command that has a role
@@ -68,6 +74,8 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Credentials(args) => credentials::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Config(args) => config::run(args),

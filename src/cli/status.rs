@@ -43,7 +43,7 @@ fn code(error: &ClientError) -> u8 {
 }
 
 /// Colour for a person at a terminal who did not ask for none (no-color.org).
-fn style() -> Style {
+pub(super) fn style() -> Style {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
     Style { colour: std::io::stdout().is_terminal() && !set("NO_COLOR") && !dumb }

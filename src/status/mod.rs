@@ -18,7 +18,7 @@ pub use openmetrics::{Format, render as metrics};
 pub use render::{Style, render};
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
 pub use server::{Reporter, StatusServer};
-pub use words::duration;
+pub use words::{duration, escape, wrap};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "status.sock";
