@@ -33,11 +33,12 @@ fn what_amazons_agent_shipped_arrives_where_it_arrived() {
     let mut log = std::fs::File::create(host.log("app.log")).expect("a log");
     writeln!(log, "noise").expect("a line");
     append(&host.log("app.log"), &numbered(0, 10, 100));
-    agent.wait_until("all but the noise is delivered", |report| {
+    let report = agent.wait_until("all but the noise is delivered", |report| {
         let events = report.events();
         events.delivered == 10 && events.pending == 0
     });
-    assert_eq!(emulator.lines("/theirs/app", "i-0123456789abcdef0-app").len(), 10);
+    let stream = format!("{}-app", report.text("/instance/instance_id"));
+    assert_eq!(emulator.lines("/theirs/app", &stream).len(), 10);
 }
 
 #[test]

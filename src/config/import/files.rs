@@ -67,7 +67,11 @@ fn entry(section: &mut Section<'_>, default_stream: &str, out: &mut String) -> O
     let path = section.text("file_path").unwrap_or_default();
     let include = patterns::globs(&path);
     let Some(include) = include else {
-        section.refuse("file_path", &path, "the whole entry is not taken over: that is no path of a file on Linux");
+        section.refuse(
+            "file_path",
+            &path,
+            "the whole entry is not taken over: that is no path of files on Linux, nor a pattern of such",
+        );
         return None;
     };
     line(out, "include", &list(&include));
@@ -113,7 +117,7 @@ fn overlap(before: &[String], here: &[String]) -> bool {
 }
 
 fn excluded(section: &mut Section<'_>, out: &mut String) {
-    let Some(regex) = section.text("blacklist") else { return };
+    let Some(regex) = section.text("blacklist").filter(|regex| !regex.is_empty()) else { return };
     match patterns::excludes(&regex) {
         Some(globs) => line(out, "exclude", &list(&globs)),
         None => section.refuse(
@@ -183,7 +187,7 @@ fn encoding(section: &mut Section<'_>, out: &mut String) {
 }
 
 fn times_and_lines(section: &mut Section<'_>, out: &mut String) {
-    let format = section.text("timestamp_format");
+    let format = section.text("timestamp_format").filter(|format| !format.is_empty());
     let zone = section.text("timezone");
     let rule = format.as_ref().and_then(|format| match time::rule(format) {
         Ok(rule) => Some(rule),
@@ -201,7 +205,7 @@ fn times_and_lines(section: &mut Section<'_>, out: &mut String) {
     if section.flag("trim_timestamp") == Some(true) {
         section.refuse("trim_timestamp", "true", "not taken over: the time stays in the event's text");
     }
-    let start = section.text("multi_line_start_pattern");
+    let start = section.text("multi_line_start_pattern").filter(|pattern| !pattern.is_empty());
     let pattern = match start.as_deref() {
         Some("{timestamp_format}" | "{timestamp_regex}") => rule.map(|rule| rule.regex),
         Some(pattern) => Some(pattern.to_owned()),
@@ -229,6 +233,9 @@ pub(super) fn filters(section: &mut Section<'_>, out: &mut String) {
         let (kind, expression) = (filter.text("type"), filter.text("expression").unwrap_or_default());
         let parsed = Pattern::parse(&expression);
         match (kind.as_deref(), parsed) {
+            _ if expression.is_empty() => {
+                filter.refuse("expression", "", "not taken over: an empty expression matches every event");
+            }
             (_, Err(error)) => filter.refuse("expression", &expression, &format!("not taken over: it {error}")),
             (Some("exclude"), Ok(_)) => drop.push(expression),
             (Some("include"), Ok(_)) if keep.is_empty() => keep.push(expression),
