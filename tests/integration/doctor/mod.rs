@@ -3,6 +3,7 @@
 
 mod imds;
 mod keys;
+mod network;
 mod visit;
 
 use std::process::Output;
