@@ -16,6 +16,7 @@ mod framing;
 mod harness;
 mod house;
 mod https;
+mod import;
 mod journal;
 mod metadata;
 mod names;
