@@ -53,6 +53,7 @@ impl Place {
 }
 
 /// A log group that is written to; where its name has what is not known, that is `*`.
+#[expect(clippy::struct_excessive_bools, reason = "four things that a group may ask for, in any combination")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Group {
     /// Whether its retention is set.

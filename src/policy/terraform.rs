@@ -54,14 +54,14 @@ fn document(statements: &[Statement]) -> String {
     let mut text = format!("jsonencode({{\n    Version = \"{LANGUAGE}\"\n    Statement = [\n");
     for statement in statements {
         let rows = statement.rows();
-        let rows = rows.iter().map(|(key, value)| ((*key).to_owned(), expression(value, 4))).collect();
-        let _ = write!(text, "      {{\n{}      }},\n", attributes(rows, "        "));
+        let rows = rows.iter().map(|(key, value)| ((*key).to_owned(), expression(value, 4))).collect::<Vec<_>>();
+        let _ = write!(text, "      {{\n{}      }},\n", attributes(&rows, "        "));
     }
     text + "    ]\n  })"
 }
 
 /// A line for each key, aligned as `terraform fmt` does: neighbours of one line each.
-fn attributes(rows: Vec<(String, String)>, margin: &str) -> String {
+fn attributes(rows: &[(String, String)], margin: &str) -> String {
     let is_line = |row: &(String, String)| !row.1.contains('\n');
     let mut text = String::new();
     for run in rows.chunk_by(|one, other| is_line(one) && is_line(other)) {
@@ -89,7 +89,7 @@ fn expression(value: &Value, depth: usize) -> String {
                 let is_plain = key.chars().all(char::is_alphanumeric);
                 (if is_plain { key.clone() } else { string(key) }, expression(value, depth + 1))
             };
-            format!("{{\n{}{outer}}}", attributes(map.iter().map(named).collect(), &inner))
+            format!("{{\n{}{outer}}}", attributes(&map.iter().map(named).collect::<Vec<_>>(), &inner))
         }
         value => value.to_string(),
     }
