@@ -110,3 +110,104 @@ fn coloured(text: &str, outcome: Outcome, paint: Paint) -> String {
     };
     if paint.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn checked(check: &str, finding: Finding) -> Checked {
+        Checked { check: check.to_owned(), title: "it is well".to_owned(), finding }
+    }
+
+    fn diagnosis() -> Diagnosis {
+        let fault = Finding::fault("the metadata service is switched off for this instance")
+            .about("http://169.254.169.254")
+            .evidence("PUT /latest/api/token: 403")
+            .why("the instance's metadata options say so")
+            .cure("aws ec2 modify-instance-metadata-options --instance-id i-0abc --http-endpoint enabled");
+        let mut diagnosis = Diagnosis::new(
+            vec![
+                checked("configuration", Finding::ok("it can be used")),
+                checked("daemon", Finding::note("no daemon runs")),
+                checked("imds-token", fault),
+                checked("imds-identity", Finding::skipped("not looked at")),
+                checked("files", Finding::warning("a file called \u{1b}[31m\nred")),
+            ],
+            Duration::from_millis(1234),
+        );
+        "1.2.3".clone_into(&mut diagnosis.version);
+        diagnosis
+    }
+
+    #[test]
+    fn what_is_wrong_comes_first_with_its_cure_and_what_is_well_is_one_line() {
+        let expected = "1 fault, 1 warning (1.2 s)\n\n\
+            fault imds-token http://169.254.169.254\n    \
+            the metadata service is switched off for this instance\n    \
+            seen: PUT /latest/api/token: 403\n    \
+            why: the instance's metadata options say so\n    \
+            → aws ec2 modify-instance-metadata-options --instance-id i-0abc --http-endpoint enabled\n\n\
+            warning files\n    a file called \\u{1b}[31m\\nred\n\n\
+            note daemon\n    no daemon runs\n\n\
+            ok: configuration\nskipped: imds-identity\n";
+        assert_eq!(render(&diagnosis(), Paint { colour: false, columns: 80 }), expected);
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_text_is_wrapped_and_a_cure_stays_whole() {
+        let page = render(&diagnosis(), Paint { colour: false, columns: 20 });
+        let is_cure = |line: &str| line.trim_start().starts_with('→');
+        let fits = |line: &str| line.chars().count() <= 20 || !line.trim().contains(' ');
+        let label = |line: &str| line.starts_with("fault ");
+        let too_long: Vec<&str> =
+            page.lines().skip(1).filter(|line| !fits(line) && !is_cure(line) && !label(line)).collect();
+        assert_eq!(too_long, [""; 0], "{page}");
+        assert!(page.contains("--instance-id i-0abc --http-endpoint enabled\n"), "{page}");
+        assert!(!render(&diagnosis(), Paint { colour: false, columns: 0 }).is_empty());
+    }
+
+    #[test]
+    fn colour_is_only_there_where_it_is_wanted() {
+        let coloured = render(&diagnosis(), Paint { colour: true, columns: 80 });
+        assert!(coloured.contains("\x1b[31mfault\x1b[0m imds-token"), "{coloured}");
+        assert!(!render(&diagnosis(), Paint { colour: false, columns: 80 }).contains('\x1b'));
+    }
+
+    #[test]
+    fn the_json_is_as_scripts_know_it() {
+        let expected = serde_json::json!({
+            "schema": 1,
+            "version": "1.2.3",
+            "outcome": "fault",
+            "seconds": 1.234,
+            "findings": [
+                {
+                    "check": "configuration", "title": "it is well", "outcome": "ok", "subject": null,
+                    "summary": "it can be used", "evidence": null, "why": null, "cure": null,
+                },
+                {
+                    "check": "daemon", "title": "it is well", "outcome": "note", "subject": null,
+                    "summary": "no daemon runs", "evidence": null, "why": null, "cure": null,
+                },
+                {
+                    "check": "imds-token", "title": "it is well", "outcome": "fault",
+                    "subject": "http://169.254.169.254",
+                    "summary": "the metadata service is switched off for this instance",
+                    "evidence": "PUT /latest/api/token: 403", "why": "the instance's metadata options say so",
+                    "cure": "aws ec2 modify-instance-metadata-options --instance-id i-0abc --http-endpoint enabled",
+                },
+                {
+                    "check": "imds-identity", "title": "it is well", "outcome": "skipped", "subject": null,
+                    "summary": "not looked at", "evidence": null, "why": null, "cure": null,
+                },
+                {
+                    "check": "files", "title": "it is well", "outcome": "warning", "subject": null,
+                    "summary": "a file called \u{1b}[31m\nred", "evidence": null, "why": null, "cure": null,
+                },
+            ],
+        });
+        assert_eq!(serde_json::to_value(diagnosis()).expect("JSON"), expected);
+    }
+}

@@ -3,6 +3,7 @@
 
 mod imds;
 mod keys;
+mod machine;
 mod network;
 mod visit;
 
