@@ -12,6 +12,8 @@ use crate::status::{escape, wrap};
 pub struct Paint {
     /// Whether ANSI colours are understood and wanted.
     pub colour: bool,
+    /// Whether the terminal knows more than ASCII.
+    pub unicode: bool,
     /// The terminal's columns.
     pub columns: usize,
 }
@@ -37,7 +39,20 @@ pub fn render(diagnosis: &Diagnosis, paint: Paint) -> String {
             list(&mut page, word, &names.join(", "), paint);
         }
     }
-    page
+    if paint.unicode { page } else { ascii(&page) }
+}
+
+/// Our own marks as ASCII has them, and what else is not ASCII escaped.
+fn ascii(page: &str) -> String {
+    page.chars().fold(String::with_capacity(page.len()), |mut plain, character| {
+        match character {
+            '→' => plain.push_str("->"),
+            '…' => plain.push_str("..."),
+            character if character.is_ascii() => plain.push(character),
+            character => plain.extend(character.escape_default()),
+        }
+        plain
+    })
 }
 
 fn of(diagnosis: &Diagnosis, outcome: Outcome) -> impl Iterator<Item = &Checked> {
@@ -152,12 +167,12 @@ mod tests {
             warning files\n    a file called \\u{1b}[31m\\nred\n\n\
             note daemon\n    no daemon runs\n\n\
             ok: configuration\nskipped: imds-identity\n";
-        assert_eq!(render(&diagnosis(), Paint { colour: false, columns: 80 }), expected);
+        assert_eq!(render(&diagnosis(), Paint { colour: false, unicode: true, columns: 80 }), expected);
     }
 
     #[test]
     fn on_a_narrow_terminal_text_is_wrapped_and_a_cure_stays_whole() {
-        let page = render(&diagnosis(), Paint { colour: false, columns: 20 });
+        let page = render(&diagnosis(), Paint { colour: false, unicode: true, columns: 20 });
         let is_cure = |line: &str| line.trim_start().starts_with('→');
         let fits = |line: &str| line.chars().count() <= 20 || !line.trim().contains(' ');
         let label = |line: &str| line.starts_with("fault ");
@@ -165,14 +180,22 @@ mod tests {
             page.lines().skip(1).filter(|line| !fits(line) && !is_cure(line) && !label(line)).collect();
         assert_eq!(too_long, [""; 0], "{page}");
         assert!(page.contains("--instance-id i-0abc --http-endpoint enabled\n"), "{page}");
-        assert!(!render(&diagnosis(), Paint { colour: false, columns: 0 }).is_empty());
+        assert!(!render(&diagnosis(), Paint { colour: false, unicode: true, columns: 0 }).is_empty());
+    }
+
+    #[test]
+    fn where_only_ascii_is_known_only_ascii_is_written() {
+        let finding = Finding::fault("a file called grün.log").cure("rm 'grün.log'");
+        let diagnosis = Diagnosis::new(vec![checked("files", finding)], Duration::ZERO);
+        let page = render(&diagnosis, Paint { colour: false, unicode: false, columns: 80 });
+        assert!(page.is_ascii() && page.contains("-> rm 'gr\\u{fc}n.log'"), "{page}");
     }
 
     #[test]
     fn colour_is_only_there_where_it_is_wanted() {
-        let coloured = render(&diagnosis(), Paint { colour: true, columns: 80 });
+        let coloured = render(&diagnosis(), Paint { colour: true, unicode: true, columns: 80 });
         assert!(coloured.contains("\x1b[31mfault\x1b[0m imds-token"), "{coloured}");
-        assert!(!render(&diagnosis(), Paint { colour: false, columns: 80 }).contains('\x1b'));
+        assert!(!render(&diagnosis(), Paint { colour: false, unicode: true, columns: 80 }).contains('\x1b'));
     }
 
     #[test]
