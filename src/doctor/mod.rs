@@ -14,9 +14,12 @@ mod imds_identity;
 mod imds_route;
 mod imds_token;
 mod journal_access;
+mod kms;
+mod logs_permissions;
 mod logs_reach;
 mod names;
 mod plain_file;
+mod probes;
 mod proxy;
 mod reach;
 mod refused;
@@ -61,6 +64,9 @@ const CHECKS: &[Check] = &[
     logs_reach::CHECK,
     sts_identity::CHECK,
     roles::CHECK,
+    logs_permissions::CHECK,
+    kms::CHECK,
+    probes::CHECK,
 ];
 
 /// The names that `--only` takes.
