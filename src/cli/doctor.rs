@@ -9,10 +9,7 @@ use super::exit::{CONFIGURATION, FAILED, USAGE, failed, print};
 use crate::agent::{Directories, Environment, EnvironmentError};
 use crate::clock::Clock;
 use crate::config;
-use crate::doctor::{self, Diagnosis, Ground, Paint, Step, UnknownCheck};
-
-/// A terminal that does not say how wide it is.
-const COLUMNS: usize = 80;
+use crate::doctor::{self, Diagnosis, Ground, Step, UnknownCheck};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -91,20 +88,6 @@ fn progress() -> impl FnMut(&Step) {
     }
 }
 
-/// As the terminal can show it, and as wide as it is. With no locale at all, as in a unit, what is printed is UTF-8 like
-/// all of Linux.
-fn paint() -> Paint {
-    let stdout = std::io::stdout();
-    let size = rustix::termios::tcgetwinsize(&stdout).ok().filter(|size| stdout.is_terminal() && size.ws_col > 0);
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
-    let locale = locale.filter(|value| !value.is_empty()).map(|value| value.to_ascii_lowercase()).next();
-    Paint {
-        colour: super::status::style().colour,
-        unicode: locale.is_none_or(|locale| locale.contains("utf-8") || locale.contains("utf8")),
-        columns: size.map_or(COLUMNS, |size| size.ws_col.into()),
-    }
-}
-
 fn show(args: &Args, diagnosis: &Diagnosis) -> ExitCode {
     let text = if args.json {
         match serde_json::to_string_pretty(diagnosis) {
@@ -112,7 +95,7 @@ fn show(args: &Args, diagnosis: &Diagnosis) -> ExitCode {
             Err(error) => return failed(FAILED, &error, None),
         }
     } else {
-        doctor::render(diagnosis, paint())
+        doctor::render(diagnosis, super::status::style())
     };
     match print(&text) {
         ExitCode::SUCCESS if diagnosis.has_fault() => ExitCode::from(FAILED),

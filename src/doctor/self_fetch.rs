@@ -1,4 +1,5 @@
-//! Whether the running daemon's doors are open and its own: the unix socket, the container endpoint and the look-alike.
+//! Whether the running daemon's doors are open and its own: the unix socket, the container endpoint, the
+//! look-alike and the telemetry door.
 //! Nobody's credentials are fetched, so that the record of who had them stays true. Not who may come in.
 
 use std::io;
@@ -37,6 +38,9 @@ async fn check(host: Arc<Host>) -> Found {
     }
     if let Some(metadata) = endpoints.metadata {
         findings.extend(tcp("the metadata look-alike", metadata.listen, "HTTP/1.1 401").await);
+    }
+    if let Some(address) = endpoints.telemetry {
+        findings.extend(tcp("the telemetry door", address, "NotFound").await);
     }
     if findings.is_empty() { Finding::ok("every door answers").into() } else { Found::all(findings) }
 }

@@ -60,10 +60,10 @@ fn a_door_that_somebody_else_has_is_named_with_how_to_find_out_who() {
 #[test]
 fn the_daemons_doors_answer_where_all_is_well() {
     let (host, _emulator) = Host::with_emulator();
-    let (container, metadata) = (free_address(), free_address());
+    let (container, metadata, telemetry) = (free_address(), free_address(), free_address());
     host.configure(&format!(
         "{}[endpoints.container]\nlisten = \"{container}\"\n[endpoints.metadata]\nlisten = \"{metadata}\"\nrole = \"app\"\n\
-         [[role]]\nname = \"app\"\nrole_arn = \"arn:aws:iam::123456789012:role/app\"\nallow = [{{ user = \"root\" }}]\n",
+         [endpoints.telemetry]\nlisten = \"{telemetry}\"\n[[role]]\nname = \"app\"\nrole_arn = \"arn:aws:iam::123456789012:role/app\"\nallow = [{{ user = \"root\" }}]\n",
         host.one_source("")
     ));
     let agent = host.start();
