@@ -19,8 +19,9 @@
 //! * [`emulator`]: IMDSv2, STS and CloudWatch Logs on loopback; it imports nothing of ours.
 //!
 //! The leaves import nothing of ours: [`aws`] (how every SDK client is built), [`backoff`], [`caller`] (who is at the
-//! other end of a socket), [`clock`], [`door`] (how a unix socket comes to be open), [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the
-//! watchdog), [`rate`] (how often something may be done), [`template`] (`{instance_id}` and its kind).
+//! other end of a socket), [`clock`], [`denial`] (what a refusal of AWS's means, and its cure), [`door`] (how a unix
+//! socket comes to be open), [`fault`] (how a failure is reported), [`heartbeat`] (proof of progress for the watchdog),
+//! [`rate`] (how often something may be done), [`template`] (`{instance_id}` and its kind).
 //!
 //! Beside them, for tests only, stands `fuzz`: what a hostile input is.
 //!
@@ -36,6 +37,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credentials;
+pub mod denial;
 pub mod doctor;
 pub mod door;
 #[cfg(feature = "emulator")]

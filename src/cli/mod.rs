@@ -11,6 +11,7 @@ mod duration;
 mod emulator;
 mod exec;
 mod exit;
+mod explain;
 mod firewall;
 mod logs;
 mod man;
@@ -38,6 +39,8 @@ enum Command {
     Status(status::Args),
     /// Say what is wrong on this host, and the cure
     Doctor(doctor::Args),
+    /// Explain a denial, or another error, of AWS's
+    Explain(explain::Args),
     /// Print a role's credentials, as far as the configuration lets this user have them
     Credentials(credentials::Args),
     /// Run a command that has a role
@@ -72,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Credentials(args) => credentials::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Config(args) => config::run(args),

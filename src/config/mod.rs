@@ -13,6 +13,7 @@ mod endpoints;
 mod error;
 mod globs;
 mod imds;
+pub mod import;
 pub mod last_good;
 mod logs;
 mod names;

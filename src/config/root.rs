@@ -41,7 +41,8 @@ pub(super) fn region(report: &Report, text: Located<String>, has_auto: bool) -> 
     None
 }
 
-fn is_region(text: &str) -> bool {
+/// Whether it has the form of a region's name.
+pub(super) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let Some((number, words)) = parts.split_last() else {
         return false;

@@ -122,7 +122,8 @@ fn endpoints(settings: &crate::endpoints::Settings) -> impl Iterator<Item = Sect
         let rows = vec![("path", json!(file.path)), ("profile", json!(file.profile)), ("role", json!(file.role))];
         section("endpoints.credentials_file", rows)
     });
-    container.into_iter().chain(metadata).chain(file)
+    let telemetry = settings.telemetry.map(|listen| section("endpoints.telemetry", vec![("listen", json!(listen))]));
+    container.into_iter().chain(metadata).chain(telemetry).chain(file)
 }
 
 fn sections(config: &Config) -> Vec<Section> {

@@ -2,8 +2,26 @@
 //! looks for itself, whether the daemon is up or not, and changes nothing. Not the daemon's own account of its work
 //! (`status`), nor how the findings are printed for a person on which terminal (`cli`).
 
+mod command;
 mod configuration;
+mod credentials;
 mod daemon;
+mod ec2;
+mod imds_identity;
+mod imds_route;
+mod imds_token;
+mod logs_reach;
+mod names;
+mod plain_file;
+mod proxy;
+mod reach;
+mod refused;
+mod region;
+mod roles;
+mod static_keys;
+mod sts_identity;
+mod sts_reach;
+mod systemd;
 mod visit;
 
 pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownCheck, render, visit};
@@ -11,7 +29,22 @@ pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownC
 use self::visit::Check;
 
 /// All checks, in the order in which they are shown. One that needs others stands below them.
-const CHECKS: [Check; 2] = [configuration::CHECK, daemon::CHECK];
+const CHECKS: &[Check] = &[
+    configuration::CHECK,
+    daemon::CHECK,
+    ec2::CHECK,
+    imds_route::CHECK,
+    imds_token::CHECK,
+    imds_identity::CHECK,
+    region::CHECK,
+    credentials::CHECK,
+    static_keys::CHECK,
+    proxy::CHECK,
+    sts_reach::CHECK,
+    logs_reach::CHECK,
+    sts_identity::CHECK,
+    roles::CHECK,
+];
 
 /// The names that `--only` takes.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -22,6 +22,7 @@ mod source;
 mod spool;
 mod task;
 
+pub use ledger::DROP_REASONS;
 pub use report::{
     DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState,
     SpoolSnapshot, Tally,

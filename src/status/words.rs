@@ -3,22 +3,7 @@
 use jiff::SignedDuration;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Text of others' making, without what could play tricks on a terminal.
-#[must_use]
-pub fn escape(text: &str) -> String {
-    let dangerous = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
-        if dangerous(c) {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-        safe
-    })
-}
+pub use crate::fault::escape;
 
 /// `text` for a terminal that knows ASCII only: our own marks become words of ASCII, what else is not is escaped.
 pub(super) fn ascii(text: &str) -> String {

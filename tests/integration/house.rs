@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 8] = [
     &["endpoints", "logs"],
     &["credentials"],
     &["imds"],
-    &["aws", "backoff", "caller", "clock", "door", "fault", "heartbeat", "rate", "template"],
+    &["aws", "backoff", "caller", "clock", "denial", "door", "fault", "heartbeat", "rate", "template"],
 ];
 
 /// Rooms that stand beside the floors: who may import them.

@@ -5,11 +5,27 @@ use std::sync::Arc;
 
 use super::facts::Facts;
 use super::{Finding, Ground, Outcome};
+use crate::config::Config;
 
 /// What a check looks at: what is given, and what the checks before it found out.
 pub(in crate::doctor) struct Host {
     pub(in crate::doctor) ground: Ground,
     pub(in crate::doctor) facts: Facts,
+}
+
+impl Host {
+    /// The configuration; all defaults where it can't be used, which is a finding of its own.
+    pub(in crate::doctor) fn config(&self) -> Config {
+        self.ground.config.as_ref().map(|loaded| loaded.config.clone()).unwrap_or_default()
+    }
+
+    /// The instance's id, by whoever tells it.
+    pub(in crate::doctor) fn instance_id(&self) -> Option<&str> {
+        let facts = &self.facts;
+        let told = facts.identity.get().map(|identity| identity.instance_id.as_str()).filter(|id| !id.is_empty());
+        let of_daemon = || facts.report.get().and_then(|report| report.instance.instance_id.as_deref());
+        told.or_else(|| facts.firmware_id.get().map(String::as_str)).or_else(of_daemon)
+    }
 }
 
 /// A look under way.

@@ -15,6 +15,8 @@ pub(in crate::doctor) struct Facts {
     pub(in crate::doctor) report: OnceLock<Report>,
     /// Whether this machine is an EC2 instance, by what its firmware says (`ec2`).
     pub(in crate::doctor) is_ec2: OnceLock<bool>,
+    /// The instance's id, by what its firmware says, which it does on Nitro (`ec2`).
+    pub(in crate::doctor) firmware_id: OnceLock<String>,
     /// A client of the metadata service that has a token (`imds-token`).
     pub(in crate::doctor) imds: OnceLock<ImdsClient>,
     /// Which instance this is (`imds-identity`).

@@ -90,6 +90,12 @@ impl Finding {
         Self { why: Some(why.into()), ..self }
     }
 
+    /// Why it is so, where that is known.
+    #[must_use]
+    pub fn why_if_known(self, why: Option<impl Into<String>>) -> Self {
+        Self { why: why.map(Into::into), ..self }
+    }
+
     /// What cures it.
     #[must_use]
     pub fn cure(self, cure: impl Into<String>) -> Self {

@@ -44,7 +44,7 @@ pub struct UnknownCheck {
 /// # Errors
 /// When a name is no check's.
 pub async fn visit(ground: Ground, only: &[String], progress: impl FnMut(&Step)) -> Result<Diagnosis, UnknownCheck> {
-    Ok(Course::new(&CHECKS, only)?.run(ground, progress).await)
+    Ok(Course::new(CHECKS, only)?.run(ground, progress).await)
 }
 
 /// A visit under way.

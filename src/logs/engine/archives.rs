@@ -112,10 +112,12 @@ impl Examination {
         // Each of the kin is compared when unpacking stands where that was done, or at the end of the head before that.
         let next = self.kin.iter().map(|kin| kin.fingerprint.position()).filter(|position| *position > at).min();
         let target = next.unwrap_or(u64::MAX).min(at + SLICE);
-        match self.unpacking.advance(target, |_, _| Ok(()))? {
-            Reached::Unfinished => return Ok(Verdict::Unfinished),
-            reached => self.over = reached == Reached::End,
-        }
+        self.over = match self.unpacking.advance(target, |_, _| Ok(())) {
+            Ok(Reached::Unfinished) => return Ok(Verdict::Unfinished),
+            Ok(reached) => reached == Reached::End,
+            // What stands before the damage is worth having; whoever reads it will say that it is damaged.
+            Err(_) => true,
+        };
         Ok(self.judge())
     }
 
@@ -131,11 +133,12 @@ impl Examination {
         if let Some(kin) = self.is.iter().filter(|kin| kin.sought).max_by_key(|kin| kin.fingerprint.position()) {
             return Verdict::Continues(*kin);
         }
-        // Longer than what was read of it, it is another that begins in the same way.
-        if self.is.iter().all(|kin| at > kin.size) {
-            return Verdict::New;
+        // Somebody may still be writing it: read so, its last line would be cut off, and what follows be lost.
+        if !self.over {
+            return Verdict::Open;
         }
-        if self.over { Verdict::Copy } else { Verdict::Open }
+        // Longer than what was read of it, it is another that begins in the same way.
+        if self.is.iter().all(|kin| at > kin.size) { Verdict::New } else { Verdict::Copy }
     }
 }
 

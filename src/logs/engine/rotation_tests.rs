@@ -462,6 +462,27 @@ fn compressed_unseen_and_whole_only_after_a_kill() {
 }
 
 #[test]
+fn compressed_unseen_and_looked_at_when_much_of_it_is_written() {
+    for pattern in PATTERNS {
+        for agent in AWAY {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.rename("app.log", "app.log.2");
+            case.write("app.log", 300);
+            case.rename("app.log", "app.log.1");
+            case.write("app.log", 1);
+            let packed = case.packed("app.log.1");
+            fs::remove_file(case.path("app.log.1")).expect("removes");
+            fs::write(case.path("app.log.1.gz"), &packed[..packed.len() / 2]).expect("writable");
+            case.bench.kill_and_restart();
+            case.look_around();
+            fs::write(case.path("app.log.1.gz"), &packed).expect("writable");
+            case.assert_complete(Agent::Runs);
+        }
+    }
+}
+
+#[test]
 fn copied_over_the_copy_before_and_truncated() {
     for pattern in PATTERNS {
         for agent in ALWAYS {

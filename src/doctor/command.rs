@@ -1,0 +1,17 @@
+//! Asking a program of the system, within bounds. Not what is made of its answer.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// How long a program may take: well below what a check may.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What `program` prints, where it is installed and ends well in time.
+pub(super) async fn run(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(PATIENCE, command.output()).await.ok()?.ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
