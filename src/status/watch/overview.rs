@@ -99,7 +99,8 @@ fn head(view: &View, width: usize, height: usize) -> Vec<Line<'static>> {
     if height > LOW {
         lines.push(title(view, width));
     }
-    let most = if height > 2 * LOW { 3 } else { 1 };
+    let has_room = height >= 2 * LOW || (height > LOW && view.report.is_none());
+    let most = if has_room { 4 } else { 1 };
     let (text, paint) = condition(view);
     let whole = wrap(&view.sayable(&text), width);
     let (first, rest) = whole.split_at(whole.len().min(most - 1));

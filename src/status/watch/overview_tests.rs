@@ -44,7 +44,7 @@ fn twenty_columns_and_five_lines_show_the_table_that_one_looks_at() {
     let mut view = looking_at(sample(), (20, 5));
     assert_eq!(screen(&view), "degraded: 1 source …\n>SOURCES 2\n>!…ar/log/secret.log\n  …r/log/app/app.log\n\n");
     press(&mut view, Key::Next);
-    assert_eq!(screen(&view), "degraded: 1 source …\n>DESTINATIONS 1\n>!…2/audit …app.log\n\n\n");
+    assert_eq!(screen(&view), "degraded: 1 source …\n>DESTINATIONS 1\n>!…2/audit …/app.log\n\n\n");
 }
 
 #[test]
