@@ -12,7 +12,7 @@ use crate::denial::{Denial, Explanation, LONGEST, Policy, Statement, Step, expla
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// What AWS, or a program around it, said; stdin is read if there is none
-    #[arg(value_name = "TEXT", allow_hyphen_values = true)]
+    #[arg(value_name = "TEXT")]
     text: Vec<String>,
     /// Print JSON
     #[arg(long)]

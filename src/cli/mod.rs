@@ -16,6 +16,7 @@ mod firewall;
 mod logs;
 mod man;
 mod metadata;
+mod policy;
 mod run;
 mod status;
 
@@ -52,6 +53,8 @@ enum Command {
     Config(config::Args),
     /// Ask the instance metadata service
     Metadata(metadata::Args),
+    /// Print the policy that the configuration needs, or hold an existing one against it
+    Policy(policy::Args),
     /// Print what keeps other processes from the metadata service
     Firewall(firewall::Args),
     /// Send lines through the daemon, and look after what CloudWatch would not take
@@ -80,6 +83,7 @@ pub fn main() -> ExitCode {
         Command::Exec(args) => exec::run(&args),
         Command::Config(args) => config::run(args),
         Command::Metadata(args) => metadata::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Firewall(args) => firewall::run(&args),
         Command::Logs(args) => logs::run(args),
         Command::Completions(args) => completions::run(&args, Arguments::command()),

@@ -134,7 +134,11 @@ pub fn in_policy(action: &str, resource: &str) -> String {
         "logs" => match rest.strip_prefix("log-group:") {
             // Where groups are listed, the permission is on all of them.
             _ if action == "logs:DescribeLogGroups" => format!("{stem}:log-group:*"),
-            // A policy names a group, and all that is in it, by `:*` behind it.
+            // Tags are the group's own (CloudWatch Logs User Guide, "Overview of managing access permissions").
+            Some(group) if action.ends_with("TagResource") || action == "logs:ListTagsForResource" => {
+                format!("{stem}:log-group:{}", group.split(':').next().unwrap_or_default())
+            }
+            // Otherwise a policy names a group, and all that is in it, by `:*` behind it.
             Some(group) => format!("{stem}:log-group:{}:*", group.split(':').next().unwrap_or_default()),
             None => resource.to_owned(),
         },
@@ -197,6 +201,7 @@ mod tests {
         let logs = "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/ec2/app";
         for (action, said, named) in [
             ("logs:PutLogEvents", format!("{logs}:log-stream:i-1"), format!("{logs}:*")),
+            ("logs:TagResource", format!("{logs}:*"), logs.to_owned()),
             ("logs:CreateLogGroup", logs.to_owned(), format!("{logs}:*")),
             (
                 "logs:DescribeLogGroups",

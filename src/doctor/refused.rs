@@ -53,19 +53,6 @@ impl Failure {
         Self::Refused { code, message }
     }
 
-    /// AWS's name for the error, if AWS said one.
-    pub(super) fn code(&self) -> Option<&str> {
-        match self {
-            Self::Refused { code, .. } => Some(code),
-            Self::Unavailable { .. } | Self::Unanswered { .. } => None,
-        }
-    }
-
-    /// Whether a policy is in the way.
-    pub(super) fn is_denial(&self) -> bool {
-        self.code().is_some_and(denial::is_denial)
-    }
-
     /// What there is to say of `call`, which failed so; `what` is what could not be done, as a sentence.
     pub(super) fn finding(&self, what: impl Into<String>, call: &Call<'_>) -> Finding {
         let what = what.into();

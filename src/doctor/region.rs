@@ -88,7 +88,7 @@ fn differs(region: &str, who: &str, instance: &str) -> Finding {
 }
 
 /// The partition of a region: what its ARNs begin with.
-fn partition(region: &str) -> &'static str {
+pub(super) fn partition(region: &str) -> &'static str {
     match region.split('-').next().unwrap_or_default() {
         "cn" => "aws-cn",
         "eusc" => "aws-eusc",

@@ -108,6 +108,12 @@ fn refused(role: &RoleSettings, refusal: &Refusal) -> Finding {
     let name = refusal.resource.rsplit('/').next().unwrap_or_default();
     let look = format!("aws iam get-role --role-name {name} --query Role.AssumeRolePolicyDocument");
     let cure = refused::lines(&denial.steps()).unwrap_or_default();
+    let cure = match refusal.external_id {
+        Some(_) => cure,
+        None => {
+            format!("{cure}\nif its trust policy asks for sts:ExternalId, in role {}: external_id = \"ID\"", role.name)
+        }
+    };
     finding
         .why(format!(
             "{cause}. Its trust policy does not name the caller{further}; or {id}; or there is no such role (AWS does not \

@@ -10,15 +10,12 @@ use crate::{credentials, imds};
 
 /// Warnings of things that do not work until somebody does something, and what the headline calls them. The others are
 /// of things that were lost once, that mend themselves, or that work all the same: they are counted.
-const DEGRADING: [(&str, &str); 14] = [
+const DEGRADING: [(&str, &str); 11] = [
     ("aws_client", "no AWS client"),
     ("checkpoint_unreadable", "nothing is shipped"),
     ("credentials_file", "no credentials file"),
-    ("deleted_file_not_kept", "a deleted file was not kept"),
     ("door_closed", "a door is closed"),
-    ("file_lost", "a file was lost"),
     ("region_unknown", "region unknown"),
-    ("spool_damaged", "the spool is damaged"),
     ("spool_full", "the spool is full"),
     ("spool_unreadable", "the spool can't be read"),
     ("spool_unwritable", "the spool can't be written"),
@@ -156,14 +153,18 @@ fn destinations(report: &Report) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// Each kind of warning that degrades, with the first of it.
 fn warnings(report: &Report) -> impl Iterator<Item = Problem> {
     // Before IMDS was heard the region is not known, which is how it starts.
     let is_starting = report.imds.state == imds::State::Starting;
     DEGRADING.into_iter().filter(move |(code, _)| !(is_starting && *code == "region_unknown")).filter_map(
         |(code, words)| {
             let warning = report.warnings.iter().find(|warning| warning.code == code)?;
-            let (message, hint) = (Some(warning.message.clone()), warning.hint.clone());
-            Some(Problem { problem: words.to_owned(), message, hint })
+            Some(Problem {
+                problem: words.to_owned(),
+                message: Some(warning.message.clone()),
+                hint: warning.hint.clone(),
+            })
         },
     )
 }

@@ -22,6 +22,7 @@ pub fn health(report: &Report) -> (bool, Value) {
     let body = json!({
         "status": status,
         "reasons": reasons,
+        "warnings": report.warnings.iter().map(|warning| &warning.message).collect::<Vec<_>>(),
         "version": report.version,
         "uptime_seconds": report.uptime_seconds,
         "credentials": roles.collect::<Vec<_>>(),

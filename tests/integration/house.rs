@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 8] = [
     &["agent"],
     &["doctor"],
     &["config", "status"],
-    &["endpoints", "logs"],
+    &["endpoints", "logs", "policy"],
     &["credentials"],
     &["imds"],
     &["aws", "backoff", "caller", "clock", "denial", "door", "fault", "heartbeat", "rate", "template"],

@@ -12,24 +12,26 @@ use std::sync::Arc;
 pub(super) use self::endpoint::{Api, Endpoint};
 use super::visit::{Finding, Found, Host};
 
-/// Looks at the way to `api`. Where it fails and something that the configuration asks for needs it, that is a fault,
-/// otherwise a warning; in either case nothing more can be asked of it.
+/// Looks at the way to `api`. Where it fails nothing more can be asked of it.
 pub(super) async fn check(host: Arc<Host>, api: Api) -> Found {
+    look(&host, api).await.map_or_else(Found::stop, Found::from)
+}
+
+/// The same, as what is well or what is not: a fault where something that the configuration asks for needs it, otherwise
+/// a warning.
+pub(super) async fn look(host: &Host, api: Api) -> Result<Finding, Finding> {
     let Some(region) = host.facts.region.get() else {
-        return Found::stop(Finding::unseen(format!("without a region {} has no address", api.name())));
+        return Err(Finding::unseen(format!("without a region {} has no address", api.name())));
     };
-    let endpoint = match Endpoint::of(api, region, &host.ground.aws).await {
-        Ok(endpoint) => endpoint,
-        Err(reason) => return Found::stop(words::no_endpoint(api, region, &reason)),
-    };
+    let endpoint = Endpoint::of(api, region, &host.ground.aws).await;
+    let endpoint = endpoint.map_err(|reason| words::no_endpoint(api, region, &reason))?;
     let proxy = host.ground.aws.proxy_for(&endpoint.url);
-    let place = || place::of(host.facts.imds.get());
     match way::walk(&endpoint, proxy.as_ref(), &host.ground).await {
-        Ok(passed) => words::well(api, &endpoint, proxy.as_ref(), &passed).into(),
+        Ok(passed) => Ok(words::well(api, &endpoint, proxy.as_ref(), &passed)),
         Err(stuck) => {
-            let report =
-                words::Report { api, region, endpoint: &endpoint, proxy: proxy.as_ref(), place: &place().await };
-            Found::stop(report.stuck(&stuck, is_needed(&host, api)))
+            let place = place::of(host.facts.imds.get()).await;
+            let report = words::Report { api, region, endpoint: &endpoint, proxy: proxy.as_ref(), place: &place };
+            Err(report.stuck(&stuck, is_needed(host, api)))
         }
     }
 }

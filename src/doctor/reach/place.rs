@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::imds::ImdsClient;
 
-/// IMDS answers in a millisecond; a cure that says VPC_ID is better than none.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// IMDS is asked at most twice at once and ten times a second; a cure that says `VPC_ID` is better than none.
+const PATIENCE: Duration = Duration::from_millis(900);
 
 /// The ids, or words in their place.
 #[derive(Clone, Debug, PartialEq, Eq)]

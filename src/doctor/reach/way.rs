@@ -64,9 +64,11 @@ pub(super) async fn walk(endpoint: &Endpoint, proxy: Option<&Proxy>, ground: &Gr
         Stuck::Connect { addresses, port, error }
     })?;
     let (connect, begun) = (begun.elapsed(), Instant::now());
-    let handshake = match proxy {
-        None if endpoint.is_tls() => timeout(ANSWER, certificate::issuer(stream, &endpoint.host)).await.ok(),
-        _ => None,
+    let handshake = if proxy.is_none() && endpoint.is_tls() {
+        timeout(ANSWER, certificate::issuer(stream, &endpoint.host)).await.ok()
+    } else {
+        drop(stream);
+        None
     };
     let tls = handshake.as_ref().is_some_and(Result::is_ok).then(|| begun.elapsed());
     let issuer = handshake.and_then(Result::ok).flatten();

@@ -140,9 +140,8 @@ impl<'a> Course<'a> {
         let mut all = Vec::new();
         for check in &self.checks {
             let findings = self.findings.remove(check.name).unwrap_or_default();
-            let is_shown = |finding: &Finding| {
-                self.asked_for.contains(check.name) || !matches!(finding.outcome, Outcome::Ok | Outcome::Note)
-            };
+            let explains = |outcome: Outcome| outcome > Outcome::Note || self.over.get(check.name) == Some(&false);
+            let is_shown = |finding: &Finding| self.asked_for.contains(check.name) || explains(finding.outcome);
             all.extend(findings.into_iter().filter(is_shown).map(|finding| Checked {
                 check: check.name.to_owned(),
                 title: check.title.to_owned(),

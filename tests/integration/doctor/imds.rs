@@ -75,7 +75,7 @@ fn a_throttled_metadata_service_is_asked_too_often_by_somebody() {
 fn a_dead_endpoint_that_somebody_named_is_a_fault() {
     let host = Host::new(&format!("http://{}", free_address()));
     let diagnosis = examine(&host, &["--only", "imds-token"]);
-    diagnosis.says("imds-token", "fault", &["nothing answers", "refused"]);
+    diagnosis.says("imds-route", "fault", &["can't be connected to", "refused", "nobody listens there"]);
 }
 
 #[test]

@@ -1,8 +1,13 @@
 //! `imds-agent doctor`: each fault is set, and its outcome, its cause and the text of its cure are asserted; and on a
 //! host that is well it finds nothing. One file an area. Not the checks' own logic: unit tests stand beside that.
 
+mod aws;
 mod imds;
 mod keys;
+mod network;
+mod probes;
+mod reach;
+mod scenarios;
 mod visit;
 
 use std::process::Output;
@@ -51,6 +56,11 @@ impl Diagnosis {
         for part in parts {
             assert!(text.contains(part), "{part:?} is missing in:\n{text}");
         }
+    }
+
+    /// How long it took.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.0["seconds"].as_f64().expect("a number")
     }
 
     /// The checks that came out so, with the findings, for a test's message.

@@ -18,7 +18,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, STOP_WITHIN};
-pub(crate) use emulator::{Change, Denial, Effect, Emulator, Fault};
+pub(crate) use emulator::{Change, Denial, Effect, Emulator, Fault, Policy};
 pub(crate) use host::{Host, set_mode};
 pub(crate) use journal_file::JournalFile;
 pub(crate) use lines::{Fates, Writer, append, assert_same_lines, fates, numbered};
