@@ -14,7 +14,7 @@ pub(in crate::status::watch) fn screen(view: &View) -> String {
     let mut terminal = Terminal::new(TestBackend::new(view.size.0, view.size.1)).expect("it is only memory");
     terminal.draw(|frame| draw(view, frame)).expect("it is only memory");
     let lines = terminal.backend().buffer().content.chunks(view.size.0.into());
-    let lines = lines.map(|cells| cells.iter().map(|cell| cell.symbol()).collect::<String>());
+    let lines = lines.map(|cells| cells.iter().map(ratatui::buffer::Cell::symbol).collect::<String>());
     lines.map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
