@@ -10,7 +10,7 @@
 //! * [`agent`]: composes the rooms into the daemon: supervisor, signals, phased shutdown, `sd_notify`.
 //! * [`doctor`]: what is wrong on this host, why, and the cure: one check a file.
 //! * [`config`]: a file becomes the validated settings of each room, or errors that cite the place.
-//! * [`status`]: the report, its socket, and how it is drawn for a person.
+//! * [`status`]: the report, its socket, and how it is drawn for a person and for Prometheus.
 //! * [`logs`]: lines of files become events in CloudWatch Logs, once; the source is the buffer.
 //! * [`endpoints`]: the doors at which the processes of this host get credentials: who is calling, and the answer.
 //! * [`policy`]: what the agent's role has to be allowed, as documents; an existing policy held against it.

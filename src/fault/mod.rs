@@ -58,7 +58,8 @@ pub fn shell_word(text: &str) -> String {
 #[must_use]
 pub fn escape(text: &str) -> String {
     let dangerous = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
         if dangerous(c) {

@@ -28,8 +28,11 @@ pub(crate) fn sync(file: &File) -> io::Result<()> {
 #[cfg(test)]
 pub(crate) mod faults {
     use std::cell::RefCell;
-    use std::fs::File;
+    use std::collections::HashMap;
+    use std::fs::{File, Metadata};
     use std::io::{self, Write as _};
+    use std::os::unix::fs::MetadataExt;
+    use std::time::{Duration, SystemTime};
 
     /// The disk's condition.
     #[derive(Clone, Debug, Default)]
@@ -47,6 +50,54 @@ pub(crate) mod faults {
     /// From now on this thread's disk is in this condition.
     pub(crate) fn set(condition: Condition) {
         CONDITION.set(condition);
+    }
+
+    /// When files of this thread were born, and the time that was given last.
+    #[derive(Debug, Default)]
+    struct Births {
+        of: HashMap<(u64, u64), SystemTime>,
+        last: Option<SystemTime>,
+    }
+
+    thread_local! {
+        static BIRTHS: RefCell<Births> = RefCell::default();
+    }
+
+    /// `file` is born, or was changed, now: later than all that happened on this thread. The kernel's own times are those
+    /// of its last tick, some milliseconds ago, and so are no order for what happens faster; what depends on it would be
+    /// another thing each time.
+    pub(crate) fn stamp(file: &File, is_new: bool) {
+        let metadata = file.metadata().expect("a file of ours");
+        let now = BIRTHS.with_borrow_mut(|births| {
+            let now = births.now();
+            if is_new {
+                births.of.insert((metadata.dev(), metadata.ino()), now);
+            }
+            now
+        });
+        file.set_modified(now).expect("a file of ours");
+    }
+
+    /// When `metadata`'s file was born, if that was said.
+    pub(crate) fn birth(metadata: &Metadata) -> Option<SystemTime> {
+        BIRTHS.with_borrow(|births| births.of.get(&(metadata.dev(), metadata.ino())).copied())
+    }
+
+    /// The time by which files are born, if any was.
+    pub(crate) fn file_time() -> Option<SystemTime> {
+        BIRTHS.with_borrow_mut(|births| births.last.is_some().then(|| births.now()))
+    }
+
+    /// Times are the kernel's own again.
+    pub(crate) fn forget_births() {
+        BIRTHS.take();
+    }
+
+    impl Births {
+        fn now(&mut self) -> SystemTime {
+            let after = self.last.map_or(SystemTime::UNIX_EPOCH, |last| last + Duration::from_micros(1));
+            *self.last.insert(SystemTime::now().max(after))
+        }
     }
 
     pub(super) fn on_write(file: &mut File, bytes: &[u8]) -> io::Result<()> {

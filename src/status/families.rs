@@ -97,7 +97,7 @@ pub(super) const AGENT: &[Family<Report>] = &[
     }),
     family(Counter, "imds_agent_imds_failures_total", "Those that failed.", |r, s| s.put(r.imds.failures)),
     family(Gauge, "imds_agent_imds_token_expiry_timestamp_seconds", "When the IMDS token in use ends.", |r, s| {
-        s.time(r.imds.token_expires_at)
+        s.time(r.imds.token_expires_at);
     }),
     family(Counter, "imds_agent_logs_read_events_total", "Records read, of all sources.", |r, s| {
         s.put(r.logs.ledger.events.read);
@@ -197,7 +197,7 @@ pub(super) const ROLES: &[Family<RoleSnapshot>] = &[
         |r, s| s.time(r.expiration),
     ),
     family(Gauge, "imds_agent_credentials_next_refresh_timestamp_seconds", "When they are fetched next.", |r, s| {
-        s.time(r.next_refresh)
+        s.time(r.next_refresh);
     }),
     family(Counter, "imds_agent_credentials_refreshes_total", "Fetches that brought credentials.", |r, s| {
         s.put(r.refreshes);
@@ -250,10 +250,10 @@ pub(super) const SOURCES: &[Family<SourceSnapshot>] = &[
         s.put(sum(all, |source| source.ledger.bytes.read));
     }),
     group(Counter, "imds_agent_source_delivered_events_total", "Records that CloudWatch accepted.", |all, s| {
-        s.put(sum(all, |source| source.ledger.events.delivered))
+        s.put(sum(all, |source| source.ledger.events.delivered));
     }),
     group(Counter, "imds_agent_source_delivered_bytes_total", "Bytes that CloudWatch accepted.", |all, s| {
-        s.put(sum(all, |source| source.ledger.bytes.delivered))
+        s.put(sum(all, |source| source.ledger.bytes.delivered));
     }),
     group(Gauge, "imds_agent_source_pending_events", "Records on their way.", |all, s| {
         s.put(sum(all, |source| source.ledger.events.pending));
@@ -268,7 +268,7 @@ pub(super) const SOURCES: &[Family<SourceSnapshot>] = &[
         |all, s| dropped_of(all, |source| &source.ledger.events, s),
     ),
     group(Counter, "imds_agent_source_dropped_bytes_total", "Bytes given up; only reasons that occurred.", |all, s| {
-        dropped_of(all, |source| &source.ledger.bytes, s)
+        dropped_of(all, |source| &source.ledger.bytes, s);
     }),
     group(
         Gauge,
@@ -308,16 +308,16 @@ pub(super) const DESTINATIONS: &[Family<DestinationSnapshot>] = &[
         |all, s| states(all.iter().map(|to| word(&to.state)), s),
     ),
     group(Gauge, "imds_agent_destination_in_flight_requests", "PutLogEvents calls on their way.", |all, s| {
-        s.put(sum(all, |to| to.in_flight))
+        s.put(sum(all, |to| to.in_flight));
     }),
     group(Counter, "imds_agent_destination_put_requests_total", "PutLogEvents calls, retries included.", |all, s| {
-        s.put(sum(all, |to| to.put_calls))
+        s.put(sum(all, |to| to.put_calls));
     }),
     group(Counter, "imds_agent_destination_throttled_requests_total", "Those that CloudWatch throttled.", |all, s| {
-        s.put(sum(all, |to| to.throttles))
+        s.put(sum(all, |to| to.throttles));
     }),
     group(Counter, "imds_agent_destination_retries_total", "Those that were a second or later try.", |all, s| {
-        s.put(sum(all, |to| to.retries))
+        s.put(sum(all, |to| to.retries));
     }),
     group(
         Counter,
@@ -326,7 +326,7 @@ pub(super) const DESTINATIONS: &[Family<DestinationSnapshot>] = &[
         |all, s| s.put(sum(all, |to| to.ledger.events.delivered)),
     ),
     group(Counter, "imds_agent_destination_delivered_bytes_total", "Their bytes.", |all, s| {
-        s.put(sum(all, |to| to.ledger.bytes.delivered))
+        s.put(sum(all, |to| to.ledger.bytes.delivered));
     }),
     group(
         Gauge,

@@ -8,6 +8,22 @@ use crate::fault::Fault;
 use crate::logs::{DestinationState, SourceState};
 use crate::{credentials, imds};
 
+/// Warnings of things that do not work until somebody does something, and what the headline calls them. The others are
+/// of things that were lost once, that mend themselves, or that work all the same: they are counted.
+const DEGRADING: [(&str, &str); 11] = [
+    ("aws_client", "no AWS client"),
+    ("checkpoint_unreadable", "nothing is shipped"),
+    ("credentials_file", "no credentials file"),
+    ("door_closed", "a door is closed"),
+    ("region_unknown", "region unknown"),
+    ("spool_full", "the spool is full"),
+    ("spool_unreadable", "the spool can't be read"),
+    ("spool_unwritable", "the spool can't be written"),
+    ("task_stuck", "a task is stuck"),
+    ("too_many_files", "too many files"),
+    ("unreadable_directory", "a directory can't be read"),
+];
+
 /// Something that does not work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -30,7 +46,7 @@ impl Problem {
 #[must_use]
 pub fn problems(report: &Report) -> Vec<Problem> {
     let firsts = [configuration(report), imds(report), credentials(report)];
-    firsts.into_iter().flatten().chain(sources(report)).chain(destinations(report)).collect()
+    firsts.into_iter().flatten().chain(sources(report)).chain(destinations(report)).chain(warnings(report)).collect()
 }
 
 /// How the daemon is, all in all.
@@ -40,6 +56,8 @@ pub enum Condition {
     Starting,
     /// All is as it should be.
     Healthy,
+    /// All works, and this many warnings are to be read.
+    Warned(usize),
     /// It runs, and these things do not work.
     Degraded(Vec<String>),
 }
@@ -56,7 +74,10 @@ impl Condition {
         {
             Self::Starting
         } else {
-            Self::Healthy
+            match report.warnings.len() {
+                0 => Self::Healthy,
+                warnings => Self::Warned(warnings),
+            }
         }
     }
 }
@@ -66,6 +87,8 @@ impl std::fmt::Display for Condition {
         match self {
             Self::Starting => f.write_str("starting"),
             Self::Healthy => f.write_str("healthy"),
+            Self::Warned(1) => f.write_str("healthy, 1 warning"),
+            Self::Warned(warnings) => write!(f, "healthy, {warnings} warnings"),
             Self::Degraded(problems) => write!(f, "degraded: {}", problems.join(", ")),
         }
     }
@@ -130,6 +153,22 @@ fn destinations(report: &Report) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// Each kind of warning that degrades, with the first of it.
+fn warnings(report: &Report) -> impl Iterator<Item = Problem> {
+    // Before IMDS was heard the region is not known, which is how it starts.
+    let is_starting = report.imds.state == imds::State::Starting;
+    DEGRADING.into_iter().filter(move |(code, _)| !(is_starting && *code == "region_unknown")).filter_map(
+        |(code, words)| {
+            let warning = report.warnings.iter().find(|warning| warning.code == code)?;
+            Some(Problem {
+                problem: words.to_owned(),
+                message: Some(warning.message.clone()),
+                hint: warning.hint.clone(),
+            })
+        },
+    )
+}
+
 fn counted<'r>(mut faults: impl Iterator<Item = Option<&'r Fault>>, thing: &str, state: &str) -> Option<Problem> {
     let first = faults.next()?;
     let what = match 1 + faults.count() {
@@ -171,7 +210,37 @@ mod tests {
         let mut report = sample();
         report.logs.sources.truncate(1);
         report.logs.destinations.clear();
+        report.warnings.clear();
         report
+    }
+
+    #[test]
+    fn a_warning_is_counted_and_one_of_what_does_not_work_degrades() {
+        let mut report = healthy();
+        report.warnings = sample().warnings;
+        assert_eq!(Condition::of(&report).to_string(), "healthy, 1 warning");
+        let of = |code: &str| crate::fault::Warning { code: code.to_owned(), message: String::new(), hint: None };
+        report.warnings.extend([of("too_many_files"), of("region_unknown")]);
+        assert_eq!(Condition::of(&report).to_string(), "degraded: region unknown, too many files");
+        report.imds.state = imds::State::Starting;
+        assert_eq!(Condition::of(&report).to_string(), "degraded: too many files");
+    }
+
+    #[test]
+    fn every_warning_that_degrades_is_one_that_we_give() {
+        let house = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut open = vec![house];
+        let mut text = String::new();
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if !path.ends_with("status/headline.rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+        for (code, _) in DEGRADING {
+            assert!(text.contains(&format!("\"{code}\"")), "nothing warns of {code}");
+        }
     }
 
     #[test]

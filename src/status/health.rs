@@ -10,7 +10,7 @@ use super::{Condition, Report, problems, word};
 pub fn health(report: &Report) -> (bool, Value) {
     let condition = Condition::of(report);
     let (status, reasons) = match &condition {
-        Condition::Healthy => ("healthy", Vec::new()),
+        Condition::Healthy | Condition::Warned(_) => ("healthy", Vec::new()),
         Condition::Starting => ("starting", vec![starting(report)]),
         Condition::Degraded(_) => ("degraded", problems(report).into_iter().map(|problem| json!(problem)).collect()),
     };
@@ -22,6 +22,7 @@ pub fn health(report: &Report) -> (bool, Value) {
     let body = json!({
         "status": status,
         "reasons": reasons,
+        "warnings": report.warnings.iter().map(|warning| &warning.message).collect::<Vec<_>>(),
         "version": report.version,
         "uptime_seconds": report.uptime_seconds,
         "credentials": roles.collect::<Vec<_>>(),
@@ -31,7 +32,7 @@ pub fn health(report: &Report) -> (bool, Value) {
             "dropped": events.dropped.values().sum::<u64>(),
         },
     });
-    (condition == Condition::Healthy, body)
+    (matches!(condition, Condition::Healthy | Condition::Warned(_)), body)
 }
 
 /// What is still awaited, while nothing has failed.

@@ -8,17 +8,20 @@ mod health;
 mod openmetrics;
 mod render;
 mod report;
+mod screen;
 mod server;
+pub mod watch;
 mod words;
 
 pub use client::{Error as ClientError, fetch, read_within};
 pub use headline::{Condition, Problem, count, headline, problems, word};
 pub use health::health;
 pub use openmetrics::{Format, render as metrics};
-pub use render::{Style, render};
+pub use render::render;
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
+pub use screen::Style;
 pub use server::{Reporter, StatusServer};
-pub use words::{duration, escape, wrap};
+pub use words::{columns, duration, escape, wrap};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "status.sock";

@@ -31,9 +31,11 @@ const ANNEXES: [(&str, &[&str]); 3] = [
 ];
 
 /// Foreign crates, and the places that may name them.
-const FOREIGN: [(&str, &[&str]); 3] = [
+const FOREIGN: [(&str, &[&str]); 4] = [
     ("aws_sdk_cloudwatchlogs", &["doctor/", "logs/sink/"]),
     ("aws_sdk_sts", &["credentials/", "doctor/"]),
+    // A live screen, and the terminal under it.
+    ("ratatui", &["cli/status/", "status/watch/"]),
     // The transport of the metadata service and of a container's credentials; AWS's own APIs are reached through the SDKs.
     ("reqwest", &["credentials/source/", "doctor/", "imds/"]),
 ];

@@ -62,9 +62,12 @@ fn health(door: SocketAddr) -> (u16, Value) {
 
 fn wait_for_health(agent: &Agent, door: SocketAddr, status: u16, holds: impl Fn(&Value) -> bool) -> Value {
     let found = look_until(SOON, || Some(health(door)).filter(|(found, body)| *found == status && holds(body)));
-    found.map(|(_, body)| body).unwrap_or_else(|waited| {
-        panic!("waited {waited:?} for {status}; it is {:?}; the agent said:\n{}", health(door), agent.said());
-    })
+    match found {
+        Ok((_, body)) => body,
+        Err(waited) => {
+            panic!("waited {waited:?} for {status}; it is {:?}; the agent said:\n{}", health(door), agent.said());
+        }
+    }
 }
 
 fn with_door(host: &Host) -> SocketAddr {

@@ -77,9 +77,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
 }
 
 impl Node {
-    /// As one line of JSON, shortened.
+    /// As JSON.
     pub(super) fn shown(&self) -> String {
-        text::one_line(&self.json().to_string())
+        self.json().to_string()
     }
 
     fn json(&self) -> Value {
@@ -278,7 +278,7 @@ impl<'l> Section<'l> {
     /// Says why the value of `key`, which was taken, is of no use here after all.
     pub(super) fn refuse(&self, key: &str, value: &str, why: &str) {
         self.log.0.borrow_mut().1.retain(|taken| *taken != below(&self.path, key));
-        self.note(key, &text::one_line(value), why, false);
+        self.note(key, if value.is_empty() { "\"\"" } else { value }, why, false);
     }
 
     /// Says that `key` behaves differently here.
@@ -288,7 +288,7 @@ impl<'l> Section<'l> {
 
     fn note(&self, key: &str, value: &str, text: &str, is_taken: bool) {
         let path = if key.is_empty() { self.path.clone() } else { below(&self.path, key) };
-        let note = Note { path, value: value.to_owned(), text: text.to_owned(), is_taken };
+        let note = Note { path, value: text::one_line(value), text: text.to_owned(), is_taken };
         self.log.0.borrow_mut().0.push(note);
     }
 

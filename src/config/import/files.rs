@@ -3,7 +3,7 @@
 use globset::GlobBuilder;
 
 use super::document::Section;
-use super::text::{comment, list, quoted};
+use super::text::{comment, line, list, quoted};
 use super::{names, patterns, time};
 use crate::config::logs::LOG_CLASSES;
 use crate::logs::RETENTION_DAYS;
@@ -67,10 +67,14 @@ fn entry(section: &mut Section<'_>, default_stream: &str, out: &mut String) -> O
     let path = section.text("file_path").unwrap_or_default();
     let include = patterns::globs(&path);
     let Some(include) = include else {
-        section.refuse("file_path", &path, "the whole entry is not taken over: that is no path of a file on Linux");
+        section.refuse(
+            "file_path",
+            &path,
+            "the whole entry is not taken over: that is no path of files on Linux, nor a pattern of such",
+        );
         return None;
     };
-    out.push_str(&format!("include = {}\n", list(&include)));
+    line(out, "include", &list(&include));
     excluded(section, out);
     let is_multi = section.flag("publish_multi_logs").unwrap_or(false);
     target(section, &path, is_multi.then_some(default_stream), out);
@@ -85,7 +89,7 @@ fn entry(section: &mut Section<'_>, default_stream: &str, out: &mut String) -> O
     times_and_lines(section, out);
     filters(section, out);
     if section.flag("from_beginning") == Some(false) {
-        out.push_str("start_at = \"end\"\n");
+        line(out, "start_at", "\"end\"");
     }
     if section.flag("auto_removal") == Some(true) {
         section.refuse("auto_removal", "true", "not taken over: no file is ever removed here; let logrotate do it");
@@ -113,9 +117,9 @@ fn overlap(before: &[String], here: &[String]) -> bool {
 }
 
 fn excluded(section: &mut Section<'_>, out: &mut String) {
-    let Some(regex) = section.text("blacklist") else { return };
+    let Some(regex) = section.text("blacklist").filter(|regex| !regex.is_empty()) else { return };
     match patterns::excludes(&regex) {
-        Some(globs) => out.push_str(&format!("exclude = {}\n", list(&globs))),
+        Some(globs) => line(out, "exclude", &list(&globs)),
         None => section.refuse(
             "blacklist",
             &regex,
@@ -135,18 +139,18 @@ fn target(section: &mut Section<'_>, path: &str, many: Option<&str>, out: &mut S
         // What stands before the last dot is what the CloudWatch agent takes.
         None => names::group(section, "file_path", path.rsplit_once('.').map_or(path, |(before, _)| before)),
     };
-    out.push_str(&format!("log_group = {}\n", quoted(&group)));
+    line(out, "log_group", &quoted(&group));
     let stream = section.text("log_stream_name").filter(|name| !name.is_empty());
     let stream = stream.map(|name| names::stream(section, "log_stream_name", &name));
     if let Some(default) = many.filter(|_| is_named) {
         let stream = stream.unwrap_or_else(|| default.to_owned());
-        out.push_str(&format!("log_stream = {}\n", quoted(&format!("{stream}_{{file_path}}"))));
+        line(out, "log_stream", &quoted(&format!("{stream}_{{file_path}}")));
         section.differs(
             "publish_multi_logs",
             "the file's path in the stream's name keeps its slashes, which were _ there",
         );
     } else if let Some(stream) = stream {
-        out.push_str(&format!("log_stream = {}\n", quoted(&stream)));
+        line(out, "log_stream", &quoted(&stream));
     }
     group_settings(section, out);
 }
@@ -155,7 +159,7 @@ fn target(section: &mut Section<'_>, path: &str, many: Option<&str>, out: &mut S
 pub(super) fn group_settings(section: &mut Section<'_>, out: &mut String) {
     if let Some(days) = section.number("retention_in_days") {
         if RETENTION_DAYS.iter().any(|known| i64::from(*known) == days) {
-            out.push_str(&format!("retention_in_days = {days}\n"));
+            line(out, "retention_in_days", &days.to_string());
         } else if !matches!(days, -1 | 0) {
             section.refuse(
                 "retention_in_days",
@@ -166,7 +170,7 @@ pub(super) fn group_settings(section: &mut Section<'_>, out: &mut String) {
     }
     if let Some(class) = section.text("log_group_class").filter(|class| !class.is_empty()) {
         match LOG_CLASSES.iter().find(|(word, _)| word.eq_ignore_ascii_case(&class)) {
-            Some((word, _)) => out.push_str(&format!("log_class = \"{word}\"\n")),
+            Some((word, _)) => line(out, "log_class", &quoted(word)),
             None => section.refuse("log_group_class", &class, "not taken over: expected STANDARD or INFREQUENT_ACCESS"),
         }
     }
@@ -176,14 +180,14 @@ fn encoding(section: &mut Section<'_>, out: &mut String) {
     let Some(label) = section.text("encoding").filter(|label| !label.is_empty()) else { return };
     let ours = label.replace('_', "-");
     if Encoding::for_label(&ours).is_some() {
-        out.push_str(&format!("encoding = {}\n", quoted(&ours)));
+        line(out, "encoding", &quoted(&ours));
     } else {
         section.refuse("encoding", &label, "not taken over: no encoding of encoding.spec.whatwg.org has that label");
     }
 }
 
 fn times_and_lines(section: &mut Section<'_>, out: &mut String) {
-    let format = section.text("timestamp_format");
+    let format = section.text("timestamp_format").filter(|format| !format.is_empty());
     let zone = section.text("timezone");
     let rule = format.as_ref().and_then(|format| match time::rule(format) {
         Ok(rule) => Some(rule),
@@ -196,12 +200,12 @@ fn times_and_lines(section: &mut Section<'_>, out: &mut String) {
     if let Some(rule) = &rule {
         let zone = if zone.as_deref() == Some("UTC") { "UTC" } else { "local" };
         let (regex, format) = (quoted(&rule.regex), quoted(&rule.format));
-        out.push_str(&format!("timestamp = {{ regex = {regex}, format = {format}, timezone = \"{zone}\" }}\n"));
+        line(out, "timestamp", &format!("{{ regex = {regex}, format = {format}, timezone = \"{zone}\" }}"));
     }
     if section.flag("trim_timestamp") == Some(true) {
         section.refuse("trim_timestamp", "true", "not taken over: the time stays in the event's text");
     }
-    let start = section.text("multi_line_start_pattern");
+    let start = section.text("multi_line_start_pattern").filter(|pattern| !pattern.is_empty());
     let pattern = match start.as_deref() {
         Some("{timestamp_format}" | "{timestamp_regex}") => rule.map(|rule| rule.regex),
         Some(pattern) => Some(pattern.to_owned()),
@@ -209,7 +213,7 @@ fn times_and_lines(section: &mut Section<'_>, out: &mut String) {
         None => Some(r"^\S".to_owned()),
     };
     match pattern.as_ref().map(|pattern| Pattern::parse(pattern)) {
-        Some(Ok(pattern)) => out.push_str(&format!("multiline = {{ start = {} }}\n", quoted(pattern.text()))),
+        Some(Ok(pattern)) => line(out, "multiline", &format!("{{ start = {} }}", quoted(pattern.text()))),
         Some(Err(error)) => {
             let text = format!("not taken over, so each line is an event: it {error}");
             section.refuse("multi_line_start_pattern", &start.unwrap_or_default(), &text);
@@ -229,6 +233,9 @@ pub(super) fn filters(section: &mut Section<'_>, out: &mut String) {
         let (kind, expression) = (filter.text("type"), filter.text("expression").unwrap_or_default());
         let parsed = Pattern::parse(&expression);
         match (kind.as_deref(), parsed) {
+            _ if expression.is_empty() => {
+                filter.refuse("expression", "", "not taken over: an empty expression matches every event");
+            }
             (_, Err(error)) => filter.refuse("expression", &expression, &format!("not taken over: it {error}")),
             (Some("exclude"), Ok(_)) => drop.push(expression),
             (Some("include"), Ok(_)) if keep.is_empty() => keep.push(expression),
@@ -248,7 +255,7 @@ pub(super) fn filters(section: &mut Section<'_>, out: &mut String) {
     }
     for (key, patterns) in [("keep", keep), ("drop", drop)] {
         if !patterns.is_empty() {
-            out.push_str(&format!("{key} = {}\n", list(&patterns)));
+            line(out, key, &list(&patterns));
         }
     }
 }

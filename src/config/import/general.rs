@@ -1,7 +1,7 @@
 //! What stands around the lists of sources: the agent's own settings, those of all logs, and what this agent does not do.
 
 use super::document::Section;
-use super::text::quoted;
+use super::text::{line, quoted};
 use super::{files, journal, names};
 use crate::config::root;
 
@@ -16,7 +16,7 @@ const AGENT: [(&str, &str); 11] = [
     ("internal", "not taken over: the agent sends nothing about itself to anybody"),
     ("usage_data", "not taken over: the agent sends nothing about itself to anybody"),
     ("user_agent", "not taken over: the agent calls itself imds-agent"),
-    ("quiet", "not taken over: RUST_LOG=warn in a drop-in of the unit"),
+    ("quiet", "not taken over: Environment=IMDS_AGENT_LOG=warn in a drop-in of the unit"),
     ("use_dualstack_endpoint", "not taken over: Environment=AWS_USE_DUALSTACK_ENDPOINT=true in a drop-in of the unit"),
 ];
 
@@ -35,13 +35,14 @@ pub(super) fn agent(document: &mut Section<'_>, body: &mut String) {
     let Some(mut section) = document.section("agent") else { return };
     if let Some(region) = section.text("region").filter(|region| !region.is_empty()) {
         if root::is_region(&region) {
-            body.push_str(&format!("\nregion = {}\n", quoted(&region)));
+            body.push('\n');
+            line(body, "region", &quoted(&region));
         } else {
             section.refuse("region", &region, "not taken over: that is no region's name; the instance's own is taken");
         }
     }
     if section.flag("debug") == Some(true) {
-        section.refuse("debug", "true", "not taken over: RUST_LOG=debug in a drop-in of the unit");
+        section.refuse("debug", "true", "not taken over: Environment=IMDS_AGENT_LOG=debug in a drop-in of the unit");
     }
     if let Some(user) = section.text("run_as_user") {
         let text =
@@ -62,14 +63,14 @@ pub(super) fn logs(document: &mut Section<'_>, body: &mut String) {
     let stream = section.text("log_stream_name").filter(|name| !name.is_empty());
     let stream = stream.map(|name| names::stream(&section, "log_stream_name", &name));
     if let Some(stream) = &stream {
-        table.push_str(&format!("log_stream = {}\n", quoted(stream)));
+        line(&mut table, "log_stream", &quoted(stream));
     }
     if let Some(seconds) = section.number("force_flush_interval") {
         if seconds < 1 {
             section.refuse("force_flush_interval", &seconds.to_string(), "not taken over: expected seconds");
         } else {
             let most = seconds.min(LONGEST_FLUSH);
-            table.push_str(&format!("flush_interval = \"{most}s\"\n"));
+            line(&mut table, "flush_interval", &quoted(&format!("{most}s")));
             if most < seconds {
                 section.differs("force_flush_interval", "events wait a minute at most here");
             }
@@ -103,6 +104,9 @@ fn collected(section: &mut Section<'_>, stream: &str, body: &mut String) {
         if !entries.is_empty() {
             let text = "files that are there already are read from their beginning, as the CloudWatch agent did once: \
                         what it sent before is sent again; start_at = \"end\" in the tables, for the first start, prevents that";
+            list.differs("collect_list", text);
+            let text = "where no multi_line_start_pattern is said, lines that begin with a blank belong to the line before, \
+                        as the CloudWatch agent has it; without `multiline` each line is an event, which costs less";
             list.differs("collect_list", text);
         }
         files::all(entries, stream, body);

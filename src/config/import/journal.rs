@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::Section;
-use super::text::{list, quoted};
+use super::text::{line, list, quoted};
 use super::{files, names};
 
 /// The group that the CloudWatch agent takes if none is named.
@@ -29,20 +29,20 @@ pub(super) fn all(sections: Vec<Section<'_>>, body: &mut String) {
 fn common(section: &mut Section<'_>, out: &mut String) {
     let units = section.texts("units");
     if !units.is_empty() {
-        out.push_str(&format!("units = {}\n", list(&units)));
+        line(out, "units", &list(&units));
     }
     if let Some(priority) = section.text("priority") {
         let by_number = priority.parse().ok().and_then(|number: usize| PRIORITIES.get(number));
         match by_number.or_else(|| PRIORITIES.iter().find(|word| **word == priority)) {
-            Some(word) => out.push_str(&format!("priority = \"{word}\"\n")),
+            Some(word) => line(out, "priority", &quoted(word)),
             None => section.refuse("priority", &priority, "not taken over: it is none of journald's"),
         }
     }
     let group = section.text("log_group_name").filter(|name| !name.is_empty());
     let group = group.map_or_else(|| DEFAULT_GROUP.to_owned(), |name| names::group(section, "log_group_name", &name));
-    out.push_str(&format!("log_group = {}\n", quoted(&group)));
+    line(out, "log_group", &quoted(&group));
     if let Some(name) = section.text("log_stream_name").filter(|name| !name.is_empty()) {
-        out.push_str(&format!("log_stream = {}\n", quoted(&names::stream(section, "log_stream_name", &name))));
+        line(out, "log_stream", &quoted(&names::stream(section, "log_stream_name", &name)));
     }
     files::group_settings(section, out);
     files::filters(section, out);
@@ -58,7 +58,9 @@ fn alternatives(section: &mut Section<'_>) -> Vec<BTreeMap<String, Vec<String>>>
         let same = all.iter_mut().find(|known| fields.len() == 1 && known.keys().eq(fields.keys()));
         match same {
             Some(known) => {
-                fields.into_iter().for_each(|(field, values)| known.entry(field).or_default().extend(values))
+                for (field, values) in fields {
+                    known.entry(field).or_default().extend(values);
+                }
             }
             None if fields.is_empty() => {}
             None => all.push(fields),

@@ -27,7 +27,7 @@ pub(super) fn group(section: &Section<'_>, key: &str, name: &str) -> String {
     if clean != template {
         section.differs(key, "AWS allows letters, digits and ._-/# in a group's name, and none that begins with aws/; it was changed to one that is allowed");
     }
-    clean
+    named(clean)
 }
 
 /// A log stream's name, as a template of ours.
@@ -37,7 +37,12 @@ pub(super) fn stream(section: &Section<'_>, key: &str, name: &str) -> String {
     if clean != template {
         section.differs(key, "AWS allows no : and * in a stream's name; they became _");
     }
-    clean
+    named(clean)
+}
+
+/// AWS allows no empty name.
+fn named(name: String) -> String {
+    if name.is_empty() { "_".to_owned() } else { name }
 }
 
 /// The placeholders that are known become ours; braces around others are taken away, since here they would be a mistake.

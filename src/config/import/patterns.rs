@@ -1,9 +1,11 @@
 //! Patterns of files: their globs, in which `**` crosses directories wherever it stands, and the regular expression of
 //! names to leave out. Not the matching.
 
+use globset::Glob;
+
 /// Our patterns for what their `pattern` means; `None` if there is no such file on a Linux host.
 pub(super) fn globs(pattern: &str) -> Option<Vec<String>> {
-    if !pattern.starts_with('/') || pattern.ends_with('/') {
+    if !pattern.starts_with('/') || pattern.ends_with('/') || pattern.ends_with("/.") {
         return None;
     }
     let mut globs = vec![String::new()];
@@ -19,7 +21,7 @@ pub(super) fn globs(pattern: &str) -> Option<Vec<String>> {
         };
         globs = globs.iter().flat_map(|glob| ways.iter().map(move |way| format!("{glob}/{way}"))).collect();
     }
-    Some(globs)
+    globs.iter().all(|glob| Glob::new(glob).is_ok()).then_some(globs)
 }
 
 /// Whether a pattern may mean several files.
@@ -76,7 +78,7 @@ mod tests {
         assert_eq!(globs("/var/log/app/*.log").unwrap(), ["/var/log/app/*.log"]);
         assert_eq!(globs("/var/log/**/x.log").unwrap(), ["/var/log/**/x.log"]);
         assert_eq!(globs("/var//log/**.log").unwrap(), ["/var/log/*.log", "/var/log/*/**/*.log"]);
-        for none in ["C:\\logs\\x.log", "logs/x.log", "/var/log/", "/a/../b"] {
+        for none in ["/var/log/[", "/", "C:\\logs\\x.log", "logs/x.log", "/var/log/", "/a/../b"] {
             assert_eq!(globs(none), None, "{none}");
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use proptest::prelude::{ProptestConfig, proptest};
+use serde_json::{Value, json};
 
 use super::{Error, Imported, check, import};
 
@@ -56,7 +57,7 @@ fn leaves(value: &Value, path: &str, all: &mut Vec<String>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Value::Object(fields) if !fields.is_empty() => {
-            fields.iter().for_each(|(key, value)| leaves(value, &below(key), all))
+            fields.iter().for_each(|(key, value)| leaves(value, &below(key), all));
         }
         Value::Array(list) if !list.is_empty() => {
             list.iter().enumerate().for_each(|(index, value)| leaves(value, &format!("{path}[{index}]"), all));
@@ -151,6 +152,23 @@ fn what_behaves_differently_is_said() {
         ("logs.logs_collected.journald.collect_list[1].matches".to_owned(), true),
     ] {
         assert!(said.contains(&(path.as_str(), is_taken)), "nothing is said of {path}: {said:#?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_an_entry_says_what_is_made_of_it_is_right(
+        path in r"/?[ -~]{0,12}", name in r"[ -~\n]{0,12}", format in r"(%[YmdHMSfz]|[ -~]){0,8}", regex in r"[ -~]{0,8}"
+    ) {
+        let entry = json!({
+            "file_path": path, "log_group_name": name, "log_stream_name": name, "timestamp_format": format,
+            "multi_line_start_pattern": regex, "blacklist": regex, "encoding": name, "log_group_class": name,
+            "filters": [{ "type": "include", "expression": regex }, { "type": "exclude", "expression": regex }],
+        });
+        let whole = json!({ "logs": { "logs_collected": { "files": { "collect_list": [entry] } } } });
+        assert_nothing_is_lost(&whole.to_string());
     }
 }
 

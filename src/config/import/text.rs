@@ -35,6 +35,11 @@ pub(super) fn list(texts: &[String]) -> String {
     format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
 }
 
+/// A key and its value.
+pub(super) fn line(out: &mut String, key: &str, value: &str) {
+    out.extend([key, " = ", value, "\n"]);
+}
+
 /// On one line, shortened, and without what could play tricks on a terminal.
 pub(super) fn one_line(text: &str) -> String {
     let mut line = String::new();
@@ -82,7 +87,7 @@ pub(super) fn whole(files: &[&str], notes: &[Note], taken: usize, body: &str) ->
             comment(heading, &mut out);
         }
         for note in of_kind {
-            comment(&format!("* {note}"), &mut out);
+            comment(&format!("* {}", note.to_string().replacen(": not taken over: ", ": ", 1)), &mut out);
         }
     }
     out.push_str(body);

@@ -105,8 +105,6 @@ pub(crate) struct Message<'a> {
     pub(crate) text: &'a str,
     /// Whether bytes that mean nothing were replaced in it.
     pub(crate) replaced: bool,
-    /// Whether it is known to hold no control characters.
-    pub(crate) plain: bool,
     /// Its own time; without one it gets the time of reading.
     pub(crate) time: Option<Timestamp>,
     /// Whether a time was looked for and not found.
@@ -182,6 +180,7 @@ impl Batch {
 
     /// Adds a record to the run begun last; `at` is the time of reading. `false`, and nothing added, when the batch has
     /// no room for it.
+    #[inline]
     pub(crate) fn push(&mut self, record: &Record<'_>, text: Message<'_>, at: Timestamp, limit: usize) -> bool {
         if record.piece == Piece::Line && is_empty(text.text) {
             self.skip(record, Reason::Empty, 0);
@@ -219,6 +218,7 @@ impl Batch {
         true
     }
 
+    #[inline]
     fn push_event(&mut self, text: Message<'_>, marker: &str, read_at: Timestamp, limit: usize) -> bool {
         let read_at = read_at.as_millisecond().max(self.read_until);
         let at = text.time.map_or(read_at, Timestamp::as_millisecond);
@@ -241,6 +241,7 @@ impl Batch {
         true
     }
 
+    #[inline]
     fn has_no_room(&self, cost: usize, at: i64, limit: usize) -> bool {
         !self.entries.is_empty()
             && (self.cost + cost > LARGEST_COST
@@ -249,6 +250,7 @@ impl Batch {
                 || self.body.len() + cost + EVENT_JSON > limit.min(LONGEST_BODY))
     }
 
+    #[inline]
     fn write_event(&mut self, at: i64, text: Message<'_>, marker: &str) {
         if !self.entries.is_empty() {
             self.body.push(b',');
@@ -265,15 +267,17 @@ impl Batch {
             self.body.reserve_exact(needed + TAIL_ROOM + self.body.len() / 4);
         }
         self.body.extend_from_slice(&self.prefix);
-        json::escape_into(&mut self.body, text.text, text.plain);
+        json::escape_into(&mut self.body, text.text);
         self.body.extend_from_slice(marker.as_bytes());
         self.body.extend_from_slice(b"\"}");
     }
 
+    #[inline]
     fn body_end(&self) -> u32 {
         u32::try_from(self.body.len()).unwrap_or(u32::MAX)
     }
 
+    #[inline]
     fn enter(&mut self, record: &Record<'_>, text: Message<'_>) {
         let ends_record = record.piece.next_part() == 0;
         let bytes = u32::try_from(record.bytes).unwrap_or(ENDS_RECORD - 1);
@@ -331,9 +335,9 @@ impl Batch {
         let order = if self.unordered { self.put_in_order() } else { Vec::new() };
         let tail = self.body.len();
         self.body.extend_from_slice(b"],\"logGroupName\":\"");
-        json::escape_into(&mut self.body, log_group, false);
+        json::escape_into(&mut self.body, log_group);
         self.body.extend_from_slice(b"\",\"logStreamName\":\"");
-        json::escape_into(&mut self.body, log_stream, false);
+        json::escape_into(&mut self.body, log_stream);
         self.body.extend_from_slice(b"\"}");
         Sealed::of(self, tail, order)
     }
@@ -360,6 +364,7 @@ impl Batch {
 }
 
 /// Whether there is nothing to be sent of a text: CloudWatch takes no empty message, and line ends alone are none.
+#[inline]
 fn is_empty(text: &str) -> bool {
     text.bytes().all(|byte| byte == b'\n' || byte == b'\r')
 }

@@ -18,7 +18,7 @@ use crate::logs::batch::FileId;
 use crate::logs::checkpoint::FileState;
 use crate::logs::settings::{FileSettings, Settings, StartAt};
 use crate::logs::source::discover::{Finder, Walk};
-use crate::logs::source::identity::Fingerprint;
+use crate::logs::source::identity::{Fingerprint, birth};
 use crate::logs::source::spill::SpillDirectory;
 use crate::logs::source::watch::{Change, RawChange, Watcher};
 
@@ -287,13 +287,13 @@ impl Files {
 
     /// Whether a rotated file that nobody knows came to be since files were last looked for.
     pub(super) fn is_fresh(&self, metadata: &Metadata) -> bool {
-        let born = metadata.created().or_else(|_| metadata.modified()).ok();
+        let born = birth(metadata).or_else(|| metadata.modified().ok());
         self.looked_at.zip(born).is_some_and(|(looked, born)| born >= looked)
     }
 
     /// Where to begin in a file that nobody knows, and whether it was there before us.
     pub(super) fn beginning(&self, table: &FileSettings, path: &Path, metadata: &Metadata) -> (u64, bool) {
-        let born = metadata.created().ok();
+        let born = birth(metadata);
         let unseen = self.written_at.and_then(|written| written.checked_sub(LONGEST_UNSEEN));
         let was_looked_for = |finders: &Vec<Finder>| finders.iter().any(|finder| finder.matches(path));
         let appeared_later = (self.surveyed && self.looked_by.as_ref().is_none_or(was_looked_for))

@@ -271,6 +271,10 @@ impl Engine {
 /// kernel's ticks, and from Linux 6.13 on files' times may be finer. So a file may count as born after a look that saw it,
 /// never the other way round, which would leave it unread.
 pub(super) fn file_time() -> SystemTime {
+    #[cfg(test)]
+    if let Some(said) = crate::logs::disk::faults::file_time() {
+        return said;
+    }
     let now = clock_gettime(ClockId::RealtimeCoarse);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     SystemTime::UNIX_EPOCH + Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())

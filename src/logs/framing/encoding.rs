@@ -38,15 +38,18 @@ impl Encoding {
         self.0.name().to_ascii_lowercase()
     }
 
+    #[inline]
     pub(crate) fn is_utf8(self) -> bool {
         self.0 == UTF_8
     }
 
+    #[inline]
     fn is_wide(self) -> bool {
         self.0 == UTF_16LE || self.0 == UTF_16BE
     }
 
     /// Where the first line of `block` ends: its text's length, and behind its line end.
+    #[inline]
     pub(super) fn line_end(self, block: &[u8]) -> Option<(usize, usize)> {
         if !self.is_wide() {
             return memchr(b'\n', block).map(|at| (at, at + 1));
@@ -58,6 +61,7 @@ impl Encoding {
     }
 
     /// `line` without the carriage return at its end.
+    #[inline]
     pub(super) fn without_return(self, line: &[u8]) -> &[u8] {
         let suffix: &[u8] = match self.0 {
             wide if wide == UTF_16LE => b"\r\0",

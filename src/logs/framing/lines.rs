@@ -28,6 +28,7 @@ pub(crate) enum Piece {
 
 impl Piece {
     /// The number that the next record's part would have: 0 at the beginning of a line.
+    #[inline]
     pub(crate) fn next_part(self) -> u32 {
         match self {
             Self::Part(number) => number,
@@ -64,6 +65,7 @@ pub(crate) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// A record whose text stands at its beginning.
+    #[inline]
     pub(crate) fn of(text: &'a [u8], length: usize, piece: Piece) -> Self {
         Self { text, head: 0, length, bytes: length, piece, sent: None }
     }
@@ -76,6 +78,7 @@ pub(super) fn longest(encoding: Encoding) -> usize {
 
 /// The first line of `block`, or `None` when its end is not there yet. `parts` is how many parts of this line came
 /// before.
+#[inline]
 pub(super) fn next_line(block: &[u8], parts: u32, encoding: Encoding, end: End) -> Option<Record<'_>> {
     // A line end takes four bytes at most.
     let longest = longest(encoding);
@@ -91,6 +94,7 @@ pub(super) fn next_line(block: &[u8], parts: u32, encoding: Encoding, end: End) 
 }
 
 /// A record that ends its line. One that is not UTF-8 may still be too long once its bytes are replaced.
+#[inline]
 pub(super) fn whole(line: &[u8], length: usize, parts: u32, encoding: Encoding) -> Record<'_> {
     let text = encoding.without_return(line);
     if text.len() > LONGEST_BROKEN {

@@ -73,6 +73,7 @@ pub(crate) struct Framer {
 const HELD_BACK: [(u32, Reason); 2] = [(u32::MAX, Reason::Filtered), (u32::MAX - 1, Reason::Budget)];
 
 /// Why what follows is to be held back, if its line's first part was.
+#[inline]
 pub(crate) fn held_back(place: Place) -> Option<Reason> {
     HELD_BACK.iter().find(|(parts, _)| *parts == place.parts).map(|(_, reason)| *reason)
 }
@@ -115,6 +116,7 @@ impl Framer {
     }
 
     /// The first record of `block`, which begins at `place`.
+    #[inline]
     pub(crate) fn next<'a>(&self, block: &'a [u8], place: Place, end: End) -> Framed<'a> {
         let parts = if held_back(place).is_some() { 1 } else { place.parts };
         let record = match self.form {
@@ -131,6 +133,7 @@ impl Framer {
         Some(Record { head, length: record.length + head, bytes: record.bytes + head, ..record })
     }
 
+    #[inline]
     fn next_lines<'a>(&self, block: &'a [u8], parts: u32, end: End) -> Option<Record<'a>> {
         match &self.settings.multiline {
             Some(multiline) if parts == 0 => multiline.next(block, self.settings.encoding, end),
@@ -140,6 +143,7 @@ impl Framer {
     }
 
     /// A part of a line, not cut inside of what is to be redacted; `None` when what follows is to be seen first.
+    #[inline]
     fn spare<'a>(&self, block: &'a [u8], record: Record<'a>, end: End) -> Option<Record<'a>> {
         if self.settings.redact.is_empty() || record.piece.next_part() == 0 {
             return Some(record);

@@ -4,7 +4,7 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -151,8 +151,17 @@ fn hash(file: &File, range: std::ops::Range<u64>) -> io::Result<u32> {
     Ok(crc32fast::hash(&bytes[..got]))
 }
 
+/// When a file was born, where the file system tells.
+pub(crate) fn birth(metadata: &Metadata) -> Option<SystemTime> {
+    #[cfg(test)]
+    if let Some(said) = crate::logs::disk::faults::birth(metadata) {
+        return Some(said);
+    }
+    metadata.created().ok()
+}
+
 fn born(metadata: &Metadata) -> u64 {
-    let since = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since = birth(metadata).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }
 

@@ -40,6 +40,7 @@ pub(crate) struct Suspect {
 }
 
 impl Suspect {
+    #[inline]
     fn at(&self, file: FileId, offset: u64) {
         self.file.store(file, Ordering::Relaxed);
         self.offset.store(offset, Ordering::Relaxed);
@@ -181,8 +182,6 @@ struct Reading<'r> {
 struct Known<'b> {
     /// Its text up to the first byte that is not UTF-8.
     text: &'b str,
-    /// Whether its records hold no control characters.
-    plain: bool,
     /// Whether each record is sent as it is.
     as_it_is: bool,
 }
@@ -219,11 +218,11 @@ impl Reading<'_> {
     }
 
     /// Puts the block's records into the batch, until the first that does not belong there.
+    #[inline]
     fn take_records(&mut self, block: &[u8], end: End) -> Option<Stop> {
         let framer = self.job.framer;
         let known = Known {
             text: if framer.is_text() { valid_text(block) } else { "" },
-            plain: framer.is_text() && framer.patience().is_none() && holds_no_controls(block),
             as_it_is: framer.is_plain() && memmem::find(block, framing::METRICS).is_none(),
         };
         let mut start = 0;
@@ -248,6 +247,7 @@ impl Reading<'_> {
     }
 
     /// Takes one record, and returns what stands for the parts before what follows; or says why it does not belong here.
+    #[inline]
     fn take(&mut self, record: &Record<'_>, text: Option<&str>, known: Known<'_>) -> Result<u32, Stop> {
         if let Some(reason) = framing::held_back(self.place) {
             return Ok(self.hold_back(record, reason));
@@ -256,7 +256,7 @@ impl Reading<'_> {
             Some(text) => (Cow::Borrowed(text), false),
             None => self.job.framer.decode(record.text),
         };
-        let message = Message { text: &text, replaced, plain: known.plain, ..Message::default() };
+        let message = Message { text: &text, replaced, ..Message::default() };
         if known.as_it_is {
             return self.push(record, message);
         }
@@ -266,12 +266,12 @@ impl Reading<'_> {
                 Ok(self.hold_back(record, Reason::Budget))
             }
             Verdict::Send { text, time, unparsed, .. } => {
-                let plain = known.plain && matches!(text, Cow::Borrowed(_));
-                self.push(record, Message { text: &text, time, unparsed, plain, ..message })
+                self.push(record, Message { text: &text, time, unparsed, ..message })
             }
         }
     }
 
+    #[inline]
     fn push(&mut self, record: &Record<'_>, message: Message<'_>) -> Result<u32, Stop> {
         // A line's parts stay together.
         if let Some(day) = self.job.day.filter(|_| self.place.parts == 0) {
@@ -307,12 +307,6 @@ fn valid_text(block: &[u8]) -> &str {
         Ok(text) => text,
         Err(error) => std::str::from_utf8(&block[..error.valid_up_to()]).unwrap_or_default(),
     }
-}
-
-/// Whether the block's records hold no control characters; line feeds only stand between them. No early exit: that
-/// would keep the compiler from using vectors.
-fn holds_no_controls(block: &[u8]) -> bool {
-    block.iter().fold(0, |found, &byte| found | u8::from(byte < 0x20 && byte != b'\n')) == 0
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod moto;
 pub(crate) mod python;
 mod report;
 mod systemd;
+mod terminal;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
@@ -24,6 +25,7 @@ pub(crate) use lines::{Fates, Writer, append, assert_same_lines, fates, numbered
 pub(crate) use moto::{Moto, REGION as MOTO_REGION};
 pub(crate) use report::Report;
 pub(crate) use systemd::Systemd;
+pub(crate) use terminal::Terminal;
 pub(crate) use tls::{Authority, TlsFront};
 
 /// How long a condition may take that takes well under a second on an idle machine: CI machines are not idle.

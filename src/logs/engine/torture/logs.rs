@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use super::super::Engine;
 use super::records::{Record, Shape};
 use crate::logs::batch::FileId;
+use crate::logs::disk::faults::stamp;
 use crate::logs::source::tailed::QUIET_BEFORE_LEAVING;
 
 /// How many rotated files logrotate keeps.
@@ -151,6 +152,7 @@ impl Logs {
     fn create(&mut self, log: usize) -> usize {
         let path = self.path(log, 0, false);
         let writer = OpenOptions::new().create_new(true).append(true).open(path).expect("a log");
+        stamp(&writer, true);
         let content = self.add_content(writer, self.looked);
         self.active[log] = Some(content);
         content
@@ -188,6 +190,7 @@ impl Logs {
         let place = &mut self.contents[content];
         place.size += bytes.len() as u64;
         (&place.writer).write_all(&bytes).expect("there is room");
+        stamp(&place.writer, false);
     }
 
     /// Adds a line's end, or a whole line, to `bytes`.
@@ -211,6 +214,7 @@ impl Logs {
         let text = format!("begun {} ", self.lines.len());
         let bytes = self.shape.bytes(&text);
         (&place.writer).write_all(&bytes).expect("there is room");
+        stamp(&place.writer, false);
         place.size += bytes.len() as u64;
         place.partial = text;
     }
@@ -278,6 +282,7 @@ impl Logs {
         let mut packed = File::create(path).expect("there is room");
         let rest = bytes.split_off(random.usize(..=bytes.len()));
         packed.write_all(&bytes).expect("there is room");
+        stamp(&packed, true);
         self.packing = Some(Packing { log, rest, packed, plain });
         if random.bool() {
             self.finish_packing(None);
@@ -288,6 +293,7 @@ impl Logs {
     fn finish_packing(&mut self, log: Option<usize>) {
         if let Some(mut packing) = self.packing.take_if(|packing| log.is_none_or(|log| log == packing.log)) {
             packing.packed.write_all(&packing.rest).expect("there is room");
+            stamp(&packing.packed, false);
             fs::remove_file(&packing.plain).expect("a file of ours");
         }
     }
@@ -320,7 +326,8 @@ impl Logs {
             // Beside the one before it, as logrotate does: a copy made over one that is followed, and was empty, say, would
             // be taken for that one gone on.
             let _ = fs::remove_file(&path);
-            fs::copy(self.path(log, 0, false), path).expect("there is room");
+            fs::copy(self.path(log, 0, false), &path).expect("there is room");
+            stamp(&File::options().append(true).open(path).expect("a file of ours"), true);
             for line in self.lines[begun..].iter_mut().filter(|_| self.shape.names_rotated) {
                 (line.excused, line.awaited) = (true, true);
             }
@@ -331,6 +338,7 @@ impl Logs {
         let id = followed.filter(|id| before != Some(*id));
         let writer = self.contents[content].writer.try_clone().expect("a descriptor");
         writer.set_len(0).expect("a file of ours");
+        stamp(&writer, false);
         self.contents[content].fate = Fate::Destroyed(id);
         self.destroyed = true;
         if id.is_none() {

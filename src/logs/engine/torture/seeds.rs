@@ -32,6 +32,7 @@ fn torture(count: u64) {
         let story = Mutex::new(Vec::new());
         let outcome = catch_unwind(AssertUnwindSafe(|| Torture::new(seed, &story).run()));
         faults::set(Condition::default());
+        faults::forget_births();
         assert!(
             outcome.is_ok(),
             "torture failed, as said above; repeat it with IMDS_AGENT_TORTURE_SEED={seed} cargo test --lib torture\n{}",
