@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LICENCE_FILE = re.compile(r"^(licen[cs]e|copying|copyright|notice|unlicense)", re.IGNORECASE)
 
 # Where a crate may be had under one of several licences, the first of these is taken: our own, then the shortest.
-PREFERRED = ["Apache-2.0", "MIT", "ISC", "BSD-3-Clause", "Unicode-3.0"]
+PREFERRED = ["Apache-2.0", "MIT", "ISC", "BSD-3-Clause", "Unicode-3.0", "Zlib"]
 
 # The words each licence's text begins with, and those it ends with; Debian's copyright file quotes what is between.
 # Apache-2.0 is on every Debian system.
@@ -46,6 +46,10 @@ TEXT = {
     "Unicode-3.0": (
         "Permission is hereby granted, free of charge, to any person obtaining a copy of data",
         "copyright holder.",
+    ),
+    "Zlib": (
+        "This software is provided 'as-is', without any express or implied",
+        "may not be removed or altered from any source distribution.",
     ),
 }
 COMMON_LICENCE = "On Debian systems, the text is in /usr/share/common-licenses/Apache-2.0."

@@ -1,4 +1,4 @@
-//! The doors that credentials are had at: opened as the configuration says, handed on to systemd, closed when they are
+//! The doors that credentials are had at, and that of telemetry: opened as the configuration says, handed on to systemd, closed when they are
 //! not named any more. A port that somebody else has stops nothing: it is a warning, and tried again. Not what is served.
 
 use std::collections::BTreeMap;
@@ -72,7 +72,8 @@ impl CredentialDoors {
         let mut tcp = self.tcp();
         let container = settings.container.map(|address| ("container", (DoorKind::Container, address)));
         let metadata = settings.metadata.as_ref().map(|door| ("metadata", (DoorKind::Metadata, door.listen)));
-        tcp.wanted = container.into_iter().chain(metadata).collect();
+        let telemetry = settings.telemetry.map(|address| ("telemetry", (DoorKind::Telemetry, address)));
+        tcp.wanted = container.into_iter().chain(metadata).chain(telemetry).collect();
         let Tcp { wanted, open, troubles } = &mut *tcp;
         open.retain(|name, (address, _)| {
             let stays = wanted.get(name).is_some_and(|(_, wanted)| wanted == address);

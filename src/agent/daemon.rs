@@ -78,6 +78,7 @@ impl Daemon {
         let overview = Arc::new(overview);
         let (status, log_doors) = open_doors(directories, &overview, &ground, &mut inherited).await?;
         credential_doors.store();
+        overview.answer_questions();
         let mut daemon = Self {
             log_doors,
             credential_doors,

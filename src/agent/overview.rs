@@ -11,9 +11,9 @@ use super::rooms::{Ground, Rooms};
 use super::supervisor::Board;
 use crate::clock::{Clock, boot_time};
 use crate::credentials::Snapshot;
-use crate::endpoints::Endpoints;
+use crate::endpoints::{Endpoints, Page, Question};
 use crate::fault::{Fault, Warning};
-use crate::status::{Instance, Logs, Memory, Report, SCHEMA};
+use crate::status::{self, Format, Instance, Logs, Memory, Report, SCHEMA};
 use crate::template::Names;
 
 /// A clock this wrong is worth a person's while: AWS refuses signatures at five minutes, and log times are off.
@@ -82,6 +82,16 @@ impl Overview {
         (rooms.shipper.shown_at(), rooms.imds.snapshot().state, credentials, standing.shown().error)
     }
 
+    /// From now on who asks at the telemetry door is answered from here.
+    pub(super) fn answer_questions(self: &Arc<Self>) {
+        // Not held: the doors are held by this.
+        let overview = Arc::downgrade(self);
+        self.endpoints.tell(Arc::new(move |question| {
+            let report = overview.upgrade().map(|overview| overview.report());
+            report.map_or_else(Page::default, |report| answer(&report, &question))
+        }));
+    }
+
     /// What the daemon is doing now.
     pub(super) fn report(&self) -> Report {
         let (rooms, standing) = self.in_effect().clone();
@@ -112,6 +122,7 @@ impl Overview {
             instance,
             imds: rooms.imds.snapshot(),
             credentials,
+            doors: self.endpoints.snapshots(),
             logs: Logs {
                 ledger: logs.ledger,
                 sources: logs.sources,
@@ -121,6 +132,19 @@ impl Overview {
             },
             memory,
             warnings,
+        }
+    }
+}
+
+fn answer(report: &Report, question: &Question) -> Page {
+    match question {
+        Question::Health => {
+            let (is_well, body) = status::health(report);
+            Page { is_well, content_type: "application/json", text: format!("{body:#}\n") }
+        }
+        Question::Metrics { accept } => {
+            let format = Format::accepted(accept);
+            Page { is_well: true, content_type: format.content_type(), text: status::metrics(report, format) }
         }
     }
 }

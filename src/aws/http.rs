@@ -109,9 +109,13 @@ pub(super) fn proxy(url: Option<&str>, no_proxy: Option<&str>) -> Result<ProxyCo
     let Some(url) = url else {
         return Ok(ProxyConfig::disabled());
     };
-    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let config = ProxyConfig::https(url).map_err(|error| Error::Proxy { reason: error.to_string() })?;
+    let config = ProxyConfig::https(with_scheme(url)).map_err(|error| Error::Proxy { reason: error.to_string() })?;
     Ok(no_proxy.map_or(config.clone(), |rules| config.no_proxy(rules)))
+}
+
+/// A proxy's URL, whole.
+pub(super) fn with_scheme(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
 }
 
 /// The certificates of a bundle. They are parsed here because the TLS provider would panic on a bad one.

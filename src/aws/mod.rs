@@ -1,8 +1,10 @@
 //! How every SDK client of ours is built: retries off (each room decides), no identity cache (ours is the cache), our
 //! clock for signing, our HTTP client for proxy and CA bundle, and AWS's own environment variables. Not the calls.
 
+mod ask;
 mod http;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -25,6 +27,7 @@ use aws_types::region::Region;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use url::Url;
 
+pub use self::ask::Proxy;
 use crate::clock::Clock;
 
 /// How long one call may take, connection and body included: a full batch over a slow link, and no longer than a
@@ -68,22 +71,27 @@ pub fn certificate_hint(reason: &str) -> Option<&'static str> {
     )
 }
 
+/// The services whose endpoints are overridden by variables of their own: by what those end in, and by the SDKs' name.
+const SERVICES: [(&str, &str); 5] = [
+    ("AWS_ENDPOINT_URL_STS", "STS"),
+    ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "CloudWatch Logs"),
+    ("AWS_ENDPOINT_URL_SSM", "SSM"),
+    ("AWS_ENDPOINT_URL_ECR", "ECR"),
+    ("AWS_ENDPOINT_URL_SECRETS_MANAGER", "Secrets Manager"),
+];
+
 /// `AWS_ENDPOINT_URL`, and what overrides it for one service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Endpoints {
     all: Option<String>,
-    sts: Option<String>,
-    logs: Option<String>,
+    /// By the SDKs' name of the service.
+    of: BTreeMap<&'static str, String>,
 }
 
 /// The SDK's clients ask for their own override by their service's name.
 impl LoadServiceConfig for Endpoints {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
-        match (key.env(), key.service_id()) {
-            ("AWS_ENDPOINT_URL", "STS") => self.sts.clone(),
-            ("AWS_ENDPOINT_URL", "CloudWatch Logs") => self.logs.clone(),
-            _ => None,
-        }
+        (key.env() == "AWS_ENDPOINT_URL").then(|| self.of.get(key.service_id()).cloned())?
     }
 }
 
@@ -138,13 +146,13 @@ impl Environment {
         let variable = |name: &str| variable(name).filter(|value| !value.is_empty());
         let endpoint = |name| variable(name).map(|value| check_endpoint(name, value)).transpose();
         let switch = |name| variable(name).map(|value| parse_switch(name, value)).transpose();
+        let mut of = BTreeMap::new();
+        for (name, service) in SERVICES {
+            of.extend(endpoint(name)?.map(|url| (service, url)));
+        }
         let environment = Self {
             region: variable("AWS_REGION").or_else(|| variable("AWS_DEFAULT_REGION")),
-            endpoints: Endpoints {
-                all: endpoint("AWS_ENDPOINT_URL")?,
-                sts: endpoint("AWS_ENDPOINT_URL_STS")?,
-                logs: endpoint("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS")?,
-            },
+            endpoints: Endpoints { all: endpoint("AWS_ENDPOINT_URL")?, of },
             use_fips: switch("AWS_USE_FIPS_ENDPOINT")?,
             use_dual_stack: switch("AWS_USE_DUALSTACK_ENDPOINT")?,
             ca_bundle: variable("AWS_CA_BUNDLE").map(PathBuf::from),
@@ -161,6 +169,26 @@ impl Environment {
         self.region.as_deref()
     }
 
+    /// The endpoint that a variable sets for the service that the SDKs call `service`, and that variable.
+    #[must_use]
+    pub fn endpoint(&self, service: &str) -> Option<(&'static str, &str)> {
+        let own = SERVICES.iter().find(|(_, name)| *name == service);
+        let own = own.and_then(|(variable, name)| Some((*variable, self.endpoints.of.get(name)?.as_str())));
+        own.or_else(|| Some(("AWS_ENDPOINT_URL", self.endpoints.all.as_deref()?)))
+    }
+
+    /// `AWS_USE_FIPS_ENDPOINT`.
+    #[must_use]
+    pub fn use_fips(&self) -> bool {
+        self.use_fips == Some(true)
+    }
+
+    /// `AWS_USE_DUALSTACK_ENDPOINT`.
+    #[must_use]
+    pub fn use_dual_stack(&self) -> bool {
+        self.use_dual_stack == Some(true)
+    }
+
     /// The configuration for all SDK clients in `region`. Per-service endpoint overrides travel in it: a client made
     /// with `Client::new(&config)` picks its own. Neither certificates nor connections are loaded here; the first HTTPS
     /// request does that, so that starting is quick and a plain HTTP endpoint needs none.
@@ -173,8 +201,6 @@ impl Environment {
         provider: SharedCredentialsProvider,
         clock: &Clock,
     ) -> Result<SdkConfig, Error> {
-        let proxy = http::proxy(self.https_proxy.as_deref(), self.no_proxy.as_deref())?;
-        let ca_bundle = self.ca_bundle.as_deref().map(http::read_ca_bundle).transpose()?;
         let mut builder = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region.to_owned()))
@@ -188,7 +214,7 @@ impl Environment {
             .timeout_config(TimeoutConfig::builder().operation_attempt_timeout(CALL).build())
             // It wraps every body to watch its pace; the timeout above is our watch.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .http_client(http::Client::new(proxy, ca_bundle, clock.clone()))
+            .http_client(self.client(clock)?)
             .service_config(self.endpoints.clone());
         // Always accepted: the name has only letters and a dash.
         builder.set_app_name(AppName::new("imds-agent").ok());
@@ -196,6 +222,14 @@ impl Environment {
         builder.set_use_fips(self.use_fips);
         builder.set_use_dual_stack(self.use_dual_stack);
         Ok(builder.build())
+    }
+}
+
+impl Environment {
+    fn client(&self, clock: &Clock) -> Result<http::Client, Error> {
+        let proxy = http::proxy(self.https_proxy.as_deref(), self.no_proxy.as_deref())?;
+        let ca_bundle = self.ca_bundle.as_deref().map(http::read_ca_bundle).transpose()?;
+        Ok(http::Client::new(proxy, ca_bundle, clock.clone()))
     }
 }
 
@@ -238,6 +272,21 @@ impl ResolveCachedIdentity for NoIdentityCache {
     ) -> IdentityFuture<'a> {
         IdentityFuture::new(async move { resolver.resolve_identity(components, config).await })
     }
+}
+
+/// What ARNs in `region` begin with (AWS General Reference, "Amazon Resource Names").
+#[must_use]
+pub fn partition(region: &str) -> &'static str {
+    let partitions = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    partitions.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
 #[cfg(test)]

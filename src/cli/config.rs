@@ -1,5 +1,7 @@
-//! `config check | show | init`: whether a configuration is right, what is in effect, and one to start from. Not the
-//! reading itself.
+//! `config check | show | init | import`: whether a configuration is right, what is in effect, and one to start from, also
+//! from another agent's. Not the reading itself.
+
+mod import;
 
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -37,6 +39,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Print what a configuration of Amazon's CloudWatch agent is here, and what it is not
+    Import {
+        /// amazon-cloudwatch-agent.json, or a directory of such files, which are merged
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -55,6 +63,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Show(which) => show(&which),
         Command::Init { output: None } => print(SAMPLE),
         Command::Init { output: Some(path) } => init(&path),
+        Command::Import { files } => import::run(&files),
     };
     written.unwrap_or_else(|error| {
         complain(&format!("imds-agent: {error}"));
@@ -67,8 +76,11 @@ fn check(which: &Which) -> io::Result<ExitCode> {
     match config::load(which.config.as_deref()) {
         Ok(loaded) if which.json => {
             let (path, sources) = (path.to_string_lossy(), loaded.config.logs.tables());
+            let notes = Vec::from_iter(loaded.config.endpoints.note());
             let files: Vec<_> = loaded.files.iter().map(|file| file.path.to_string_lossy()).collect();
-            print_json(&json!({"ok": true, "path": path, "files": files, "sources": sources, "errors": []}))
+            print_json(
+                &json!({"ok": true, "path": path, "files": files, "sources": sources, "notes": notes, "errors": []}),
+            )
         }
         Ok(loaded) => print(&verdict(path, &loaded)),
         Err(errors) if which.json => {
@@ -90,7 +102,8 @@ fn verdict(path: &Path, loaded: &Loaded) -> String {
         drop_ins => format!(", {}", counted(drop_ins, "drop-in")),
     };
     let absent = if main_is_there { "" } else { "; there is no such file, so defaults apply" };
-    format!("{}: ok ({sources}{drop_ins}){absent}\n", path.display())
+    let note = loaded.config.endpoints.note().map(|note| format!("note: {note}\n")).unwrap_or_default();
+    format!("{}: ok ({sources}{drop_ins}){absent}\n{note}", path.display())
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -12,7 +12,7 @@ const FINE: u8 = 0;
 pub(super) const FAILED: u8 = 1;
 
 /// What clap exits with when the command line is wrong.
-const USAGE: u8 = 2;
+pub(super) const USAGE: u8 = 2;
 
 /// The daemon or service is unreachable (`EX_UNAVAILABLE` of sysexits).
 pub(super) const UNREACHABLE: u8 = 69;

@@ -5,15 +5,18 @@ mod config;
 mod credentials;
 #[cfg(feature = "emulator")]
 mod demo;
+mod doctor;
 mod duration;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod exec;
 mod exit;
+mod explain;
 mod firewall;
 mod logs;
 mod man;
 mod metadata;
+mod policy;
 mod run;
 mod status;
 
@@ -35,6 +38,10 @@ enum Command {
     Run(run::Args),
     /// Show what the running daemon is doing now
     Status(status::Args),
+    /// Say what is wrong on this host, and the cure
+    Doctor(doctor::Args),
+    /// Explain a denial, or another error, of AWS's
+    Explain(explain::Args),
     /// Print a role's credentials, as far as the configuration lets this user have them
     Credentials(credentials::Args),
     /// Run a command that has a role
@@ -46,6 +53,8 @@ enum Command {
     Config(config::Args),
     /// Ask the instance metadata service
     Metadata(metadata::Args),
+    /// Print the policy that the configuration needs, or hold an existing one against it
+    Policy(policy::Args),
     /// Print what keeps other processes from the metadata service
     Firewall(firewall::Args),
     /// Send lines through the daemon, and look after what CloudWatch would not take
@@ -68,10 +77,13 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run::run(&args),
         Command::Status(args) => status::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Credentials(args) => credentials::run(&args),
         Command::Exec(args) => exec::run(&args),
         Command::Config(args) => config::run(args),
         Command::Metadata(args) => metadata::run(&args),
+        Command::Policy(args) => policy::run(&args),
         Command::Firewall(args) => firewall::run(&args),
         Command::Logs(args) => logs::run(args),
         Command::Completions(args) => completions::run(&args, Arguments::command()),

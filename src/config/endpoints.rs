@@ -15,21 +15,41 @@ pub(super) fn read(mut table: Reader<'_>, roles: &[&str]) -> Settings {
     let has = |table: &Reader<'_>, key| table.has(key);
     let mut listens: Vec<Located<SocketAddr>> = Vec::new();
     let (has_container, has_metadata) = (has(&table, "container"), has(&table, "metadata"));
-    let has_file = has(&table, "credentials_file");
+    let (has_telemetry, has_file) = (has(&table, "telemetry"), has(&table, "credentials_file"));
     let container = table.table("container");
     let metadata = table.table("metadata");
+    let telemetry = table.table("telemetry");
     let file = table.table("credentials_file");
     let settings = Settings {
-        container: container_door(container, has_container, &mut listens),
+        container: door(container, has_container, "127.0.0.1:1339", Reach::Bridge, &mut listens),
         metadata: look_alike(metadata, has_metadata, roles, &mut listens),
+        telemetry: door(telemetry, has_telemetry, "127.0.0.1:9464", Reach::Anywhere, &mut listens),
         credentials_file: credentials_file(file, has_file, roles),
     };
     table.finish();
     settings
 }
 
-fn container_door(mut table: Reader<'_>, is_set: bool, taken: &mut Vec<Located<SocketAddr>>) -> Option<SocketAddr> {
-    let listen = listen(&mut table, is_set, "127.0.0.1:1339", true, taken);
+/// From where a door may be reached.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// From this host only.
+    Loopback,
+    /// Also where SDKs in containers look for it.
+    Bridge,
+    /// From other hosts, too: there is no secret behind it.
+    Anywhere,
+}
+
+/// A table that says where its door is, and no more.
+fn door(
+    mut table: Reader<'_>,
+    is_set: bool,
+    example: &str,
+    reach: Reach,
+    taken: &mut Vec<Located<SocketAddr>>,
+) -> Option<SocketAddr> {
+    let listen = listen(&mut table, is_set, example, reach, taken);
     table.finish();
     listen
 }
@@ -40,7 +60,7 @@ fn look_alike(
     roles: &[&str],
     taken: &mut Vec<Located<SocketAddr>>,
 ) -> Option<Metadata> {
-    let listen = listen(&mut table, is_set, "127.0.0.1:1338", false, taken);
+    let listen = listen(&mut table, is_set, "127.0.0.1:1338", Reach::Loopback, taken);
     if is_set && !table.has("role") {
         table.missing("role", "the one [[role]] that it serves, as in `role = \"app\"`");
     }
@@ -61,12 +81,12 @@ fn credentials_file(mut table: Reader<'_>, is_set: bool, roles: &[&str]) -> Opti
     (!names_role || role.is_some()).then_some(CredentialsFile { path: path?, profile: profile?, role })
 }
 
-/// Where a door listens: on loopback, or, for `container`, where SDKs look for it beside that.
+/// Where a door listens: on loopback, or where `reach` allows beside that.
 fn listen(
     table: &mut Reader<'_>,
     is_set: bool,
     example: &str,
-    link_local: bool,
+    reach: Reach,
     taken: &mut Vec<Located<SocketAddr>>,
 ) -> Option<SocketAddr> {
     if is_set && !table.has("listen") {
@@ -79,10 +99,14 @@ fn listen(
         table.report().add(problem(message).hint(format!("as in \"{example}\"")));
         return None;
     };
-    let is_allowed = address.ip().is_loopback() || link_local && address.ip() == LINK_LOCAL;
+    let is_allowed = match reach {
+        Reach::Loopback => address.ip().is_loopback(),
+        Reach::Bridge => address.ip().is_loopback() || address.ip() == LINK_LOCAL,
+        Reach::Anywhere => true,
+    };
     if !is_allowed {
         let message = format!("`listen` can't be \"{}\": everybody who reaches that address could ask", text.value);
-        let hint = if link_local {
+        let hint = if reach == Reach::Bridge {
             format!("expected a loopback address, or {LINK_LOCAL}, at which a role's token alone decides")
         } else {
             "expected a loopback address: only there it is known who is calling".to_owned()
@@ -94,13 +118,19 @@ fn listen(
         table.report().add(problem("`listen` needs a port: clients must know it".to_owned()));
         return None;
     }
-    if let Some(other) = taken.iter().find(|other| other.value == address) {
+    if let Some(other) = taken.iter().find(|other| overlap(other.value, address)) {
         let message = format!("two endpoints can't both listen at {address}");
         table.report().add(problem(message).also("the other", other.place));
         return None;
     }
     taken.push(Located { value: address, place: text.place });
     Some(address)
+}
+
+/// Whether two doors would be in each other's way.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && (one.ip() == other.ip() || is_any)
 }
 
 /// The name of a role that is declared.
@@ -155,6 +185,12 @@ mod tests {
         assert_eq!(endpoints.container, "127.0.0.1:1339".parse().ok());
         let (listen, role) = ("[::1]:1338".parse().unwrap(), "app".to_owned());
         assert_eq!(endpoints.metadata, Some(Metadata { listen, role: role.clone() }));
+        let telemetry =
+            |listen: &str| parse(&format!("[endpoints.telemetry]\nlisten = \"{listen}\"\n")).unwrap().endpoints;
+        assert_eq!((telemetry("127.0.0.1:9464").note(), parse("").unwrap().endpoints.telemetry), (None, None));
+        let note = telemetry("0.0.0.0:9464").note().unwrap();
+        assert!(note.contains("everybody who reaches this host at any address"), "{note}");
+        assert!(telemetry("10.0.0.1:9464").note().unwrap().contains("everybody who reaches that address"));
         let file = CredentialsFile { path: "/a/b".into(), profile: "p".to_owned(), role: Some(role) };
         assert_eq!(endpoints.credentials_file, Some(file));
         let unsaid =
@@ -175,7 +211,8 @@ mod tests {
         }
         assert_only_fault(&container("127.0.0.1:0"), "2:10", "needs a port");
         assert_only_fault("[endpoints.container]\n", "1:1", "[endpoints.container] has no `listen`");
-        assert_only_fault("[endpoints.telemetry]\nlisten = \"127.0.0.1:1\"\n", "1:12", "unknown key `telemetry`");
+        let any = format!("{}[endpoints.telemetry]\nlisten = \"0.0.0.0:1339\"\n", container("127.0.0.1:1339"));
+        assert_only_fault(&any, "4:10", "can't both listen at 0.0.0.0:1339");
         let metadata = |listen: &str, role: &str| {
             format!("{ROLE}[endpoints.metadata]\nlisten = \"{listen}\"\nrole = \"{role}\"\n")
         };

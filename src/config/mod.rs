@@ -8,14 +8,17 @@
 
 mod allow;
 mod credentials;
+mod doctor;
 mod document;
 mod endpoints;
 mod error;
 mod globs;
 mod imds;
+pub mod import;
 pub mod last_good;
 mod logs;
 mod names;
+mod needs;
 mod report;
 mod role;
 mod root;
@@ -54,6 +57,8 @@ pub struct Config {
     pub variables: BTreeMap<String, String>,
     /// The `[logs]` table.
     pub logs: crate::logs::Settings,
+    /// The `[doctor]` table.
+    pub doctor: crate::policy::Settings,
 }
 
 /// Where the configuration is unless `--config` says otherwise.

@@ -3,7 +3,7 @@
 use super::document::Table;
 use super::report::{Problem, Report};
 use super::table::{Located, Reader};
-use super::{Config, credentials, endpoints, imds, logs, role, variables};
+use super::{Config, credentials, doctor, endpoints, imds, logs, role, variables};
 use crate::credentials::Settings;
 
 /// What stands for "find out": `AWS_REGION`, then IMDS.
@@ -22,8 +22,9 @@ pub(super) fn read(report: &Report, table: Table) -> Config {
     let endpoints = endpoints::read(root.table("endpoints"), &declared);
     let mut logs = logs::read(root.table("logs"), &names);
     logs.sockets.extend(audit.and_then(|table| logs::read_audit(table, &names)));
+    let doctor = doctor::read(root.table("doctor"));
     root.finish();
-    Config { region, imds, credentials, endpoints, variables, logs }
+    Config { region, imds, credentials, endpoints, variables, logs, doctor }
 }
 
 /// `eu-west-1`, `us-gov-east-1`: words and a number, as in every partition so far.
@@ -41,7 +42,8 @@ pub(super) fn region(report: &Report, text: Located<String>, has_auto: bool) -> 
     None
 }
 
-fn is_region(text: &str) -> bool {
+/// Whether it has the form of a region's name.
+pub(super) fn is_region(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let Some((number, words)) = parts.split_last() else {
         return false;

@@ -27,6 +27,9 @@ pub struct Effective {
     origins: Origins,
 }
 
+/// The dotted name of the tables of further permissions.
+const PROBES: &str = "doctor.probe";
+
 /// One table: how it is headed, the dotted name of what is in it, and its keys. `null` is "not set".
 struct Section {
     header: String,
@@ -70,7 +73,7 @@ impl Effective {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let mut whole = Map::new();
-        let (mut sources, mut roles) = (SOURCES.map(|_| Vec::new()), Vec::new());
+        let (mut sources, mut roles, mut probes) = (SOURCES.map(|_| Vec::new()), Vec::new(), Vec::new());
         for section in sections(&self.loaded.config) {
             let rows: Map<String, Value> = section.rows.into_iter().collect();
             if section.path.is_empty() {
@@ -79,6 +82,8 @@ impl Effective {
                 sources[kind].push(Value::Object(rows));
             } else if section.path.starts_with(&format!("{ROLES}[")) {
                 roles.push(Value::Object(rows));
+            } else if section.path.starts_with(&format!("{PROBES}[")) {
+                probes.push(Value::Object(rows));
             } else {
                 insert(&mut whole, &section.path, rows);
             }
@@ -87,6 +92,7 @@ impl Effective {
             whole["logs"][name.trim_start_matches("logs.")] = Value::Array(tables);
         }
         whole.insert(ROLES.to_owned(), Value::Array(roles));
+        whole.insert("doctor".to_owned(), json!({ "probe": probes }));
         Value::Object(whole)
     }
 
@@ -122,7 +128,8 @@ fn endpoints(settings: &crate::endpoints::Settings) -> impl Iterator<Item = Sect
         let rows = vec![("path", json!(file.path)), ("profile", json!(file.profile)), ("role", json!(file.role))];
         section("endpoints.credentials_file", rows)
     });
-    container.into_iter().chain(metadata).chain(file)
+    let telemetry = settings.telemetry.map(|listen| section("endpoints.telemetry", vec![("listen", json!(listen))]));
+    container.into_iter().chain(metadata).chain(telemetry).chain(file)
 }
 
 fn sections(config: &Config) -> Vec<Section> {
@@ -164,6 +171,14 @@ fn sections(config: &Config) -> Vec<Section> {
     sections.extend(config.logs.journals.iter().enumerate().map(|(index, table)| journal_section(index, table)));
     let sockets = config.logs.sockets.iter().filter(|socket| socket.is_open());
     sections.extend(sockets.enumerate().map(|(index, socket)| socket_section(index, socket)));
+    sections.extend(config.doctor.probes.iter().enumerate().map(|(index, probe)| {
+        let rows = vec![
+            ("service", json!(probe.service)),
+            ("action", json!(probe.action)),
+            ("resource", json!(probe.resource)),
+        ];
+        source_section(PROBES, index, rows)
+    }));
     sections
 }
 

@@ -89,7 +89,7 @@ impl Source for Assumed {
             let sdk = sts::known(&self.stage.sdk, ABOUT_TO).await?;
             let (base, keys) = self.base.lend().await.map_err(|error| Error::Base(Box::new(error)))?;
             self.budget.admit().await;
-            let (key, sdk) = (keys.access_key_id().to_owned(), self.signed_with(keys, &sdk));
+            let (key, sdk) = (keys.access_key_id().to_owned(), signed_with(&self.settings, keys, &sdk));
             match assume(&request, &sdk).await {
                 Ok(fetched) => Ok(Fetched {
                     role: self.settings.name.clone(),
@@ -118,14 +118,48 @@ impl Assumed {
         let _ = tokio::time::timeout(ABOUT_TO, filled).await;
         Request::fill(&self.settings, &self.stage.names.borrow())
     }
+}
 
-    /// How to call STS where the role says, with these very keys: the base cache might hold others a moment later.
-    fn signed_with(&self, keys: Credentials, sdk: &SdkConfig) -> SdkConfig {
-        let mut builder = sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(keys));
-        if let Some(region) = &self.settings.region {
-            builder = builder.region(Region::new(region.clone()));
-        }
-        builder.build()
+/// How to call STS where the role says, with these very keys: the base cache might hold others a moment later.
+fn signed_with(settings: &RoleSettings, keys: Credentials, sdk: &SdkConfig) -> SdkConfig {
+    let mut builder = sdk.to_builder().credentials_provider(SharedCredentialsProvider::new(keys));
+    if let Some(region) = &settings.region {
+        builder = builder.region(Region::new(region.clone()));
+    }
+    builder.build()
+}
+
+/// Tries roles by the request that the daemon would make, at the daemon's pace, and keeps nothing of what it gets.
+#[derive(Clone)]
+pub struct Trials {
+    names: Names,
+    keys: Credentials,
+    sdk: SdkConfig,
+    budget: Budget,
+}
+
+impl fmt::Debug for Trials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trials").finish_non_exhaustive()
+    }
+}
+
+impl Trials {
+    /// With the base credentials `keys`, calling AWS as `sdk` says.
+    #[must_use]
+    pub fn new(names: Names, keys: Credentials, sdk: SdkConfig) -> Self {
+        Self { names, keys, sdk, budget: Budget::default() }
+    }
+
+    /// Assumes a role and drops the session; returns its ARN.
+    ///
+    /// # Errors
+    /// As the daemon would have it.
+    pub async fn assume(&self, role: &RoleSettings) -> Result<String, Error> {
+        let request = Request::fill(role, &self.names)?;
+        self.budget.admit().await;
+        let fetched = assume(&request, &signed_with(role, self.keys.clone(), &self.sdk)).await?;
+        Ok(fetched.arn.unwrap_or(request.role_arn))
     }
 }
 

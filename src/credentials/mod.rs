@@ -22,7 +22,7 @@ mod tests;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use self::assume::Stage;
+pub use self::assume::{Stage, Trials};
 pub use self::cache::{CredentialCache, Issued};
 pub use self::error::Error;
 pub use self::refresh::Pace;

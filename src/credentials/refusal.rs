@@ -1,8 +1,6 @@
-//! What STS said when it refused, and what cures it: which policy lacks which statement, as far as AWS's words tell.
-//! Pure. Not the call.
+//! What STS said when it refused, and what cures it. Pure. Not the call, nor how AWS's words are read (`denial`).
 
-/// Codes that say a policy is in the way.
-const DENIALS: [&str; 2] = ["AccessDenied", "AccessDeniedException"];
+use crate::denial;
 
 /// What AWS calls credentials that should be fetched anew (DESIGN, refresh). A denial is none of them.
 const REJECTIONS: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "InvalidToken"];
@@ -25,21 +23,10 @@ pub struct Refusal {
     pub external_id: Option<String>,
 }
 
-/// Whose policy AWS names as the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    /// What the caller's role may do.
-    Identity,
-    /// Whom the role trusts.
-    Trust,
-    /// AWS does not say.
-    Either,
-}
-
 impl Refusal {
     /// Whether a policy is in the way, which takes a person to change.
     pub(super) fn is_denial(&self) -> bool {
-        DENIALS.contains(&self.code.as_str())
+        denial::is_denial(&self.code)
     }
 
     /// Whether the credentials that signed should be fetched anew.
@@ -51,90 +38,26 @@ impl Refusal {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self.code.as_str() {
-            code if DENIALS.contains(&code) => Some(self.cure_of_denial()),
-            "ValidationError" if self.text.contains("MaxSessionDuration") => Some(
-                "shorten `duration`, or: aws iam update-role --role-name NAME --max-session-duration 3600".to_owned(),
-            ),
-            "RegionDisabledException" => {
-                Some("set `region` of the role to one where the account has STS switched on".to_owned())
+            code if denial::is_denial(code) => self.call().denied(&self.text).hint(),
+            // What expired is the identity provider's token: nothing else signs this call.
+            "ExpiredTokenException" if self.action == super::source::WITH_WEB_IDENTITY => {
+                denial::cure("InvalidIdentityToken", &self.text)
             }
-            "MalformedPolicyDocument" | "PackedPolicyTooLarge" => {
-                Some("correct `policy`, `policy_arns` or `tags` in the [[role]] table".to_owned())
-            }
-            "ExpiredTokenException" | "InvalidIdentityToken" if self.action == super::source::WITH_WEB_IDENTITY => Some(
-                "the token in AWS_WEB_IDENTITY_TOKEN_FILE must be renewed by whoever writes it, and its issuer and \
-                     audience must be those of the IAM identity provider that the role trusts"
-                    .to_owned(),
-            ),
-            _ => None,
+            // Others are on their way.
+            code if is_rejection(code) => None,
+            code => denial::cure(code, &self.text),
         }
     }
 
-    fn cure_of_denial(&self) -> String {
-        if let Some((_, policy)) = self.text.split_once("with an explicit deny in a") {
-            let kind = policy.trim_start_matches('n').trim().trim_end_matches('.');
-            return format!("a Deny stands above every Allow: change the {kind} that holds it");
+    /// Which call was refused.
+    #[must_use]
+    pub fn call(&self) -> denial::Call<'_> {
+        denial::Call {
+            action: self.action,
+            resource: &self.resource,
+            further: &self.further,
+            external_id: self.external_id.as_deref(),
         }
-        if self.action == super::source::WITH_WEB_IDENTITY {
-            return format!(
-                "the trust policy of {} must allow {} to the identity provider, with conditions (sub, aud) that the \
-                 token meets",
-                self.resource, self.action
-            );
-        }
-        match self.side() {
-            Side::Identity => self.identity_statement(),
-            Side::Trust => self.trust_statement(),
-            Side::Either => format!("{}\n{}", self.identity_statement(), self.trust_statement()),
-        }
-    }
-
-    /// IAM User Guide, "Troubleshoot access denied error messages": `because no KIND policy allows the … action`.
-    fn side(&self) -> Side {
-        if self.text.contains("no identity-based policy allows") {
-            Side::Identity
-        } else if self.text.contains("no resource-based policy allows") {
-            Side::Trust
-        } else {
-            Side::Either
-        }
-    }
-
-    fn identity_statement(&self) -> String {
-        let whose = self.caller().unwrap_or_else(|| "the role that asks".to_owned());
-        format!(
-            "in a policy of {whose}: {{\"Effect\": \"Allow\", \"Action\": {}, \"Resource\": \"{}\"}}",
-            self.actions(),
-            self.resource
-        )
-    }
-
-    fn trust_statement(&self) -> String {
-        let principal = self.caller().unwrap_or_else(|| "ARN of the role that asks".to_owned());
-        let condition = self.external_id.as_ref().map_or_else(String::new, |id| {
-            format!(", \"Condition\": {{\"StringEquals\": {{\"sts:ExternalId\": \"{id}\"}}}}")
-        });
-        format!(
-            "in the trust policy of {}: {{\"Effect\": \"Allow\", \"Principal\": {{\"AWS\": \"{principal}\"}}, \
-             \"Action\": {}{condition}}}",
-            self.resource,
-            self.actions()
-        )
-    }
-
-    fn actions(&self) -> String {
-        let all: Vec<String> =
-            std::iter::once(&self.action).chain(&self.further).map(|action| format!("\"{action}\"")).collect();
-        if all.len() == 1 { all.concat() } else { format!("[{}]", all.join(", ")) }
-    }
-
-    /// The role behind the session that AWS's text names: `arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION`. A path that
-    /// the role may have is not in it.
-    fn caller(&self) -> Option<String> {
-        let session = self.text.split_once("User: ")?.1.split_whitespace().next()?;
-        let (partition, rest) = session.strip_prefix("arn:")?.split_once(":sts::")?;
-        let (account, role) = rest.split_once(":assumed-role/")?;
-        Some(format!("arn:{partition}:iam::{account}:role/{}", role.split('/').next()?))
     }
 }
 
@@ -171,7 +94,12 @@ mod tests {
     fn a_missing_statement_of_the_callers_role_is_written_out() {
         let hint = hint(" because no identity-based policy allows the sts:AssumeRole action");
         let statement = format!("{{\"Effect\": \"Allow\", \"Action\": \"sts:AssumeRole\", \"Resource\": \"{ROLE}\"}}");
-        assert_eq!(hint, format!("in a policy of {BASE}: {statement}"));
+        let (own, other) = hint.split_once('\n').unwrap();
+        assert_eq!(own, format!("in a policy of {BASE}: {statement}"));
+        assert!(
+            other.contains(&format!("the trust policy of {ROLE} must allow it as well")),
+            "another account: {other}"
+        );
     }
 
     #[test]

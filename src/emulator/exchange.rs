@@ -17,7 +17,7 @@ use super::operation::{Operation, form};
 use super::options::Door;
 use super::shared::Shared;
 use super::sigv4::{Scope, verify};
-use super::{container, control, imds, logs, sts};
+use super::{container, control, imds, logs, sts, vault};
 
 /// The most a request's body may be as it arrives: what CloudWatch Logs may unpack to, and nobody else sends as much.
 const LARGEST_BODY: usize = 8 << 20;
@@ -182,6 +182,9 @@ impl Call<'_> {
                 sts::answer(action, self.request, caller.as_deref(), &mut self.shared.state(), now, &self.id)
             }),
             Operation::Container => Ok(container::answer(self.request, &mut self.shared.state(), now)),
+            Operation::Vault(service, action) => self
+                .caller()
+                .and_then(|caller| vault::answer(service, action, self.request, &mut self.shared.state(), &caller.arn)),
             Operation::Logs(action) => self.caller().and_then(|_| logs::answer(action, self.request, self.shared, now)),
             Operation::Token | Operation::Metadata | Operation::Control => {
                 Ok(imds::answer(self.request, &mut self.shared.state(), now))
@@ -195,7 +198,11 @@ impl Call<'_> {
     }
 
     fn scope<'a>(&self, region: &'a str) -> Scope<'a> {
-        let service = if matches!(self.operation, Operation::Sts(_)) { "sts" } else { "logs" };
+        let service = match &self.operation {
+            Operation::Sts(_) => "sts",
+            Operation::Vault(service, _) => service,
+            _ => "logs",
+        };
         Scope { region, service }
     }
 
@@ -213,7 +220,7 @@ impl Call<'_> {
     fn throttled(&self, retry_after_ms: Option<u64>) -> Refusal {
         let refusal = match self.operation {
             Operation::Sts(_) => Refusal::new("Throttling", "Rate exceeded"),
-            Operation::Logs(_) => Refusal::new("ThrottlingException", "Rate exceeded"),
+            Operation::Logs(_) | Operation::Vault(..) => Refusal::new("ThrottlingException", "Rate exceeded"),
             _ => Refusal::new("429", "Too Many Requests").status(429),
         };
         Refusal { retry_after_ms, ..refusal }
@@ -224,7 +231,11 @@ impl Call<'_> {
         if matches!(self.operation, Operation::Sts(_)) {
             return Refusal::new("AccessDenied", sentence(&sts::resource(self.request))).status(403);
         }
-        let resource = logs::Place::of(self.request).arn(&self.shared.state().options);
+        let options = &self.shared.state().options;
+        let resource = match &self.operation {
+            Operation::Vault(service, _) => vault::resource(service, self.request, options),
+            _ => logs::Place::of(self.request).arn(options),
+        };
         Refusal::new("AccessDeniedException", sentence(&resource))
     }
 
@@ -232,7 +243,7 @@ impl Call<'_> {
     fn word(&self, refusal: Refusal) -> Answer {
         match self.operation {
             Operation::Sts(_) => refusal.into_xml(&self.id),
-            Operation::Logs(_) => refusal.into_json(),
+            Operation::Logs(_) | Operation::Vault(..) => refusal.into_json(),
             _ => Answer::new(refusal.status, "text/plain", refusal.message),
         }
     }

@@ -1,5 +1,5 @@
-//! IMDSv2, a container's credentials, STS and CloudWatch Logs over real HTTP on loopback, as strict as AWS, with faults
-//! that tests set. It imports nothing of ours, so that one misreading of a protocol can't pass on both sides. Not a place
+//! IMDSv2, a container's credentials, STS and CloudWatch Logs over real HTTP on loopback, as strict as AWS, and of SSM, ECR
+//! and Secrets Manager what a host reads at its start, with faults that tests set. It imports nothing of ours, so that one misreading of a protocol can't pass on both sides. Not a place
 //! to keep anything: all of it is memory, and all of its credentials are made up.
 //!
 //! One listener serves all of them, so `AWS_EC2_METADATA_SERVICE_ENDPOINT` and `AWS_ENDPOINT_URL` may be the same URL:
@@ -9,6 +9,7 @@
 //! GET       /v2/credentials/…      a container's credentials    container.rs
 //! POST /    X-Amz-Target: Logs_…   CloudWatch Logs (awsJson1_1) logs/
 //! POST /    Action=…               STS (query protocol, XML)    sts.rs, session.rs
+//! POST /    X-Amz-Target: …        SSM, ECR, Secrets Manager    vault.rs
 //! any       /_emulator/…           what tests set and read      control.rs
 //! ```
 //!
@@ -37,6 +38,7 @@ mod session;
 mod shared;
 mod sigv4;
 mod sts;
+mod vault;
 
 pub use counts::{Counts, PutCounts, RoleCounts};
 pub use fault::{Denial, Effect, Fault, Policy};

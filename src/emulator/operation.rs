@@ -10,6 +10,10 @@ use super::container;
 /// The prefix of `X-Amz-Target` (CloudWatch Logs API, version 2014-03-28).
 const LOGS_TARGET: &str = "Logs_20140328.";
 
+/// The same of the services that keep something under lock, with what their signatures and their actions begin with.
+const VAULTS: [(&str, &str); 3] =
+    [("AmazonSSM.", "ssm"), ("AmazonEC2ContainerRegistry_V20150921.", "ecr"), ("secretsmanager.", "secretsmanager")];
+
 /// An operation, as far as the request names one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
@@ -25,6 +29,8 @@ pub(super) enum Operation {
     Sts(String),
     /// An action of CloudWatch Logs.
     Logs(String),
+    /// An action of SSM, ECR or Secrets Manager: the service's prefix and the action.
+    Vault(&'static str, String),
 }
 
 impl Operation {
@@ -35,7 +41,14 @@ impl Operation {
             return Self::Control;
         }
         if request.method() == Method::POST && path == "/" {
-            return match header(request, "x-amz-target") {
+            let target = header(request, "x-amz-target");
+            let vault = |target: &str| {
+                VAULTS.iter().find_map(|(prefix, service)| Some((*service, target.strip_prefix(prefix)?.to_string())))
+            };
+            if let Some((service, action)) = target.and_then(vault) {
+                return Self::Vault(service, action);
+            }
+            return match target {
                 Some(target) => Self::Logs(target.strip_prefix(LOGS_TARGET).unwrap_or(target).to_string()),
                 None => Self::Sts(form(request.body(), "Action").unwrap_or_default().into_owned()),
             };
@@ -64,6 +77,7 @@ impl Operation {
             Self::Metadata => "imds:get".into(),
             Self::Sts(action) => format!("sts:{}", known(action)),
             Self::Logs(action) => format!("logs:{}", known(action)),
+            Self::Vault(service, action) => format!("{service}:{}", known(action)),
         }
     }
 }

@@ -107,6 +107,10 @@ pub struct Change {
     pub container_token: Option<String>,
     /// The one token that `AssumeRoleWithWebIdentity` takes; an empty string: any.
     pub web_identity_token: Option<String>,
+    /// SSM parameters added, replaced or (`null`) removed, by name. All of them are `SecureString`s.
+    pub parameters: BTreeMap<String, Option<String>>,
+    /// Secrets of Secrets Manager added, replaced or (`null`) removed, by name.
+    pub secrets: BTreeMap<String, Option<String>>,
     /// Leaves added to, replaced in or (`null`) taken from the metadata, by path below `/latest/`.
     pub metadata: BTreeMap<String, Option<String>>,
 }

@@ -1,6 +1,6 @@
 //! What all connections share: the clock, the state behind a lock, and the feed of what is happening. Not I/O.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU8;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -85,6 +85,10 @@ pub(super) struct State {
     pub(super) container_token: Option<String>,
     pub(super) web_identity_token: Option<String>,
     pub(super) leaves: Leaves,
+    /// Of SSM, by name.
+    pub(super) parameters: BTreeMap<String, String>,
+    /// Of Secrets Manager, by name.
+    pub(super) secrets: BTreeMap<String, String>,
     /// IMDS tokens and when they expire.
     pub(super) tokens: HashMap<String, Millis>,
     pub(super) keyring: Keyring,
@@ -108,6 +112,8 @@ impl State {
             container_token: options.container_token.clone(),
             web_identity_token: options.web_identity_token.clone(),
             leaves: metadata::fixed(&options),
+            parameters: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             tokens: HashMap::new(),
             keyring: Keyring::default(),
             store: Store::default(),
@@ -167,11 +173,17 @@ impl State {
         if let Some(token) = &change.web_identity_token {
             self.web_identity_token = some(token);
         }
-        for (path, text) in &change.metadata {
-            match text {
-                Some(text) => self.leaves.insert(path.clone(), text.clone()),
-                None => self.leaves.remove(path),
-            };
+        for (kept, changes) in [
+            (&mut self.parameters, &change.parameters),
+            (&mut self.secrets, &change.secrets),
+            (&mut self.leaves, &change.metadata),
+        ] {
+            for (name, text) in changes {
+                match text {
+                    Some(text) => kept.insert(name.clone(), text.clone()),
+                    None => kept.remove(name),
+                };
+            }
         }
     }
 }

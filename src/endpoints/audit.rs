@@ -2,12 +2,12 @@
 //! recent ones for `imds-agent credentials who`. Counted always, said up to so often a minute and caller. Not the
 //! decision.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
 use crate::clock::{Clock, boot_time};
@@ -35,6 +35,8 @@ pub enum DoorKind {
     Container,
     /// The look-alike of the metadata service.
     Metadata,
+    /// `/health` and `/metrics`: no credentials are had there.
+    Telemetry,
 }
 
 impl DoorKind {
@@ -45,6 +47,7 @@ impl DoorKind {
             Self::Unix => "unix",
             Self::Container => "container",
             Self::Metadata => "metadata",
+            Self::Telemetry => "telemetry",
         }
     }
 }
@@ -117,6 +120,8 @@ pub(super) struct Audit {
 #[derive(Default)]
 struct Kept {
     shown: HashMap<Case, Times>,
+    /// By door: how often credentials were handed out, and refused.
+    counts: BTreeMap<&'static str, (u64, u64)>,
     said: HashMap<(Option<u32>, DoorKind), Said>,
     sequence: u64,
 }
@@ -162,6 +167,7 @@ impl Audit {
         let now = self.clock.now();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let unsaid = kept.may_say((case.uid, door), boot_time());
+        kept.count(&case);
         kept.show(case.clone(), now);
         drop(kept);
         if let Some(unsaid) = unsaid {
@@ -174,6 +180,16 @@ impl Audit {
         }
     }
 
+    /// Each door of `kinds`, whether somebody came there or not.
+    pub(super) fn counts(&self, kinds: &[DoorKind]) -> Vec<Snapshot> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = |kind: &DoorKind| {
+            let (served, refused) = kept.counts.get(kind.word()).copied().unwrap_or_default();
+            Snapshot { door: kind.word().to_owned(), served, refused }
+        };
+        kinds.iter().map(snapshot).collect()
+    }
+
     /// The recent ones, the last first; only those of `uid`, if it is given.
     pub(super) fn recent(&self, uid: Option<u32>) -> Vec<Entry> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,6 +197,17 @@ impl Audit {
         shown.sort_by_key(|(_, times)| std::cmp::Reverse(times.sequence));
         shown.into_iter().map(|(case, times)| entry(case, times)).collect()
     }
+}
+
+/// What happened at one door since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// `unix`, `container` or `metadata`.
+    pub door: String,
+    /// Requests that were given credentials.
+    pub served: u64,
+    /// Requests that were refused, whatever they asked for.
+    pub refused: u64,
 }
 
 fn container_name(container: &crate::caller::Container) -> String {
@@ -201,6 +228,14 @@ impl Kept {
         }
         said.lines += 1;
         Some(std::mem::take(&mut said.unsaid))
+    }
+
+    fn count(&mut self, case: &Case) {
+        let (served, refused) = self.counts.entry(case.door.word()).or_default();
+        match case.outcome {
+            Outcome::Served { .. } => *served += 1,
+            Outcome::Refused { .. } => *refused += 1,
+        }
     }
 
     fn show(&mut self, case: Case, now: Timestamp) {
@@ -306,6 +341,9 @@ mod tests {
         let all = audit.recent(None);
         assert_eq!((all.len(), all[0].uid, all[0].outcome, all[1].times), (2, Some(1001), "served", 3));
         assert_eq!(audit.recent(Some(1000)).len(), 1);
+        let counts = audit.counts(&[DoorKind::Unix, DoorKind::Metadata]);
+        let counts: Vec<_> = counts.iter().map(|door| (door.door.as_str(), door.served, door.refused)).collect();
+        assert_eq!(counts, [("unix", 0, 3), ("metadata", 0, 0)]);
     }
 
     #[test]

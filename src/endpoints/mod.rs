@@ -4,6 +4,7 @@
 //! * `unix`: `credentials.sock`, for `imds-agent credentials` and `exec`; the kernel says who calls.
 //! * `container`: the container protocol on loopback; a token, and the user whose socket is the other end.
 //! * `metadata`: a look-alike of the metadata service on loopback; that user alone.
+//! * `telemetry`: no credentials, but how the agent is: `/health` and `/metrics`, for whoever can reach it.
 //! * `credentials_file`: no door, but a file that is kept fresh.
 //!
 //! Each answers from memory. `http` takes only requests that are worth a look, `desk` decides, `audit` writes it down.
@@ -15,6 +16,7 @@ mod desk;
 mod http;
 mod metadata;
 mod server;
+mod telemetry;
 mod tokens;
 mod unix;
 
@@ -26,7 +28,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::audit::{Copy, DoorKind, Entry};
+pub use self::audit::{Copy, DoorKind, Entry, Snapshot};
+pub use self::telemetry::{Page, Question, Teller};
 pub use self::tokens::DIRECTORY as TOKENS;
 use crate::clock::Clock;
 use crate::credentials::Roles;
@@ -51,8 +54,23 @@ pub struct Settings {
     pub container: Option<SocketAddr>,
     /// `[endpoints.metadata]`.
     pub metadata: Option<Metadata>,
+    /// `[endpoints.telemetry]`: where it listens.
+    pub telemetry: Option<SocketAddr>,
     /// `[endpoints.credentials_file]`.
     pub credentials_file: Option<CredentialsFile>,
+}
+
+impl Settings {
+    /// What who checks the configuration should know of it.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let listen = self.telemetry.filter(|address| !address.ip().is_loopback())?;
+        let reached = if listen.ip().is_unspecified() { "this host at any address" } else { "that address" };
+        Some(format!(
+            "[endpoints.telemetry] listens at {listen}: everybody who reaches {reached} can read /health and /metrics, \
+             which hold names of roles, files and log groups, and no secret; a security group or a firewall says who that is"
+        ))
+    }
 }
 
 /// The look-alike.
@@ -127,6 +145,17 @@ impl Endpoints {
     /// From now on the record goes there, too.
     pub fn copy_record(&self, copy: Option<Copy>) {
         self.0.copy_record(copy);
+    }
+
+    /// From now on who asks how the agent is, is told this.
+    pub fn tell(&self, teller: Teller) {
+        self.0.tell(teller);
+    }
+
+    /// What happened at each door at which credentials are had, since the start.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<Snapshot> {
+        self.0.snapshots()
     }
 
     /// Serves until `stop`, and keeps the credentials file.

@@ -16,8 +16,9 @@ use super::audit::{Audit, Copy, DoorKind};
 use super::desk::{Desk, Directory, Visit};
 use super::http::{self, Answer, Asked, Hosts};
 use super::metadata::LookAlike;
+use super::telemetry::Telemetry;
 use super::tokens::Tokens;
-use super::{Door, DoorSocket, LINK_LOCAL, Settings, container, unix};
+use super::{Door, DoorSocket, LINK_LOCAL, Settings, Snapshot, Teller, container, unix};
 use crate::caller::{Caller, TcpCallers};
 use crate::clock::Clock;
 use crate::credentials::Roles;
@@ -33,6 +34,13 @@ const MOST_CONNECTIONS: usize = 512;
 /// the SDKs' default of connections to one host, several times over.
 const MOST_OF_ONE: usize = 128;
 
+/// What is said of the agent may be megabytes, which are in memory until they are read: fewer at once, each of which ends
+/// with its answer. A Prometheus, its double, and who looks at `/health` need three.
+const MOST_TOLD: usize = 16;
+
+/// So many of these are one user's at most, or all those of other hosts.
+const MOST_TOLD_OF_ONE: usize = 8;
+
 /// A wait after `accept` failed (out of file descriptors), so that the loop doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -46,6 +54,7 @@ pub(super) struct Inner {
     directory: Arc<Directory>,
     callers: TcpCallers,
     look_alike: LookAlike,
+    telemetry: Telemetry,
     clock: Clock,
     file_warning: Mutex<Option<Warning>>,
 }
@@ -84,6 +93,7 @@ impl Inner {
             directory: Arc::default(),
             callers: TcpCallers::default(),
             look_alike: LookAlike::new(clock.clone()),
+            telemetry: Telemetry::default(),
             clock,
             file_warning: Mutex::default(),
         }
@@ -110,6 +120,14 @@ impl Inner {
 
     pub(super) fn copy_record(&self, copy: Option<Copy>) {
         self.audit.copy_to(copy);
+    }
+
+    pub(super) fn tell(&self, teller: Teller) {
+        self.telemetry.tell(teller);
+    }
+
+    pub(super) fn snapshots(&self) -> Vec<Snapshot> {
+        self.audit.counts(&[DoorKind::Unix, DoorKind::Container, DoorKind::Metadata])
     }
 
     pub(super) fn desk(&self) -> Option<Arc<Desk>> {
@@ -169,6 +187,10 @@ impl Inner {
 
     /// Serves one door until `stop`.
     async fn keep_open(self: Arc<Self>, door: Door, stop: CancellationToken) {
+        let (most, most_of_one) = match door.kind {
+            DoorKind::Telemetry => (MOST_TOLD, MOST_TOLD_OF_ONE),
+            _ => (MOST_CONNECTIONS, MOST_OF_ONE),
+        };
         let mut connections = JoinSet::new();
         let mut shares: HashMap<Option<u32>, Arc<Semaphore>> = HashMap::new();
         loop {
@@ -176,7 +198,7 @@ impl Inner {
                 biased;
                 () = stop.cancelled() => break,
                 Some(_) = connections.join_next() => continue,
-                accepted = self.accept(&door), if connections.len() < MOST_CONNECTIONS => accepted,
+                accepted = self.accept(&door), if connections.len() < most => accepted,
             };
             let (stream, peer, hosts) = match accepted {
                 Ok(accepted) => accepted,
@@ -186,8 +208,8 @@ impl Inner {
                     continue;
                 }
             };
-            shares.retain(|_, share| share.available_permits() < MOST_OF_ONE);
-            let share = shares.entry(peer.share()).or_insert_with(|| Arc::new(Semaphore::new(MOST_OF_ONE)));
+            shares.retain(|_, share| share.available_permits() < most_of_one);
+            let share = shares.entry(peer.share()).or_insert_with(|| Arc::new(Semaphore::new(most_of_one)));
             // Closed without a word: what is said costs more than the connection.
             let Ok(place) = share.clone().try_acquire_owned() else { continue };
             let (inner, stop, kind) = (self.clone(), stop.clone(), door.kind);
@@ -218,20 +240,24 @@ impl Inner {
                 // Answers are small and written at once; waiting for an acknowledgement would cost 40 ms each.
                 let _ = stream.set_nodelay(true);
                 let local = stream.local_addr()?;
-                let peer = if local.ip() == LINK_LOCAL && door.kind == DoorKind::Container {
-                    Peer::Unseen
-                } else {
-                    match self.callers.find(local, from, &self.directory.accounts()) {
-                        Ok(caller) => Peer::Known(caller),
-                        Err(refused) => Peer::Unknown(refused.to_string()),
-                    }
+                let is_unseen = local.ip() == LINK_LOCAL && door.kind == DoorKind::Container;
+                let found = (!is_unseen).then(|| self.callers.find(local, from, &self.directory.accounts()));
+                let peer = match found {
+                    Some(Ok(caller)) => Peer::Known(caller),
+                    Some(Err(refused)) if door.kind != DoorKind::Telemetry => Peer::Unknown(refused.to_string()),
+                    _ => Peer::Unseen,
                 };
-                Ok((Stream::Tcp(stream), peer, Hosts::of(local)))
+                // Other hosts know this one by names that it does not know itself.
+                let is_local = listener.local_addr()?.ip().is_loopback() || door.kind != DoorKind::Telemetry;
+                Ok((Stream::Tcp(stream), peer, if is_local { Hosts::of(local) } else { Hosts::any() }))
             }
         }
     }
 
     async fn respond(&self, kind: DoorKind, peer: &Peer, asked: Asked) -> Answer {
+        if kind == DoorKind::Telemetry {
+            return self.telemetry.respond(asked).await;
+        }
         let Some(desk) = self.desk() else { return http::not_open() };
         match (kind, peer) {
             (_, Peer::Unknown(reason)) => {
@@ -241,7 +267,7 @@ impl Inner {
             (DoorKind::Container, peer) => container::respond(&desk, peer.caller(), asked).await,
             (DoorKind::Unix, Peer::Known(caller)) => unix::respond(&desk, caller, asked).await,
             (DoorKind::Metadata, Peer::Known(caller)) => self.look_alike.respond(&desk, caller, asked).await,
-            (DoorKind::Unix | DoorKind::Metadata, Peer::Unseen) => http::not_open(),
+            (DoorKind::Unix | DoorKind::Metadata, Peer::Unseen) | (DoorKind::Telemetry, _) => http::not_open(),
         }
     }
 }

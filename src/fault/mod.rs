@@ -54,6 +54,23 @@ pub fn shell_word(text: &str) -> String {
     word
 }
 
+/// Text of others' making, without what could play tricks on a terminal.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let dangerous = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
+        if dangerous(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+        safe
+    })
+}
+
 /// An error and all its sources in one line: `a: b: c`. Printed at the edge, once.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {

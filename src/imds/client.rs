@@ -193,6 +193,17 @@ impl ImdsClient {
         self.0.ask(documents::IAM_INFO, documents::iam_info).await
     }
 
+    /// Where it asks, in the order in which it tries.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Url> {
+        self.0.target.endpoints.iter()
+    }
+
+    /// Whether the environment forbids to ask at all.
+    #[must_use]
+    pub fn is_disabled(&self) -> bool {
+        self.0.target.disabled
+    }
+
     /// What `status` shows.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

@@ -41,6 +41,12 @@ impl Environment {
         Self::read(&variable, profile_file(&variable).as_deref())
     }
 
+    /// The setting that says where IMDS is instead of at its own address, if one does.
+    #[must_use]
+    pub fn endpoint_setting(&self) -> Option<&str> {
+        self.endpoint.as_ref().map(|endpoint| endpoint.setting.as_str())
+    }
+
     /// As with `AWS_EC2_METADATA_DISABLED=true`, for tests of what then must not happen.
     #[cfg(test)]
     pub(crate) fn switched_off() -> Self {

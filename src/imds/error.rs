@@ -29,10 +29,26 @@ impl Error {
         &self.problem
     }
 
-    /// What cures it, with this host's own values where they are known.
+    /// What cures it, with this host's own values where they are known, and why that.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
-        self.problem.hint(self.instance_id.as_deref().unwrap_or("INSTANCE_ID"))
+        let cure = self.cure(None)?;
+        Some(match self.problem.why() {
+            Some(why) => format!("{why}: {cure}"),
+            None => cure,
+        })
+    }
+
+    /// Why it is so, where the words of the error don't say.
+    #[must_use]
+    pub fn why(&self) -> Option<&'static str> {
+        self.problem.why()
+    }
+
+    /// What cures it; `instance_id` is what others than IMDS say of it, where IMDS did not.
+    #[must_use]
+    pub fn cure(&self, instance_id: Option<&str>) -> Option<String> {
+        self.problem.cure(self.instance_id.as_deref().or(instance_id).unwrap_or("INSTANCE_ID"))
     }
 }
 
@@ -169,7 +185,33 @@ impl Problem {
         }
     }
 
-    fn hint(&self, instance_id: &str) -> Option<String> {
+    fn why(&self) -> Option<&'static str> {
+        match self {
+            Self::Off { .. } => Some("the instance's metadata options say so"),
+            Self::Blocked { asked, .. } if asked == TOKEN_REQUEST => Some(
+                "inside a container or another network namespace the hop limit is too low; on the host itself a \
+                 firewall rule drops what goes to or comes from the metadata address",
+            ),
+            Self::Blocked { .. } => Some(
+                "packets to the metadata address are dropped, by a firewall rule or because the interface's allowance \
+                 is used up",
+            ),
+            Self::Throttled { .. } => Some(
+                "something on this instance asks for metadata too often; the agent itself stays under 10 requests a second",
+            ),
+            Self::TokenRefused { status: 404 | 405, .. } => Some("there is no IMDSv2 at that address"),
+            Self::RoleFailure { code, .. } if code == PROFILE_NOT_FOUND => {
+                Some("the instance profile was deleted, or re-created under the same name")
+            }
+            Self::RoleFailure { code, .. } if code == ASSUME_ROLE_UNAUTHORIZED => Some(
+                "EC2 may not assume the role: it was deleted and re-created, or its trust policy lacks \
+                 ec2.amazonaws.com; the next rotation after the cure brings credentials",
+            ),
+            _ => None,
+        }
+    }
+
+    fn cure(&self, instance_id: &str) -> Option<String> {
         let options = format!("aws ec2 modify-instance-metadata-options --instance-id {instance_id}");
         let associate =
             format!("aws ec2 associate-iam-instance-profile --instance-id {instance_id} --iam-instance-profile Name=");
@@ -179,25 +221,20 @@ impl Problem {
                 "unset AWS_EC2_METADATA_DISABLED for this process (in the unit: UnsetEnvironment=)".to_owned()
             }
             Self::Off { .. } => format!("{options} --http-endpoint enabled --http-tokens required"),
-            Self::Blocked { asked, .. } if asked == TOKEN_REQUEST => format!(
-                "inside a container or another network namespace the hop limit is too low: {options} \
-                 --http-put-response-hop-limit 2; on the host itself look for a firewall rule on the metadata address"
-            ),
-            Self::Blocked { .. } => "packets to the metadata address are dropped: a firewall rule, or the interface's \
-                 allowance is used up; see linklocal_allowance_exceeded in `ethtool -S INTERFACE`"
-                .to_owned(),
+            Self::Blocked { asked, .. } if asked == TOKEN_REQUEST => {
+                format!("{options} --http-put-response-hop-limit 2")
+            }
+            Self::Blocked { .. } => "see linklocal_allowance_exceeded in `ethtool -S INTERFACE`".to_owned(),
             Self::Absent { endpoint, .. } => format!(
                 "if this is an EC2 instance, check its route and firewall to {endpoint}; elsewhere set imds.endpoint"
             ),
-            Self::Throttled { .. } => "something on this instance asks for metadata too often; the agent itself stays \
-                 under 10 requests a second"
-                .to_owned(),
+            Self::Throttled { .. } => "see linklocal_allowance_exceeded in `ethtool -S INTERFACE`".to_owned(),
             Self::NotImds { .. } => "check AWS_EC2_METADATA_SERVICE_ENDPOINT and imds.endpoint, and that no proxy or \
                  NAT rule catches the metadata address"
                 .to_owned(),
-            Self::TokenRefused { status: 404 | 405, .. } => "there is no IMDSv2 at that address; if the host really \
-                 has only version 1, set imds.v1_fallback = true"
-                .to_owned(),
+            Self::TokenRefused { status: 404 | 405, .. } => {
+                "if the host really has only version 1, set imds.v1_fallback = true".to_owned()
+            }
             Self::TokenRefused { .. } | Self::BadStatus { .. } | Self::BadDocument { .. } | Self::NotFound { .. } => {
                 return None;
             }
@@ -206,20 +243,18 @@ impl Problem {
                 format!("aws iam add-role-to-instance-profile --instance-profile-name {profile} --role-name ROLE")
             }
             Self::RoleFailure { code, .. } if code == PROFILE_NOT_FOUND => format!(
-                "the instance profile was deleted, or re-created under the same name: aws ec2 \
-                 disassociate-iam-instance-profile --association-id $(aws ec2 describe-iam-instance-profile-associations \
+                "aws ec2 disassociate-iam-instance-profile --association-id $(aws ec2 describe-iam-instance-profile-associations \
                  --filters Name=instance-id,Values={instance_id} --query \
                  'IamInstanceProfileAssociations[0].AssociationId' --output text) && {associate}PROFILE"
             ),
             Self::RoleFailure { code, role, .. } if code == ASSUME_ROLE_UNAUTHORIZED => format!(
-                "EC2 may not assume the role: it was deleted and re-created, or its trust policy lacks \
-                 ec2.amazonaws.com: aws iam update-assume-role-policy --role-name {} --policy-document \
+                "aws iam update-assume-role-policy --role-name {} --policy-document \
                  '{{\"Version\":\"2012-10-17\",\"Statement\":[{{\"Effect\":\"Allow\",\"Principal\":{{\"Service\":\
-                 \"ec2.amazonaws.com\"}},\"Action\":\"sts:AssumeRole\"}}]}}', then wait for the next rotation",
+                 \"ec2.amazonaws.com\"}},\"Action\":\"sts:AssumeRole\"}}]}}'",
                 role.as_deref().unwrap_or("ROLE")
             ),
             Self::RoleFailure { .. } => format!(
-                "look at the instance's profile and role: aws ec2 describe-iam-instance-profile-associations --filters \
+                "aws ec2 describe-iam-instance-profile-associations --filters \
                  Name=instance-id,Values={instance_id}"
             ),
         })

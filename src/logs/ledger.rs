@@ -34,6 +34,19 @@ pub(crate) enum Reason {
     Gap,
 }
 
+/// The words of all of them.
+pub const DROP_REASONS: [&str; 9] = [
+    Reason::TooOld.word(),
+    Reason::TooNew.word(),
+    Reason::Expired.word(),
+    Reason::Invalid.word(),
+    Reason::Empty.word(),
+    Reason::Filtered.word(),
+    Reason::Budget.word(),
+    Reason::SpoolFull.word(),
+    Reason::Gap.word(),
+];
+
 impl Reason {
     /// Whether the stream itself says that something is missing. Nobody misses an empty line, or what was not wanted.
     fn is_missed(self) -> bool {
@@ -41,7 +54,7 @@ impl Reason {
     }
 
     /// The word in `status`.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::TooOld => "too_old",
             Self::TooNew => "too_new",

@@ -22,6 +22,7 @@ mod source;
 mod spool;
 mod task;
 
+pub use ledger::DROP_REASONS;
 pub use report::{
     DeadLettersSnapshot, DestinationSnapshot, DestinationState, Ledger, Snapshot, SourceSnapshot, SourceState,
     SpoolSnapshot, Tally,
@@ -32,5 +33,7 @@ pub use settings::{
     Syntax, Target,
 };
 pub use shipper::{LogShipper, Place};
+pub(crate) use source::discover::{Finder, Walk};
+pub(crate) use source::open::open_regular;
 pub use source::socket::{Destination, Door, DoorSocket, Purpose, Receiver, SEND_SOCKET, SendError, send};
 pub use spool::Spool;

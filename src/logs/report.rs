@@ -53,7 +53,8 @@ pub enum SourceState {
 /// One source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SourceSnapshot {
-    /// `file`, `journal` or `socket`; `finished` for the sum of many that are done.
+    /// `file`, `journal` or `socket`; `audit` for the agent's own record of who was given which credentials; `finished`
+    /// for the sum of many that are done.
     pub kind: Cow<'static, str>,
     /// Its path; of the journal, the unit, or what is asked for.
     pub name: Arc<str>,

@@ -61,7 +61,8 @@ pub struct GroupSettings {
 
 impl GroupSettings {
     /// Whether something of it can be compared with a group that exists.
-    pub(crate) fn asks_for_something(&self) -> bool {
+    #[must_use]
+    pub fn asks_for_something(&self) -> bool {
         self.retention_in_days.is_some() || self.log_class.is_some() || self.kms_key_id.is_some()
     }
 }

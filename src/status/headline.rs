@@ -1,10 +1,53 @@
-//! A report in one line: for systemd's `STATUS=` and the top of the screen. Not the details.
+//! How the daemon is, all in all: the one judgement behind systemd's `STATUS=`, the top of the screen and `/health`. Not
+//! the details.
 
 use serde::Serialize;
 
 use super::Report;
+use crate::fault::Fault;
 use crate::logs::{DestinationState, SourceState};
 use crate::{credentials, imds};
+
+/// Warnings of things that do not work until somebody does something, and what the headline calls them. The others are
+/// of things that were lost once, that mend themselves, or that work all the same: they are counted.
+const DEGRADING: [(&str, &str); 11] = [
+    ("aws_client", "no AWS client"),
+    ("checkpoint_unreadable", "nothing is shipped"),
+    ("credentials_file", "no credentials file"),
+    ("door_closed", "a door is closed"),
+    ("region_unknown", "region unknown"),
+    ("spool_full", "the spool is full"),
+    ("spool_unreadable", "the spool can't be read"),
+    ("spool_unwritable", "the spool can't be written"),
+    ("task_stuck", "a task is stuck"),
+    ("too_many_files", "too many files"),
+    ("unreadable_directory", "a directory can't be read"),
+];
+
+/// Something that does not work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What, in a few words: `2 destinations denied`.
+    pub problem: String,
+    /// Why, of the first of them.
+    pub message: Option<String>,
+    /// What cures it.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    fn new(problem: String, fault: Option<&Fault>) -> Self {
+        let message = fault.map(|fault| fault.message.clone());
+        Self { problem, message, hint: fault.and_then(|fault| fault.hint.clone()) }
+    }
+}
+
+/// All that does not work, the most fundamental first.
+#[must_use]
+pub fn problems(report: &Report) -> Vec<Problem> {
+    let firsts = [configuration(report), imds(report), credentials(report)];
+    firsts.into_iter().flatten().chain(sources(report)).chain(destinations(report)).chain(warnings(report)).collect()
+}
 
 /// How the daemon is, all in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +56,8 @@ pub enum Condition {
     Starting,
     /// All is as it should be.
     Healthy,
+    /// All works, and this many warnings are to be read.
+    Warned(usize),
     /// It runs, and these things do not work.
     Degraded(Vec<String>),
 }
@@ -21,12 +66,7 @@ impl Condition {
     /// What `report` amounts to.
     #[must_use]
     pub fn of(report: &Report) -> Self {
-        let problems: Vec<String> = [configuration(report), imds(report), credentials(report)]
-            .into_iter()
-            .flatten()
-            .chain(sources(report))
-            .chain(destinations(report))
-            .collect();
+        let problems: Vec<String> = problems(report).into_iter().map(|problem| problem.problem).collect();
         if !problems.is_empty() {
             Self::Degraded(problems)
         } else if report.imds.state == imds::State::Starting
@@ -34,7 +74,10 @@ impl Condition {
         {
             Self::Starting
         } else {
-            Self::Healthy
+            match report.warnings.len() {
+                0 => Self::Healthy,
+                warnings => Self::Warned(warnings),
+            }
         }
     }
 }
@@ -44,6 +87,8 @@ impl std::fmt::Display for Condition {
         match self {
             Self::Starting => f.write_str("starting"),
             Self::Healthy => f.write_str("healthy"),
+            Self::Warned(1) => f.write_str("healthy, 1 warning"),
+            Self::Warned(warnings) => write!(f, "healthy, {warnings} warnings"),
             Self::Degraded(problems) => write!(f, "degraded: {}", problems.join(", ")),
         }
     }
@@ -64,16 +109,20 @@ pub fn headline(report: &Report) -> String {
     parts.join("; ")
 }
 
-fn configuration(report: &Report) -> Option<String> {
-    report.config.error.as_ref().map(|_| "the configuration file is not in use".to_owned())
+fn configuration(report: &Report) -> Option<Problem> {
+    let error = report.config.error.as_ref()?;
+    let warning = report.warnings.iter().find(|warning| warning.code == "config_not_in_use");
+    let hint = warning.and_then(|warning| warning.hint.clone());
+    Some(Problem { problem: "the configuration file is not in use".to_owned(), message: Some(error.clone()), hint })
 }
 
-fn imds(report: &Report) -> Option<String> {
+fn imds(report: &Report) -> Option<Problem> {
     use imds::State::{Running, Starting};
-    (!matches!(report.imds.state, Running | Starting)).then(|| format!("IMDS {}", word(&report.imds.state)))
+    let is_well = matches!(report.imds.state, Running | Starting);
+    (!is_well).then(|| Problem::new(format!("IMDS {}", word(&report.imds.state)), report.imds.last_error.as_ref()))
 }
 
-fn credentials(report: &Report) -> Option<String> {
+fn credentials(report: &Report) -> Option<Problem> {
     use credentials::State::{Expired, Stale};
     let is_bad = |role: &&credentials::Snapshot| {
         matches!(role.state, Stale | Expired) || (role.key_id_suffix.is_none() && role.last_error.is_some())
@@ -85,30 +134,48 @@ fn credentials(report: &Report) -> Option<String> {
     let what = if is_base { "credentials".to_owned() } else { format!("role {}", first.role) };
     let others = if is_base { 0 } else { bad.count() };
     let others = if others == 0 { String::new() } else { format!(" and {others} more") };
-    Some(format!("{what}{others} {}", word(&first.state)))
+    Some(Problem::new(format!("{what}{others} {}", word(&first.state)), first.last_error.as_ref()))
 }
 
-fn sources(report: &Report) -> impl Iterator<Item = String> {
+fn sources(report: &Report) -> impl Iterator<Item = Problem> {
     let states = [SourceState::Failed, SourceState::Waiting];
     states.into_iter().filter_map(|state| {
-        counted(report.logs.sources.iter().filter(|source| source.state == state).count(), "source", &word(&state))
+        let of_state = report.logs.sources.iter().filter(|source| source.state == state);
+        counted(of_state.map(|source| source.last_error.as_deref()), "source", &word(&state))
     })
 }
 
-fn destinations(report: &Report) -> impl Iterator<Item = String> {
+fn destinations(report: &Report) -> impl Iterator<Item = Problem> {
     use DestinationState::{BackingOff, Denied, NoCredentials, Throttled, Unreachable};
     [Denied, Unreachable, NoCredentials, Throttled, BackingOff].into_iter().filter_map(|state| {
-        let destinations = &report.logs.destinations;
-        counted(destinations.iter().filter(|to| to.state == state).count(), "destination", &word(&state))
+        let of_state = report.logs.destinations.iter().filter(|to| to.state == state);
+        counted(of_state.map(|to| to.last_error.as_deref()), "destination", &word(&state))
     })
 }
 
-fn counted(n: usize, thing: &str, state: &str) -> Option<String> {
-    match n {
-        0 => None,
-        1 => Some(format!("1 {thing} {state}")),
-        n => Some(format!("{n} {thing}s {state}")),
-    }
+/// Each kind of warning that degrades, with the first of it.
+fn warnings(report: &Report) -> impl Iterator<Item = Problem> {
+    // Before IMDS was heard the region is not known, which is how it starts.
+    let is_starting = report.imds.state == imds::State::Starting;
+    DEGRADING.into_iter().filter(move |(code, _)| !(is_starting && *code == "region_unknown")).filter_map(
+        |(code, words)| {
+            let warning = report.warnings.iter().find(|warning| warning.code == code)?;
+            Some(Problem {
+                problem: words.to_owned(),
+                message: Some(warning.message.clone()),
+                hint: warning.hint.clone(),
+            })
+        },
+    )
+}
+
+fn counted<'r>(mut faults: impl Iterator<Item = Option<&'r Fault>>, thing: &str, state: &str) -> Option<Problem> {
+    let first = faults.next()?;
+    let what = match 1 + faults.count() {
+        1 => format!("1 {thing} {state}"),
+        n => format!("{n} {thing}s {state}"),
+    };
+    Some(Problem::new(what, first))
 }
 
 /// A state's word as a person reads it; the same as in the JSON.
@@ -143,7 +210,37 @@ mod tests {
         let mut report = sample();
         report.logs.sources.truncate(1);
         report.logs.destinations.clear();
+        report.warnings.clear();
         report
+    }
+
+    #[test]
+    fn a_warning_is_counted_and_one_of_what_does_not_work_degrades() {
+        let mut report = healthy();
+        report.warnings = sample().warnings;
+        assert_eq!(Condition::of(&report).to_string(), "healthy, 1 warning");
+        let of = |code: &str| crate::fault::Warning { code: code.to_owned(), message: String::new(), hint: None };
+        report.warnings.extend([of("too_many_files"), of("region_unknown")]);
+        assert_eq!(Condition::of(&report).to_string(), "degraded: region unknown, too many files");
+        report.imds.state = imds::State::Starting;
+        assert_eq!(Condition::of(&report).to_string(), "degraded: too many files");
+    }
+
+    #[test]
+    fn every_warning_that_degrades_is_one_that_we_give() {
+        let house = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut open = vec![house];
+        let mut text = String::new();
+        while let Some(path) = open.pop() {
+            if path.is_dir() {
+                open.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            } else if !path.ends_with("status/headline.rs") {
+                text.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+        for (code, _) in DEGRADING {
+            assert!(text.contains(&format!("\"{code}\"")), "nothing warns of {code}");
+        }
     }
 
     #[test]

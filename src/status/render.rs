@@ -1,114 +1,84 @@
-//! The screen of `imds-agent status`: short, aligned, 80 columns, what is wrong first. Not the facts, and not whether
-//! there is a terminal: the caller knows that.
+//! The screen of `imds-agent status`: short, aligned, in the terminal's width, what is wrong first. Not the facts, and
+//! not whether there is a terminal: the caller knows that.
 
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::headline::{Condition, count, word};
-use super::words::{bytes, duration, escape, percent, shortened, wrap};
+use super::screen::{Name, Paint, Screen, Style};
+use super::words::{bytes, duration, escape, percent};
 use super::{Instance, Report};
 use crate::credentials;
-use crate::fault::Fault;
 use crate::logs::{DestinationSnapshot, DestinationState, Ledger, SourceSnapshot, SourceState};
-
-/// The width of a terminal that nobody widened.
-const WIDTH: usize = 80;
-
-/// The label's column; the longest label, `credentials`, and two spaces.
-const LABEL: usize = 13;
-
-/// The name's column in the tables: what 80 columns leave beside the others.
-const NAME: usize = 42;
 
 /// Rows of a table before "and N more": a screen's worth, the troubled ones first.
 const ROWS: usize = 12;
 
-/// How the screen is drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    /// Whether ANSI colours are understood and wanted.
-    pub colour: bool,
-}
-
-#[derive(Clone, Copy)]
-enum Paint {
-    Good,
-    Doubtful,
-    Bad,
-    Quiet,
-}
+/// Columns of the tables: the longest state of a source and of a destination, `1023.9 GiB 100 %`, a number of nine
+/// digits, and `23 h 59 min`.
+const SOURCE_STATE: usize = 10;
+const DESTINATION_STATE: usize = 14;
+const DONE: usize = 16;
+const DELIVERED: usize = 12;
+const LAG: usize = 11;
 
 /// Draws `report`.
 #[must_use]
 pub fn render(report: &Report, style: Style) -> String {
-    let mut screen = Screen { text: String::new(), style, now: now(report) };
+    let mut screen = Screen::new(style, now(report));
     screen.head(report);
     screen.base(report);
     screen.logs(report);
     screen.warnings(report);
-    screen.text
+    screen.finish()
 }
 
 /// The daemon's own idea of now, which is corrected for skew.
-fn now(report: &Report) -> Timestamp {
-    let uptime = SignedDuration::from_secs(i64::try_from(report.uptime_seconds).unwrap_or(i64::MAX));
-    report.started_at.checked_add(uptime).unwrap_or(report.started_at)
+pub(super) fn now(report: &Report) -> Timestamp {
+    report.started_at.checked_add(uptime(report)).unwrap_or(report.started_at)
 }
 
-struct Screen {
-    text: String,
-    style: Style,
-    now: Timestamp,
+pub(super) fn uptime(report: &Report) -> SignedDuration {
+    SignedDuration::from_secs(i64::try_from(report.uptime_seconds).unwrap_or(i64::MAX))
 }
 
 impl Screen {
     fn head(&mut self, report: &Report) {
         let condition = Condition::of(report);
-        let paint = match condition {
-            Condition::Healthy => Paint::Good,
-            Condition::Starting => Paint::Quiet,
-            Condition::Degraded(_) => Paint::Bad,
-        };
-        let up = duration(SignedDuration::from_secs(i64::try_from(report.uptime_seconds).unwrap_or(i64::MAX)));
-        let state = self.paint(&condition.to_string(), paint);
-        self.line(&format!("imds-agent {}, pid {}, up {up}", escape(&report.version), report.pid));
-        self.line(&state);
+        let up = duration(uptime(report));
+        self.sentence(&format!("imds-agent {}, pid {}, up {up}", escape(&report.version), report.pid), Paint::None);
+        self.sentence(&condition.to_string(), paint_of(&condition));
         self.line("");
     }
 
     fn base(&mut self, report: &Report) {
-        self.row("instance", &instance(&report.instance));
+        self.row("instance", "", Paint::None, &instance(&report.instance));
         let imds = &report.imds;
-        let state = self.paint(&word(&imds.state), imds_paint(imds.state));
-        self.row(
-            "imds",
-            &format!(
-                "{state}, {} {}, {} requests, {} failed",
-                escape(&imds.endpoint),
-                escape(&imds.version),
-                count(imds.requests),
-                count(imds.failures)
-            ),
+        let rest = format!(
+            ", {} {}, {} requests, {} failed",
+            escape(&imds.endpoint),
+            escape(&imds.version),
+            count(imds.requests),
+            count(imds.failures)
         );
+        self.row("imds", &word(&imds.state), imds_paint(imds.state), &rest);
         self.fault(imds.last_error.as_ref());
         self.roles(&report.credentials);
         let memory = &report.memory;
-        self.row(
-            "memory",
-            &format!(
-                "{}, buffers {} of {}",
-                bytes(memory.rss_bytes),
-                bytes(memory.buffers_bytes),
-                bytes(memory.limit_bytes)
-            ),
+        let rest = format!(
+            "{}, buffers {} of {}",
+            bytes(memory.rss_bytes),
+            bytes(memory.buffers_bytes),
+            bytes(memory.limit_bytes)
         );
+        self.row("memory", "", Paint::None, &rest);
         let mut config = report.config.path.as_deref().map_or("none, all is default".to_owned(), escape);
         if let Some(accepted_at) = report.config.last_good {
             let ago = duration(self.now.duration_since(accepted_at).max(SignedDuration::ZERO));
             let _ = write!(config, ", as it was accepted {ago} ago");
         }
-        self.row("config", &config);
+        self.row("config", "", Paint::None, &config);
         if let Some(error) = &report.config.error {
             self.wrapped(&format!("! {}", escape(error)), Paint::Bad);
         }
@@ -127,15 +97,8 @@ impl Screen {
     }
 
     fn credentials(&mut self, role: &credentials::Snapshot, is_base: bool) {
-        use credentials::State::{Absent, Expired, Fresh, Refreshing, Stale};
-        let paint = match role.state {
-            Fresh | Refreshing => Paint::Good,
-            Stale => Paint::Doubtful,
-            Absent | Expired => Paint::Bad,
-        };
-        let mut text = self.paint(&word(&role.state), paint);
-        let name = if role.role.is_empty() { "no role yet" } else { &role.role };
-        let _ = write!(text, ", {}", escape(name));
+        let mut text =
+            format!(", {}", if role.role.is_empty() { "no role yet".to_owned() } else { escape(&role.role) });
         if let Some(expiration) = role.expiration {
             let _ = match expiration.duration_since(self.now) {
                 left if left.is_positive() => write!(text, ", expire in {}", duration(left)),
@@ -149,32 +112,31 @@ impl Screen {
         if !is_base {
             let _ = write!(text, ", {} served, {} refused", count(role.served), count(role.denied));
         }
-        self.row(if is_base { "credentials" } else { "role" }, &text);
+        let label = if is_base { "credentials" } else { "role" };
+        self.row(label, &word(&role.state), role_paint(role.state), &text);
         if let Some(arn) = role.arn.as_ref().filter(|_| is_base) {
-            let arn = self.paint(&escape(arn), Paint::Quiet);
-            self.row("", &arn);
+            self.row("", &escape(arn), Paint::Quiet, "");
         }
         self.fault(role.last_error.as_ref());
     }
 
     fn logs(&mut self, report: &Report) {
         let logs = &report.logs;
-        self.row("logs", &ledger(&logs.ledger));
+        self.row("logs", "", Paint::None, &ledger(&logs.ledger));
         let dropped = &logs.ledger.events.dropped;
         if !dropped.is_empty() {
             let reasons: Vec<_> = dropped.iter().map(|(why, n)| format!("{} {}", count(*n), escape(why))).collect();
-            self.row("", &format!("dropped: {}", reasons.join(", ")));
+            self.row("", "", Paint::None, &format!("dropped: {}", reasons.join(", ")));
         }
         let letters = &logs.dead_letters;
         if letters.events + letters.rolled_off > 0 {
             let (kept, gone) = (count(letters.events), count(letters.rolled_off));
             let gone = if letters.rolled_off == 0 { String::new() } else { format!(", {gone} rolled off") };
-            self.row("", &format!("dead letters: {kept}{gone} (imds-agent logs dead-letters)"));
+            self.row("", "", Paint::None, &format!("dead letters: {kept}{gone} (imds-agent logs dead-letters)"));
         }
         if !logs.sources.is_empty() {
             self.line("");
-            let heading = format!("{:NAME$}  {:10} {:>12} {:>9}", "SOURCE", "STATE", "DONE", "LAG");
-            self.heading(&heading);
+            self.table_heading("SOURCE", SOURCE_STATE, &[("DONE", DONE), ("LAG", LAG)]);
             let mut sources: Vec<_> = logs.sources.iter().collect();
             sources.sort_by(|a, b| source_rank(a).cmp(&source_rank(b)).then(b.lag_seconds.total_cmp(&a.lag_seconds)));
             for source in sources.iter().take(ROWS) {
@@ -184,8 +146,7 @@ impl Screen {
         }
         if !logs.destinations.is_empty() {
             self.line("");
-            let heading = format!("{:NAME$}  {:14} {:>9} {:>8}", "DESTINATION", "STATE", "DELIVERED", "LAG");
-            self.heading(&heading);
+            self.table_heading("DESTINATION", DESTINATION_STATE, &[("DELIVERED", DELIVERED), ("LAG", LAG)]);
             let mut destinations: Vec<_> = logs.destinations.iter().collect();
             destinations.sort_by_key(|to| to.state == DestinationState::Running);
             for destination in destinations.iter().take(ROWS) {
@@ -196,30 +157,17 @@ impl Screen {
     }
 
     fn source(&mut self, source: &SourceSnapshot) {
-        let paint = match source.state {
-            SourceState::Running => Paint::Good,
-            SourceState::Waiting => Paint::Doubtful,
-            SourceState::Failed => Paint::Bad,
-            SourceState::Finished => Paint::Quiet,
-        };
-        let name = shortened(&escape(&source.name), NAME);
-        let state = self.paint(&format!("{:10}", word(&source.state)), paint);
         let done = format!("{} {}", bytes(source.position), percent(source.position, source.size));
-        let lag = duration(SignedDuration::try_from_secs_f64(source.lag_seconds).unwrap_or_default());
-        self.line(&format!("{name:NAME$}  {state} {done:>12} {lag:>9}"));
+        let cells = [(done, DONE), (lag(source.lag_seconds), LAG)];
+        let state = word(&source.state);
+        self.table_row(Name::One(&source.name), (&state, SOURCE_STATE), source_paint(source.state), &cells);
         self.fault(source.last_error.as_deref());
     }
 
     fn destination(&mut self, to: &DestinationSnapshot) {
-        let paint = match to.state {
-            DestinationState::Running => Paint::Good,
-            DestinationState::Throttled | DestinationState::BackingOff => Paint::Doubtful,
-            DestinationState::Denied | DestinationState::Unreachable | DestinationState::NoCredentials => Paint::Bad,
-        };
-        let name = shortened(&escape(&format!("{} {}", to.log_group, to.log_stream)), NAME);
-        let state = self.paint(&format!("{:14}", word(&to.state)), paint);
-        let lag = duration(SignedDuration::try_from_secs_f64(to.lag_seconds).unwrap_or_default());
-        self.line(&format!("{name:NAME$}  {state} {:>9} {lag:>8}", count(to.ledger.events.delivered)));
+        let cells = [(count(to.ledger.events.delivered), DELIVERED), (lag(to.lag_seconds), LAG)];
+        let (name, state) = (Name::Two(&to.log_group, &to.log_stream), word(&to.state));
+        self.table_row(name, (&state, DESTINATION_STATE), destination_paint(to.state), &cells);
         self.undelivered(to);
         self.fault(to.last_error.as_deref());
     }
@@ -231,11 +179,12 @@ impl Screen {
         if events.pending + dropped == 0 {
             return;
         }
+        let retries = if to.retries == 1 { "retry" } else { "retries" };
         let parts =
-            [(events.pending, "pending"), (dropped, "dropped"), (to.in_flight, "in flight"), (to.retries, "retries")];
+            [(events.pending, "pending"), (dropped, "dropped"), (to.in_flight, "in flight"), (to.retries, retries)];
         let parts = parts.iter().filter(|(number, _)| *number > 0);
         let parts: Vec<_> = parts.map(|(number, what)| format!("{} {what}", count(*number))).collect();
-        self.line(&format!("  {}", parts.join(", ")));
+        self.wrapped(&parts.join(", "), Paint::None);
     }
 
     fn warnings(&mut self, report: &Report) {
@@ -244,66 +193,27 @@ impl Screen {
         }
         self.line("");
         self.heading("WARNINGS");
-        for warning in &report.warnings {
+        for warning in report.warnings.iter().take(ROWS) {
             self.wrapped(&format!("! {}", escape(&warning.message)), Paint::Doubtful);
             self.hint(warning.hint.as_deref());
         }
-    }
-
-    fn fault(&mut self, fault: Option<&Fault>) {
-        if let Some(fault) = fault {
-            let ago = duration(self.now.duration_since(fault.at).max(SignedDuration::ZERO));
-            self.wrapped(&format!("! {} ({ago} ago)", escape(&fault.message)), Paint::Bad);
-            self.hint(fault.hint.as_deref());
-        }
-    }
-
-    /// A sentence, broken between words; its continuation lines up with its first word.
-    fn wrapped(&mut self, text: &str, paint: Paint) {
-        for (index, line) in wrap(text, WIDTH - 4).iter().enumerate() {
-            let line = self.paint(line, paint);
-            self.line(&format!("{}{line}", if index == 0 { "  " } else { "    " }));
-        }
-    }
-
-    fn hint(&mut self, hint: Option<&str>) {
-        // Not wrapped: it may be a command, or a policy statement of several lines, to be copied as it stands.
-        for (index, line) in hint.unwrap_or_default().lines().enumerate() {
-            let mark = if index == 0 { "→" } else { " " };
-            self.line(&format!("  {mark} {}", escape(line)));
-        }
+        self.more(report.warnings.len());
     }
 
     fn more(&mut self, rows: usize) {
         if rows > ROWS {
             let text = format!("and {} more (imds-agent status --json lists all)", rows - ROWS);
-            let text = self.paint(&text, Paint::Quiet);
-            self.line(&text);
+            self.sentence(&text, Paint::Quiet);
         }
     }
+}
 
-    fn heading(&mut self, text: &str) {
-        let text = self.paint(text, Paint::Quiet);
-        self.line(&text);
-    }
-
-    fn row(&mut self, label: &str, text: &str) {
-        self.line(&format!("{label:LABEL$}{text}"));
-    }
-
-    fn line(&mut self, text: &str) {
-        self.text.push_str(text.trim_end());
-        self.text.push('\n');
-    }
-
-    fn paint(&self, text: &str, paint: Paint) -> String {
-        let code = match paint {
-            Paint::Good => "32",
-            Paint::Doubtful => "33",
-            Paint::Bad => "31",
-            Paint::Quiet => "2",
-        };
-        if self.style.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+pub(super) fn paint_of(condition: &Condition) -> Paint {
+    match condition {
+        Condition::Healthy => Paint::Good,
+        Condition::Warned(_) => Paint::Doubtful,
+        Condition::Starting => Paint::Quiet,
+        Condition::Degraded(_) => Paint::Bad,
     }
 }
 
@@ -321,7 +231,7 @@ fn instance(instance: &Instance) -> String {
     if known.is_empty() { "not known yet".to_owned() } else { known.join("  ") }
 }
 
-fn imds_paint(state: crate::imds::State) -> Paint {
+pub(super) fn imds_paint(state: crate::imds::State) -> Paint {
     use crate::imds::State::{Running, Starting, Throttled};
     match state {
         Running => Paint::Good,
@@ -331,8 +241,38 @@ fn imds_paint(state: crate::imds::State) -> Paint {
     }
 }
 
+pub(super) fn role_paint(state: credentials::State) -> Paint {
+    use credentials::State::{Absent, Expired, Fresh, Refreshing, Stale};
+    match state {
+        Fresh | Refreshing => Paint::Good,
+        Stale => Paint::Doubtful,
+        Absent | Expired => Paint::Bad,
+    }
+}
+
+pub(super) fn source_paint(state: SourceState) -> Paint {
+    match state {
+        SourceState::Running => Paint::Good,
+        SourceState::Waiting => Paint::Doubtful,
+        SourceState::Failed => Paint::Bad,
+        SourceState::Finished => Paint::Quiet,
+    }
+}
+
+pub(super) fn destination_paint(state: DestinationState) -> Paint {
+    match state {
+        DestinationState::Running => Paint::Good,
+        DestinationState::Throttled | DestinationState::BackingOff => Paint::Doubtful,
+        DestinationState::Denied | DestinationState::Unreachable | DestinationState::NoCredentials => Paint::Bad,
+    }
+}
+
+fn lag(seconds: f64) -> String {
+    duration(SignedDuration::try_from_secs_f64(seconds).unwrap_or_default())
+}
+
 /// The ledger's equation.
-fn ledger(ledger: &Ledger) -> String {
+pub(super) fn ledger(ledger: &Ledger) -> String {
     let events = &ledger.events;
     let mut text = format!(
         "{} read = {} delivered + {} pending",
@@ -357,9 +297,10 @@ fn source_rank(source: &SourceSnapshot) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::super::report::tests::{at, sample};
+    use super::super::words::columns;
     use super::*;
 
-    const PLAIN: Style = Style { colour: false };
+    const PLAIN: Style = Style { colour: false, unicode: true, columns: 80 };
 
     #[test]
     fn the_screen_shows_what_a_person_needs() {
@@ -368,7 +309,7 @@ mod tests {
 
     #[test]
     fn colour_changes_nothing_but_colour() {
-        let painted = render(&sample(), Style { colour: true });
+        let painted = render(&sample(), Style { colour: true, ..PLAIN });
         assert!(painted.contains("\u{1b}[31m"));
         let mut bare = painted;
         for code in ["0", "2", "31", "32", "33"] {
@@ -432,5 +373,54 @@ mod tests {
         let mut report = sample();
         report.credentials[0].expiration = Some(at("2026-11-22T11:50:00Z"));
         assert!(render(&report, PLAIN).contains("expired 10 min ago"));
+    }
+
+    /// The sample, with names that are long, wide and hostile.
+    fn hostile() -> Report {
+        let mut report = sample();
+        report.logs.sources[0].name =
+            "/var/log/日本語/\u{1b}[2J/a-rather-long-name-that-goes-on-and-on-for-a-while.log".into();
+        report.logs.destinations[0].log_group = "/aws/ec2/größe".into();
+        report
+    }
+
+    /// Lines that are broken nowhere: those that are to be copied, and those with a word as long.
+    fn may_be_long(line: &str, width: usize) -> bool {
+        line.starts_with("  →") || line.trim_start().split(' ').any(|word| columns(word) + 4 > width)
+    }
+
+    #[test]
+    fn the_screen_keeps_to_the_width_of_its_terminal() {
+        for width in [20, 33, 63, 64, 80, 100, 132] {
+            let screen = render(&hostile(), Style { columns: width, ..PLAIN });
+            for line in screen.lines().filter(|line| !may_be_long(line, width)) {
+                assert!(columns(line) <= width, "{width}: {line}\n{screen}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_table_is_aligned_whatever_the_names_are_written_in() {
+        let screen = render(&hostile(), PLAIN);
+        let ends: Vec<usize> = screen.lines().filter(|line| line.ends_with("0 s")).map(columns).collect();
+        assert_eq!(ends, [80, 80], "{screen}");
+    }
+
+    #[test]
+    fn where_the_locale_has_no_unicode_all_is_ascii() {
+        for colour in [false, true] {
+            let screen = render(&hostile(), Style { unicode: false, colour, ..PLAIN });
+            assert!(screen.is_ascii() && screen.contains("  -> setfacl"), "{screen}");
+            assert_eq!(screen.contains("\u{1b}[31m"), colour, "{screen}");
+        }
+    }
+
+    #[test]
+    fn a_cure_that_many_share_is_said_once() {
+        let mut report = sample();
+        report.logs.destinations = vec![report.logs.destinations[0].clone(); 12];
+        let screen = render(&report, PLAIN);
+        assert_eq!(screen.matches("→ allow logs:PutLogEvents").count(), 1, "{screen}");
+        assert_eq!(screen.matches("→ as above").count(), 11, "{screen}");
     }
 }

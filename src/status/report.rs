@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fault::Warning;
 use crate::logs::{DeadLettersSnapshot, DestinationSnapshot, Ledger, SourceSnapshot, SpoolSnapshot};
-use crate::{credentials, imds};
+use crate::{credentials, endpoints, imds};
 
 /// The version of the shape. Keys may be added within it, never renamed or removed.
 pub const SCHEMA: u32 = 1;
@@ -32,6 +32,9 @@ pub struct Report {
     pub imds: imds::Snapshot,
     /// Each role, the base role first.
     pub credentials: Vec<credentials::Snapshot>,
+    /// The doors at which credentials are had.
+    #[serde(default)]
+    pub doors: Vec<endpoints::Snapshot>,
     /// The logs.
     pub logs: Logs,
     /// Memory.
@@ -226,6 +229,7 @@ pub(super) mod tests {
                 last_error: None,
                 confirmation: None,
             }],
+            doors: vec![endpoints::Snapshot { door: "unix".to_owned(), served: 7, refused: 2 }],
             logs: logs_sample(),
             memory: Memory { rss_bytes: 10_276_045, buffers_bytes: 1_258_291, limit_bytes: 16 << 20 },
             warnings: vec![Warning {

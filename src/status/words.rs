@@ -1,28 +1,38 @@
 //! Sizes, times and names of others' making, as a person reads them on a screen. Not where they stand on it.
 
 use jiff::SignedDuration;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// Text of others' making, without what could play tricks on a terminal.
-pub(super) fn escape(text: &str) -> String {
-    let dangerous = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
-        if dangerous(c) {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
+pub use crate::fault::escape;
+
+/// `text` for a terminal that knows ASCII only: our own marks become words of ASCII, what else is not is escaped.
+pub(super) fn ascii(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
+        match c {
+            '→' => plain.push_str("->"),
+            '…' => plain.push('~'),
+            '·' => plain.push('-'),
+            '\n' => plain.push('\n'),
+            c if c.is_ascii() => plain.push(c),
+            c => plain.extend(c.escape_default()),
         }
-        safe
+        plain
     })
 }
 
-/// `text` in lines of at most `width` characters, but for words that are longer.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+/// How many columns of a terminal `text` takes: none for a mark that stands over a letter, two for a wide one.
+#[must_use]
+pub fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// `text` in lines of at most `width` columns, but for words that are longer.
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+            Some(line) if columns(line) + 1 + columns(word) <= width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -32,13 +42,31 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The last `width` characters, since a path's end says more than its beginning.
+/// What of `text`'s end fits into `width` columns, since a path's end says more than its beginning.
 pub(super) fn shortened(text: &str, width: usize) -> String {
-    let length = text.chars().count();
-    if length <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
-    std::iter::once('…').chain(text.chars().skip(length - width + 1)).collect()
+    let mut room = width.saturating_sub(1);
+    let mut start = text.len();
+    for (at, c) in text.char_indices().rev() {
+        let Some(left) = room.checked_sub(c.width().unwrap_or(0)) else { break };
+        (room, start) = (left, at);
+    }
+    format!("…{}", &text[start..])
+}
+
+/// A group and a stream in `width` columns: each in its half, and more where the other does not need it.
+pub(super) fn both(group: &str, stream: &str, width: usize) -> String {
+    let half = (width.saturating_sub(1) / 2).max(width.saturating_sub(1 + columns(stream)));
+    let group = shortened(group, half);
+    let stream = shortened(stream, width.saturating_sub(1 + columns(&group)));
+    format!("{group} {stream}")
+}
+
+/// `text`, with spaces up to `width` columns.
+pub(super) fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
 /// The two largest units: `5 h 12 min`, `3 d 4 h`, `0 s`.
@@ -83,6 +111,22 @@ mod tests {
     fn a_long_name_keeps_its_end() {
         assert_eq!(shortened("/var/log/app.log", 8), "…app.log");
         assert_eq!(shortened("short", 8), "short");
+    }
+
+    #[test]
+    fn widths_are_counted_in_columns() {
+        assert_eq!(columns("日本/e\u{301}"), 6);
+        assert_eq!(shortened("/var/log/日本語.log", 10), "…本語.log");
+        assert_eq!(padded("日本", 6), "日本  ");
+        assert_eq!(both("/aws/ec2/app", "i-0e1/app.log", 40), "/aws/ec2/app i-0e1/app.log");
+        assert_eq!(both("/aws/ec2/app", "i-0e0000001/app.log", 25), "/aws/ec2/app …001/app.log");
+        assert_eq!(both("/aws/ec2/audit", "i-0e0000001/app.log", 17), "…2/audit …app.log");
+        assert_eq!(wrap("日本 日本", 8), ["日本", "日本"]);
+    }
+
+    #[test]
+    fn without_unicode_all_is_ascii() {
+        assert_eq!(ascii("a → b… · é"), r"a -> b~ - \u{e9}");
     }
 
     #[test]

@@ -75,8 +75,9 @@ def actions_of_terraform() -> dict[str, set[str]]:
     return {statement["sid"][0]: actions_in(statement["actions"]) for statement in policy["statement"] + optional}
 
 
-def test_cfn_lint_finds_nothing_wrong() -> None:
-    done = subprocess.run([tool("cfn-lint"), TEMPLATE], capture_output=True, text=True)
+@pytest.mark.parametrize("template", [TEMPLATE, ROOT / "packaging/monitoring/cloudwatch.yaml"])
+def test_cfn_lint_finds_nothing_wrong(template: Path) -> None:
+    done = subprocess.run([tool("cfn-lint"), template], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 

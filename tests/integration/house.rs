@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 use scan::{Mention, Named, mentions};
 
 /// Rooms, the highest floor first. A room may import rooms on lower floors only; leaves may import leaves.
-const FLOORS: [&[&str]; 7] = [
+const FLOORS: [&[&str]; 8] = [
     &["cli"],
     &["agent"],
+    &["doctor"],
     &["config", "status"],
-    &["endpoints", "logs"],
+    &["endpoints", "logs", "policy"],
     &["credentials"],
     &["imds"],
-    &["aws", "backoff", "caller", "clock", "door", "fault", "heartbeat", "rate", "template"],
+    &["aws", "backoff", "caller", "clock", "denial", "door", "fault", "heartbeat", "rate", "template"],
 ];
 
 /// Rooms that stand beside the floors: who may import them.
@@ -30,11 +31,13 @@ const ANNEXES: [(&str, &[&str]); 3] = [
 ];
 
 /// Foreign crates, and the places that may name them.
-const FOREIGN: [(&str, &[&str]); 3] = [
-    ("aws_sdk_cloudwatchlogs", &["logs/sink/"]),
-    ("aws_sdk_sts", &["credentials/"]),
+const FOREIGN: [(&str, &[&str]); 4] = [
+    ("aws_sdk_cloudwatchlogs", &["doctor/", "logs/sink/"]),
+    ("aws_sdk_sts", &["credentials/", "doctor/"]),
+    // A live screen, and the terminal under it.
+    ("ratatui", &["cli/status/", "status/watch/"]),
     // The transport of the metadata service and of a container's credentials; AWS's own APIs are reached through the SDKs.
-    ("reqwest", &["credentials/source/", "imds/"]),
+    ("reqwest", &["credentials/source/", "doctor/", "imds/"]),
 ];
 
 /// Macros that write to the standard streams.

@@ -13,7 +13,7 @@ use super::spooled::SOURCE as SOCKET;
 use crate::fault::Fault;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::Account;
-use crate::logs::settings::Table;
+use crate::logs::settings::{AUDIT, Table};
 use crate::logs::source::feed::Feed;
 use crate::logs::source::letters::SOURCE as LETTERS;
 use crate::logs::{Ledger, Snapshot, SourceSnapshot, SourceState};
@@ -83,7 +83,7 @@ impl Engine {
         let fault = feed.and_then(|feed| feed.fault.as_deref().or(self.journal_fault(feed.table))).cloned();
         let (kind, path) = kind_of(name);
         let state = match feed {
-            None if kind == "socket" && self.is_open(path) => SourceState::Running,
+            None if kind == AUDIT || (kind == "socket" && self.is_open(path)) => SourceState::Running,
             None => SourceState::Finished,
             Some(_) if fault.is_some() => SourceState::Failed,
             Some(_) => SourceState::Running,
@@ -93,7 +93,11 @@ impl Engine {
         account.add_to(&mut ledger);
         SourceSnapshot {
             kind: kind.into(),
-            name: if path.len() == name.len() { name.clone() } else { path.into() },
+            name: match kind {
+                AUDIT => "credentials audit".into(),
+                _ if path.len() == name.len() => name.clone(),
+                _ => path.into(),
+            },
             state,
             log_group: route.map(|stream| stream.log_group.clone()),
             log_stream: route.map(|stream| stream.log_stream.clone()),
@@ -137,7 +141,11 @@ fn kind_of(name: &str) -> (&'static str, &str) {
     }
     let kinds = [("socket", SOCKET), ("journal", JOURNAL)];
     let known = kinds.into_iter().find_map(|(kind, prefix)| Some((kind, name.strip_prefix(prefix)?)));
-    known.unwrap_or(("file", name))
+    match known {
+        // It has no socket, and no other may be called that.
+        Some(("socket", path)) if Path::new(path).file_name().is_some_and(|name| name == AUDIT) => (AUDIT, path),
+        known => known.unwrap_or(("file", name)),
+    }
 }
 
 fn waiting_fault(names: &[String], now: Moment) -> Fault {

@@ -56,7 +56,7 @@ impl Pattern {
     }
 
     /// What the first group matched; without a group, the whole match.
-    pub(super) fn first_group<'t>(&self, text: &'t str) -> Option<&'t str> {
+    pub(crate) fn first_group<'t>(&self, text: &'t str) -> Option<&'t str> {
         if self.0.captures_len() == 1 {
             return self.0.find(text).map(|found| found.as_str());
         }

@@ -20,8 +20,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use super::compression::Compression;
-use super::words::{Call, classify, partition};
+use super::words::{Call, classify};
 use super::{Accepted, Answer, Failure, Group, Kind, Sink};
+use crate::aws::partition;
 use crate::clock::{Clock, boot_time};
 use crate::fault::Warning;
 use crate::logs::{GroupSettings, LogClass};

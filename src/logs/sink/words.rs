@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use super::{Failure, Kind};
 use crate::aws::certificate_hint;
+use crate::denial::{self, Denial};
 use crate::fault::chain;
 
 /// What was called.
@@ -27,6 +28,14 @@ impl Call<'_> {
             Some(stream) => format!("log-group:{}:log-stream:{stream}", self.group),
             None => format!("log-group:{}", self.group),
         }
+    }
+
+    /// AWS's own words name the action, which may be another than the one that was called: tags at creation need
+    /// `logs:TagResource`. What they leave out is known here.
+    fn denied(&self, message: &str) -> Denial {
+        let action = format!("logs:{}", self.action);
+        let resource = format!("arn:{}:logs:*:*:{}", self.partition, self.resource());
+        denial::Call { action: &action, resource: &resource, ..denial::Call::default() }.denied(message)
     }
 }
 
@@ -94,7 +103,7 @@ where
     Failure {
         kind,
         message: format!("logs:{} on {resource}: {what}{separator}{message}", call.action),
-        hint: hint(kind, call, message),
+        hint: hint(kind, call, code, message),
         retry_after: error.raw_response().and_then(retry_after),
     }
 }
@@ -116,7 +125,7 @@ where
         Kind::NoCredentials => "no credentials to sign with".to_owned(),
         _ => chain(error),
     };
-    let hint = certificate_hint(&reason).map(str::to_owned).or_else(|| hint(kind, call, ""));
+    let hint = certificate_hint(&reason).map(str::to_owned).or_else(|| hint(kind, call, "", ""));
     Failure { kind, message: format!("logs:{}: {reason}", call.action), hint, retry_after: None }
 }
 
@@ -131,36 +140,11 @@ fn is_caused_by<T: std::error::Error + 'static>(error: &(dyn std::error::Error +
     false
 }
 
-/// The statement that is missing. AWS's own words name the action, which may be another than the one that was called:
-/// tags at creation need `logs:TagResource`.
-fn statement(call: &Call<'_>, message: &str) -> String {
-    let (_, said) = message.split_once("is not authorized to perform: ").unwrap_or_default();
-    let action = said.split_whitespace().next().filter(|action| action.starts_with("logs:"));
-    let action = action.map_or_else(|| format!("logs:{}", call.action), str::to_owned);
-    // Where groups are listed, the permission is on all of them (Service Authorization Reference); everywhere else
-    // policies name a group with `:*` behind it.
-    let group = if call.action == "DescribeLogGroups" { "*".to_owned() } else { format!("{}:*", call.group) };
-    let resource = format!("arn:{}:logs:*:*:log-group:{group}", call.partition);
-    format!("{{\"Effect\": \"Allow\", \"Action\": \"{action}\", \"Resource\": \"{resource}\"}}")
-}
-
-/// What ARNs in `region` begin with (AWS General Reference, "Amazon Resource Names").
-pub(super) fn partition(region: &str) -> &'static str {
-    let partitions = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-isof-", "aws-iso-f"),
-        ("eusc-", "aws-eusc"),
-    ];
-    partitions.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
-}
-
-fn hint(kind: Kind, call: &Call<'_>, message: &str) -> Option<String> {
+/// What cures it; where AWS answered, `code` and `message` are its own.
+fn hint(kind: Kind, call: &Call<'_>, code: &str, message: &str) -> Option<String> {
     match kind {
-        Kind::Denied => Some(format!("allow it in the role's policy: {}", statement(call, message))),
+        Kind::Denied if denial::is_denial(code) => call.denied(message).hint(),
+        Kind::Denied => denial::cure(code, message),
         Kind::LimitReached => Some(
             "the account has as many log groups as it may have: delete some, or ask for more: `aws service-quotas \
              list-service-quotas --service-code logs`"

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use imds_agent::emulator::{Change, Denial, Effect, Fault};
-use imds_agent::emulator::{Counts, Options};
+pub(crate) use imds_agent::emulator::{Change, Denial, Effect, Fault, Policy};
+use imds_agent::emulator::{Counts, GroupSummary, Options, StreamSummary};
 
 /// A running emulator; stopped when dropped.
 pub(crate) struct Emulator {
@@ -32,6 +32,12 @@ impl Emulator {
     /// Starts one whose instance has user data.
     pub(crate) fn with_user_data(text: &str) -> Self {
         Self::with(Options { user_data: Some(text.to_owned()), ..Options::default() })
+    }
+
+    /// Starts one whose STS gives out a role only to who sends this external id.
+    pub(crate) fn demanding(role_arn: &str, external_id: &str) -> Self {
+        let external_ids = [(role_arn.to_owned(), external_id.to_owned())].into();
+        Self::with(Options { external_ids, ..Options::default() })
     }
 
     fn with(options: Options) -> Self {
@@ -108,6 +114,16 @@ impl Emulator {
     /// All metadata tokens are invalid from now on.
     pub(crate) fn forget_tokens(&self) {
         self.inner.forget_tokens();
+    }
+
+    /// The log groups there are.
+    pub(crate) fn groups(&self) -> Vec<GroupSummary> {
+        self.inner.groups()
+    }
+
+    /// The log streams there are.
+    pub(crate) fn streams(&self) -> Vec<StreamSummary> {
+        self.inner.streams()
     }
 
     /// What was asked of it so far.

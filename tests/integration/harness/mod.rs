@@ -11,19 +11,21 @@ mod moto;
 pub(crate) mod python;
 mod report;
 mod systemd;
+mod terminal;
 mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, STOP_WITHIN};
-pub(crate) use emulator::{Change, Denial, Effect, Emulator, Fault};
+pub(crate) use emulator::{Change, Denial, Effect, Emulator, Fault, Policy};
 pub(crate) use host::{Host, set_mode};
 pub(crate) use journal_file::JournalFile;
 pub(crate) use lines::{Fates, Writer, append, assert_same_lines, fates, numbered};
 pub(crate) use moto::{Moto, REGION as MOTO_REGION};
 pub(crate) use report::Report;
 pub(crate) use systemd::Systemd;
+pub(crate) use terminal::Terminal;
 pub(crate) use tls::{Authority, TlsFront};
 
 /// How long a condition may take that takes well under a second on an idle machine: CI machines are not idle.

@@ -1,0 +1,12 @@
+//! Whether CloudWatch Logs can be reached. How that is found out is `reach`'s.
+
+use super::reach::{self, Api};
+use super::visit::{Check, look};
+
+pub(super) const CHECK: Check = Check {
+    name: "logs-reach",
+    title: "CloudWatch Logs can be reached",
+    needs: &["region"],
+    after: &["imds-token", "configuration"],
+    look: |host| look(reach::check(host, Api::Logs)),
+};
