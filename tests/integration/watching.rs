@@ -91,6 +91,8 @@ fn a_daemon_that_dies_under_the_screen_is_said_and_found_again() {
     );
     let terminal = Terminal::start(&host, &script);
     terminal.wait_for("degraded: 1 destination denied");
+    // All that a new daemon brings fits: what is waited for must not scroll away.
+    terminal.resize(80, 60);
     agent.kill();
     let screen = terminal.wait_for("silent for");
     assert!(screen.contains("no imds-agent is running") && screen.contains("systemctl start imds-agent"), "{screen}");

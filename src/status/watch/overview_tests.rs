@@ -3,11 +3,11 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use crate::status::report::tests::sample;
 use super::super::view::tests::looking_at;
 use super::super::{Input, Key, Moment, Trouble, draw};
 use super::*;
 use crate::logs::SourceSnapshot;
+use crate::status::report::tests::sample;
 
 /// What `view` looks like.
 pub(in crate::status::watch) fn screen(view: &View) -> String {

@@ -1,8 +1,8 @@
 //! What keys and reports make of a view.
 
-use crate::status::report::tests::sample;
 use super::*;
 use crate::logs::SourceSnapshot;
+use crate::status::report::tests::sample;
 
 fn at(seconds: u64) -> Moment {
     Moment { since_start: Duration::from_secs(seconds), wall: Timestamp::UNIX_EPOCH }
