@@ -60,28 +60,30 @@ impl Look<'_> {
         let found = match self.asker.describe(group).await {
             Ok(found) => found,
             Err(failure) => {
-                let what = "whether it is encrypted can't be seen";
-                return self.asker.finding("DescribeLogGroups", group, &failure, what);
+                let what = format!("whether the log group {group} is encrypted can't be seen");
+                return self.asker.finding("DescribeLogGroups", group, &failure, &what);
             }
         };
         let Some(found) = found else {
-            return Finding::note(format!("the group is to be created with the key {key}"))
+            return Finding::note(format!("the log group {group} is to be created with the key {key}"))
                 .why("CloudWatch Logs must be allowed to use the key, by the key's own policy")
                 .cure(self.cure())
                 .about(group);
         };
         match found.kms_key_id() {
             Some(actual) if actual == key => self.used().await,
-            actual => Finding::warning("it is not encrypted with the key that the configuration names")
-                .evidence(format!("logs:DescribeLogGroups: kmsKeyId is {}, not {key}", actual.unwrap_or("not set")))
-                .why("a group gets its key when it is created; of one that is there, the agent changes none")
-                .cure(format!(
-                    "aws logs associate-kms-key --log-group-name {} --kms-key-id {}\n{}",
-                    shell_word(group),
-                    shell_word(key),
-                    self.cure()
-                ))
-                .about(group),
+            actual => Finding::warning(format!(
+                "the log group {group} is not encrypted with the key that the configuration names"
+            ))
+            .evidence(format!("logs:DescribeLogGroups: kmsKeyId is {}, not {key}", actual.unwrap_or("not set")))
+            .why("a group gets its key when it is created; of one that is there, the agent changes none")
+            .cure(format!(
+                "aws logs associate-kms-key --log-group-name {} --kms-key-id {}\n{}",
+                shell_word(group),
+                shell_word(key),
+                self.cure()
+            ))
+            .about(group),
         }
     }
 
@@ -92,16 +94,19 @@ impl Look<'_> {
             Shown::Failed(Failure::Refused { code, message }) if is_meant(&message) => {
                 self.unusable(format!("logs:PutLogEvents: {code}: {message}"))
             }
-            _ => Finding::ok(format!("it is encrypted with {}", self.key)).about(group),
+            _ => Finding::ok(format!("the log group {group} is encrypted with {}", self.key)).about(group),
         }
     }
 
     fn unusable(&self, evidence: String) -> Finding {
-        Finding::fault(format!("CloudWatch Logs can't use the key {}", self.key))
-            .evidence(evidence)
-            .why("the key's policy does not let CloudWatch Logs use it, or the key is disabled, deleted or elsewhere")
-            .cure(self.cure())
-            .about(&self.wanted.group)
+        Finding::fault(format!(
+            "CloudWatch Logs can't use the key {} for the log group {}",
+            self.key, self.wanted.group
+        ))
+        .evidence(evidence)
+        .why("the key's policy does not let CloudWatch Logs use it, or the key is disabled, deleted or elsewhere")
+        .cure(self.cure())
+        .about(&self.wanted.group)
     }
 
     fn cure(&self) -> String {

@@ -12,7 +12,7 @@ use super::visit::{Check, Finding, Found, Host, look};
 use super::{names, refused};
 use crate::credentials::{Error, Refusal, RoleSettings, Trials};
 use crate::denial::{self, Policy};
-use crate::fault::chain;
+use crate::fault::{chain, shell_word};
 
 pub(super) const CHECK: Check = Check {
     name: "roles",
@@ -45,10 +45,13 @@ async fn check(host: Arc<Host>) -> Found {
     while let Some(Ok((index, tried))) = looks.join_next().await {
         let role = &roles[index];
         let finding = match tried {
-            Ok(Ok(arn)) => Finding::ok(format!("it can be assumed, as {arn}")),
+            Ok(Ok(arn)) => Finding::ok(format!("the role {} can be assumed, as {arn}", role.name)),
             Ok(Err(error)) => failed(role, &error),
-            Err(_) => Finding::unseen("there was no time for it: at most five roles are tried a second")
-                .cure("imds-agent credentials --role NAME, with the daemon running"),
+            Err(_) => Finding::unseen(format!(
+                "there was no time for the role {}: at most five are tried a second",
+                role.name
+            ))
+            .cure(format!("imds-agent credentials --role {}", shell_word(&role.name))),
         };
         findings.push((index, finding.about(&role.name)));
     }
@@ -61,21 +64,26 @@ fn failed(role: &RoleSettings, error: &Error) -> Finding {
         Error::Refused(refusal) => refused(role, refusal),
         Error::Waiting { names, .. } => {
             let missing: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
-            Finding::unseen(format!("it can't be asked for: {} is not known", missing.join(", ")))
+            Finding::unseen(format!("the role {} can't be asked for: {} is not known", role.name, missing.join(", ")))
                 .evidence(error.to_string())
                 .cure_if_known(error.hint())
         }
         Error::Unreachable { .. } | Error::TimedOut { .. } => {
-            Finding::unseen("STS gave no answer").evidence(chain(error)).cure_if_known(error.hint())
+            Finding::unseen(format!("STS gave no answer for the role {}", role.name))
+                .evidence(chain(error))
+                .cure_if_known(error.hint())
         }
-        _ => Finding::fault("it can't be assumed").evidence(chain(error)).cure_if_known(error.hint()),
+        _ => Finding::fault(format!("the role {} can't be assumed", role.name))
+            .evidence(chain(error))
+            .cure_if_known(error.hint()),
     }
 }
 
 fn refused(role: &RoleSettings, refusal: &Refusal) -> Finding {
     let (code, message) = (refusal.code.clone(), refusal.text.clone());
     let call = refusal.call();
-    let finding = Failure::answered(400, code, message).finding("it can't be assumed", &call);
+    let finding =
+        Failure::answered(400, code, message).finding(format!("the role {} can't be assumed", role.name), &call);
     if finding.outcome != super::Outcome::Fault {
         return finding;
     }

@@ -50,7 +50,12 @@ async fn check(host: Arc<Host>) -> Found {
         let asker = asker.clone();
         looks.spawn(async move {
             let look = Look { asker: &asker, wanted: &wanted, running: &running };
-            let late = || vec![Finding::unseen("CloudWatch Logs was too slow to tell").about(&wanted.group)];
+            let late = || {
+                vec![
+                    Finding::unseen(format!("CloudWatch Logs was too slow to tell of {}", wanted.group))
+                        .about(&wanted.group),
+                ]
+            };
             (index, timeout_at(deadline, look.findings()).await.unwrap_or_else(|_| late()))
         });
     }
@@ -62,7 +67,8 @@ async fn check(host: Arc<Host>) -> Found {
     let mut findings: Vec<Finding> = findings.into_iter().flat_map(|(_, findings)| findings).collect();
     findings.extend(groups.unknown.into_iter().map(|(template, missing)| {
         let missing: Vec<String> = missing.iter().map(|name| format!("{{{name}}}")).collect();
-        let summary = format!("its name depends on {}: what is allowed there can't be asked now", missing.join(", "));
+        let missing = missing.join(", ");
+        let summary = format!("the name of the log group {template} depends on {missing}: it can't be asked about now");
         Finding::note(summary).about(template)
     }));
     if more > 0 {
@@ -133,7 +139,8 @@ impl Look<'_> {
         match &put {
             Shown::Allowed | Shown::NoGroup => seen.allows("PutLogEvents"),
             Shown::Failed(failure) => {
-                seen.findings.push(self.asker.finding("PutLogEvents", group, failure, "events can't be put into it"));
+                let what = format!("events can't be put into the log group {group}");
+                seen.findings.push(self.asker.finding("PutLogEvents", group, failure, &what));
             }
         }
         let exists = self.retention(exists, &mut seen).await;
@@ -141,13 +148,13 @@ impl Look<'_> {
         let made = self.group(exists);
         let (stream, made) = tokio::join!(stream, made);
         for (action, shown, what) in [
-            ("CreateLogStream", stream, "streams can't be created in it"),
-            ("CreateLogGroup", made, "it could not be created if it were not there"),
+            ("CreateLogStream", stream, format!("log streams can't be created in the log group {group}")),
+            ("CreateLogGroup", made, format!("the log group {group} could not be created if it were not there")),
         ] {
             match shown {
                 Ok(Shown::Allowed | Shown::NoGroup) => seen.allows(action),
                 Ok(Shown::Failed(failure)) => {
-                    let finding = self.asker.finding(action, group, &failure, what);
+                    let finding = self.asker.finding(action, group, &failure, &what);
                     // What is there need not be created.
                     let is_moot = action == "CreateLogGroup";
                     let moot = "nothing fails for now, since the group is there";
@@ -171,8 +178,8 @@ impl Look<'_> {
                 found
             }
             Err(failure) => {
-                let what = "what it is like can't be seen, so its retention is not set";
-                seen.findings.push(self.asker.finding("DescribeLogGroups", group, &failure, what));
+                let what = format!("what the log group {group} is like can't be seen, so its retention is not set");
+                seen.findings.push(self.asker.finding("DescribeLogGroups", group, &failure, &what));
                 return exists;
             }
         };
@@ -187,7 +194,7 @@ impl Look<'_> {
             Some(days) => match self.asker.set_retention(group, days).await {
                 Shown::Allowed | Shown::NoGroup => seen.allows("PutRetentionPolicy"),
                 Shown::Failed(failure) => {
-                    let what = format!("its retention can't be set to {wanted} days");
+                    let what = format!("the retention of the log group {group} can't be set to {wanted} days");
                     let finding = self.asker.finding("PutRetentionPolicy", group, &failure, &what);
                     let is_moot = found.is_some() && days == wanted;
                     let moot = "nothing fails for now, since that is the retention it has";
@@ -233,10 +240,17 @@ impl Look<'_> {
         let allowed = evidence(format!("allowed: {}", allowed.join(", ")));
         let about = &self.wanted.group;
         if exists == Some(false) && !has_fault {
-            let note = Finding::note("the group does not exist yet: the daemon creates it with the first line");
+            let note = Finding::note(format!(
+                "the log group {about} does not exist yet: the daemon creates it with the first line"
+            ));
             findings.insert(0, note.evidence(allowed).about(about));
         } else if !has_fault {
-            findings.insert(0, Finding::ok("what the configuration needs is allowed").evidence(allowed).about(about));
+            findings.insert(
+                0,
+                Finding::ok(format!("what the configuration needs of the log group {about} is allowed"))
+                    .evidence(allowed)
+                    .about(about),
+            );
         }
         findings
     }

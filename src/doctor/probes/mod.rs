@@ -45,10 +45,7 @@ async fn check(host: Arc<Host>) -> Found {
     let mut looks = JoinSet::new();
     for (index, probe) in probes.into_iter().enumerate() {
         let host = host.clone();
-        looks.spawn(async move {
-            let subject = format!("{}:{} {}", probe.service, probe.action, probe.resource);
-            (index, tried(&host, &probe).await.about(subject))
-        });
+        looks.spawn(async move { (index, tried(&host, &probe).await.about(subject(&probe))) });
     }
     let mut findings = Vec::new();
     while let Some(Ok(finding)) = looks.join_next().await {
@@ -58,10 +55,16 @@ async fn check(host: Arc<Host>) -> Found {
     Found::all(findings.into_iter().map(|(_, finding)| finding).collect())
 }
 
+/// `ssm:GetParameter of /app/password`
+fn subject(probe: &Probe) -> String {
+    format!("{}:{} of {}", probe.service, probe.action, probe.resource)
+}
+
 async fn tried(host: &Arc<Host>, probe: &Probe) -> Finding {
     let kind = KINDS.iter().find(|(api, action, ..)| api.prefix() == probe.service && *action == probe.action);
     let Some((api, action, target, member)) = kind else {
-        return Finding::note("this can't be tried without an effect: `imds-agent policy` has its statement");
+        return Finding::note(format!("{} can't be tried without an effect", subject(probe)))
+            .cure("imds-agent policy   # has its statement");
     };
     let (Some(keys), Some(region)) = (host.facts.credentials.get(), host.facts.region.get()) else {
         return Finding::unseen("there is nothing to sign a request with, or no region to send it to");
@@ -72,7 +75,7 @@ async fn tried(host: &Arc<Host>, probe: &Probe) -> Finding {
     let target = format!("{target}.{action}");
     let call = Call { api: *api, region, target, body: body(*member, &probe.resource) };
     match call.make(&host.ground, keys).await {
-        Ok(()) => Finding::ok("it is allowed, and is there"),
+        Ok(()) => Finding::ok(format!("{} is allowed, and is there", subject(probe))),
         Err(failure) => failed(host, probe, *api, region, &failure).await,
     }
 }
@@ -107,20 +110,21 @@ async fn failed(host: &Arc<Host>, probe: &Probe, api: Api, region: &str, failure
                 .why("the role may ask for it; it has another name, is in another region, or was never made")
                 .cure(made(api, &probe.resource, region))
         }
-        // SSM says so of a key that the caller may not use, without naming the action.
-        Failure::Refused { message, .. } if message.contains("ciphertext refers to") => {
+        // SSM says the former of a key that the caller may not use, without naming the action.
+        Failure::Refused { message, .. }
+            if message.contains("ciphertext refers to") || message.contains("kms:Decrypt") =>
+        {
             let resource = place_of_keys(&place);
             let call = denial::Call { action: "kms:Decrypt", resource: &resource, ..denial::Call::default() };
-            failure.finding("it may be read, but the key that it is encrypted with may not be used", &call)
-        }
-        Failure::Refused { message, .. } if message.contains("kms:Decrypt") => {
-            let resource = place_of_keys(&place);
-            let call = denial::Call { action: "kms:Decrypt", resource: &resource, ..denial::Call::default() };
-            failure.finding("the key that it is encrypted with may not be used", &call)
+            let what = format!("{} may be read, but the key that encrypts it may not be used", probe.resource);
+            failure.finding(what, &call)
         }
         _ => {
             let (action, resource) = (&permission.action, &permission.resource);
-            failure.finding("it is not allowed", &denial::Call { action, resource, ..denial::Call::default() })
+            failure.finding(
+                format!("{} is not allowed", subject(probe)),
+                &denial::Call { action, resource, ..denial::Call::default() },
+            )
         }
     }
 }

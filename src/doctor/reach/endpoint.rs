@@ -1,7 +1,7 @@
 //! Where an API is asked: what the environment says, or else the SDK's rules for the region. Not whether anybody answers.
 
-use aws_sdk_cloudwatchlogs::config::endpoint as logs;
-use aws_sdk_sts::config::endpoint as sts;
+use aws_sdk_cloudwatchlogs::config::endpoint::{self as logs, ResolveEndpoint as _};
+use aws_sdk_sts::config::endpoint::{self as sts, ResolveEndpoint as _};
 use url::Url;
 
 use crate::aws::Environment;
@@ -80,14 +80,12 @@ impl Endpoint {
 /// name in front.
 async fn resolved(api: Api, region: &str, aws: &Environment) -> Result<String, String> {
     if api == Api::Sts {
-        use sts::ResolveEndpoint as _;
         let params =
             sts::Params::builder().region(region).use_fips(aws.use_fips()).use_dual_stack(aws.use_dual_stack());
         let params = params.use_global_endpoint(false).build().map_err(|error| chain(&error))?;
         let endpoint = sts::DefaultResolver::new().resolve_endpoint(&params).await;
         return endpoint.map(|endpoint| endpoint.url().to_owned()).map_err(|error| error.to_string());
     }
-    use logs::ResolveEndpoint as _;
     let params = logs::Params::builder().region(region).use_fips(aws.use_fips()).use_dual_stack(aws.use_dual_stack());
     let params = params.build().map_err(|error| chain(&error))?;
     let endpoint = logs::DefaultResolver::new().resolve_endpoint(&params).await.map_err(|error| error.to_string())?;

@@ -117,7 +117,7 @@ fn an_external_id_that_is_asked_for_and_not_sent_is_named_with_its_key() {
     };
     role("").says("roles", "fault", &["asks for an external id", "in role app: external_id ="]);
     role("external_id = \"a-wrong-one\"\n").says("roles", "fault", &["the external id a-wrong-one is not the one"]);
-    role("external_id = \"the-right-one\"\n").says("roles", "ok", &["it can be assumed"]);
+    role("external_id = \"the-right-one\"\n").says("roles", "ok", &["app can be assumed"]);
 }
 
 #[test]

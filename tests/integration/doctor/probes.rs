@@ -42,7 +42,7 @@ fn each_denied_probe_has_the_statement_it_lacks() {
         emulator.set_fault(Fault::on(action, Effect::Deny(Denial::default())));
         let diagnosis = examine(&host, &["--only", "probes"]);
         let action = format!("\"Action\": \"{action}\"");
-        diagnosis.says("probes", "fault", &["it is not allowed", &action, &format!("\"Resource\": \"{resource}")]);
+        diagnosis.says("probes", "fault", &["is not allowed", &action, &format!("\"Resource\": \"{resource}")]);
         assert_eq!(diagnosis.all("probes", "ok").len(), 2);
     }
 }
@@ -64,7 +64,7 @@ fn a_key_that_may_not_be_used_is_told_from_a_parameter_that_may_not_be_read() {
     let effect = Effect::Error { status: 400, code: "AccessDeniedException".to_owned(), message: text.to_owned() };
     emulator.set_fault(Fault::on("ssm:GetParameter", effect));
     let diagnosis = examine(&host, &["--only", "probes"]);
-    diagnosis.says("probes", "fault", &["it may be read", "\"Action\": \"kms:Decrypt\""]);
+    diagnosis.says("probes", "fault", &["may be read, but the key that encrypts it", "\"Action\": \"kms:Decrypt\""]);
 }
 
 #[test]
