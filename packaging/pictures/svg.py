@@ -30,6 +30,8 @@ class Look:
 
     def after(self, codes: str) -> "Look":
         look = self
+        # The eight colours as two of the 256, as crossterm says them: 38;5;1 is 31.
+        codes = re.sub(r"\b38;5;([0-7])\b", r"3\1", codes)
         for code in (int(code or 0) for code in codes.split(";")):
             match code:
                 case 0:

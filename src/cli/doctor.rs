@@ -9,10 +9,7 @@ use super::exit::{CONFIGURATION, FAILED, USAGE, failed, print};
 use crate::agent::{Directories, Environment, EnvironmentError};
 use crate::clock::Clock;
 use crate::config;
-use crate::doctor::{self, Diagnosis, Ground, Paint, Step, UnknownCheck};
-
-/// A terminal that does not say how wide it is.
-const COLUMNS: usize = 80;
+use crate::doctor::{self, Diagnosis, Ground, Step, UnknownCheck};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -98,8 +95,7 @@ fn show(args: &Args, diagnosis: &Diagnosis) -> ExitCode {
             Err(error) => return failed(FAILED, &error, None),
         }
     } else {
-        let colour = super::status::style().colour;
-        doctor::render(diagnosis, Paint { colour, columns: COLUMNS })
+        doctor::render(diagnosis, super::status::style())
     };
     match print(&text) {
         ExitCode::SUCCESS if diagnosis.has_fault() => ExitCode::from(FAILED),

@@ -32,7 +32,7 @@ pub(super) const NO_COMMAND: u8 = 127;
 /// What each code means, for the manual page.
 pub(super) const MEANINGS: [(u8, &str); 8] = [
     (FINE, "It worked. Also the status of a daemon that is degraded."),
-    (FAILED, "The command failed."),
+    (FAILED, "The command failed. Of explain: the error is not known. Of policy --compare: something is lacking."),
     (USAGE, "The command line is wrong."),
     (UNREACHABLE, "The daemon or service is unreachable."),
     (NOT_ALLOWED, "This user may not do that."),

@@ -101,7 +101,7 @@ fn policy(denial: &Denial) -> String {
 fn step_text(step: &Step) -> String {
     let mut text = format!("→ {}", step.what);
     if let Some(statement) = &step.statement {
-        let _ = write!(text, ":\n{}", indented(statement));
+        let _ = write!(text, ":\n{}", statement.pretty("  "));
         if let Some(command) = &step.command {
             let _ = write!(text, "  by this command, for one:\n  {command}");
         }
@@ -109,13 +109,6 @@ fn step_text(step: &Step) -> String {
         let _ = write!(text, ":\n  {command}");
     }
     text.trim_end().to_owned() + "\n"
-}
-
-/// A statement as it can be pasted into a document, a key a line.
-fn indented(statement: &Statement) -> String {
-    let rows = statement.rows();
-    let rows: Vec<String> = rows.iter().map(|(key, value)| format!("    \"{key}\": {value}")).collect();
-    format!("  {{\n{}\n  }}\n", rows.join(",\n"))
 }
 
 fn to_json(explanation: &Explanation) -> Value {

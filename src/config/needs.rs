@@ -93,3 +93,53 @@ impl Filler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(toml: &str) -> Config {
+        let home = tempfile::tempdir().unwrap();
+        let main = home.path().join("config.toml");
+        std::fs::write(&main, toml).unwrap();
+        crate::config::read(Some(&main), None).unwrap_or_else(|errors| panic!("{errors}")).0.config
+    }
+
+    fn place() -> Place {
+        let (region, account) = (Some("eu-west-1".to_owned()), Some("123456789012".to_owned()));
+        Place { partition: "aws".to_owned(), region, account }
+    }
+
+    #[test]
+    fn names_are_filled_as_far_as_they_are_known_and_the_rest_is_a_star_that_is_told() {
+        let config = config(
+            "[variables]\nenvironment = \"prod\"\n[logs]\nlog_stream = \"{instance_id}\"\n[[logs.file]]\ninclude = \
+             [\"/a\"]\nlog_group = \"/{region}/{environment}/{tag:Team|none}{hostname}\"\n[[role]]\nname = \"app\"\nrole_arn = \
+             \"arn:aws:iam::{account_id}:role/{environment}-{hostname}\"\nallow = [{ user = \"app\" }]\n",
+        );
+        let (needs, open) = config.needs(place(), &Names::default());
+        assert_eq!(needs.groups.keys().collect::<Vec<_>>(), ["/eu-west-1/prod/*"]);
+        assert_eq!(needs.roles[0].arn, "arn:aws:iam::123456789012:role/prod-*");
+        assert_eq!(open.iter().map(String::as_str).collect::<Vec<_>>(), ["hostname", "tag:Team"]);
+        let known = [("hostname".to_owned(), "h".to_owned()), ("tag:Team".to_owned(), "t".to_owned())];
+        let (needs, open) = config.needs(place(), &known.into_iter().collect());
+        assert_eq!(needs.groups.keys().collect::<Vec<_>>(), ["/eu-west-1/prod/th"]);
+        assert!(open.is_empty());
+    }
+
+    #[test]
+    fn a_group_of_several_tables_needs_what_any_of_them_asks_for() {
+        let config = config(
+            "[logs]\nlog_group = \"/g\"\nlog_stream = \"s\"\n[[logs.file]]\ninclude = [\"/a\"]\nretention_in_days = 14\n\
+             [[logs.journal]]\nretention_in_days = 14\n[[logs.socket]]\npath = \"x.sock\"\nallow = [{ user = \"root\" }]\n\
+             log_group = \"/other\"\n[credentials.audit]\nlog_group = \"/audit\"\nlog_stream = \"s\"\n",
+        );
+        let (needs, _) = config.needs(place(), &Names::default());
+        let wanted: Vec<(&str, bool)> = needs
+            .groups
+            .iter()
+            .map(|(name, group)| (name.as_str(), group.has_retention && group.is_compared))
+            .collect();
+        assert_eq!(wanted, [("/audit", false), ("/g", true), ("/other", false)]);
+    }
+}

@@ -114,6 +114,30 @@ pub(super) fn service(action: &str) -> &str {
     action.split(':').next().unwrap_or_default()
 }
 
+/// What stands before a resource's name in the ARNs of a service, by which it can be named alone (Service Authorization
+/// Reference, "Resource types").
+const KINDS: [(&str, &str); 9] = [
+    ("dynamodb", "table/"),
+    ("ecr", "repository/"),
+    ("kms", "key/"),
+    ("lambda", "function:"),
+    ("s3", ""),
+    ("secretsmanager", "secret:"),
+    ("sns", ""),
+    ("sqs", ""),
+    ("ssm", "parameter/"),
+];
+
+/// What follows the account in the ARN of what `service` calls `name`; `None` where a name alone does not say what is
+/// meant.
+#[must_use]
+pub fn in_arn(service: &str, name: &str) -> Option<String> {
+    let (_, kind) = KINDS.iter().find(|(known, _)| *known == service)?;
+    // The name's own slash is the one behind the kind: `/a/b` → `parameter/a/b`.
+    let name = if kind.ends_with('/') { name.trim_start_matches('/') } else { name };
+    Some(format!("{kind}{name}"))
+}
+
 /// Whether `action` can't be limited to a resource.
 pub(super) fn is_on_all(action: &str) -> bool {
     ON_ALL.contains(&action) || action.starts_with("ec2:Describe")

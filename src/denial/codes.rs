@@ -3,13 +3,15 @@
 
 use super::Step;
 
-/// What AWS calls a denial.
-const DENIALS: [&str; 10] = [
+/// What AWS calls a denial; to a HEAD request S3 can say no more than HTTP does.
+const DENIALS: [&str; 12] = [
+    "403",
     "AccessDenied",
     "AccessDeniedException",
     "AccessDeniedFault",
     "AuthorizationError",
     "AuthorizationErrorException",
+    "Forbidden",
     "NotAuthorized",
     "NotAuthorizedException",
     "UnauthorizedAccess",
@@ -178,8 +180,9 @@ pub(super) fn known(code: Option<&str>, text: &str) -> Option<&'static Known> {
 /// The first word of `text` that is a code of AWS's.
 pub(super) fn find(text: &str) -> Option<&str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    // What is everybody's word is no code of AWS's where it stands alone.
     words
-        .filter(|word| word.len() > 8)
+        .filter(|word| !["403", "Forbidden"].contains(word))
         .find(|word| is_denial(word) || KNOWN.iter().any(|known| known.names.contains(word)))
 }
 

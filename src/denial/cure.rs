@@ -208,7 +208,8 @@ impl Denial {
             Some(Principal::Other(caller)) => (format!("in a policy of {caller}"), None),
             None => ("in a policy of the role that asks".to_owned(), None),
         };
-        let is_wide = self.resource.is_none() && !action::is_on_all(self.action.as_deref().unwrap_or_default());
+        let action = self.action.as_deref().unwrap_or_default();
+        let is_wide = self.arn(action).is_empty() && !action::is_on_all(action);
         let narrow = if is_wide { " (AWS does not name the resource: narrow the * to what it is about)" } else { "" };
         Step { what: what + narrow, statement: Some(statement), command }
     }
@@ -219,10 +220,10 @@ impl Denial {
         let caller = self.caller.as_deref().map(Principal::of);
         let arn = caller.as_ref().and_then(Principal::arn).unwrap_or("ARN of the role that asks").to_owned();
         let mut statement = self.statement();
-        // A trust policy names no resource; a key policy means its own key.
+        // Trust policies and repositories' name no resource; those of keys and secrets mean their own.
         match action::service(action) {
-            "sts" => statement.resources.clear(),
-            "kms" => statement.resources = vec!["*".to_owned()],
+            "sts" | "ecr" => statement.resources.clear(),
+            "kms" | "secretsmanager" => statement.resources = vec!["*".to_owned()],
             _ => {}
         }
         statement.principal = Some(json!({ "AWS": arn }));
@@ -238,9 +239,27 @@ impl Denial {
 
     fn statement(&self) -> Statement {
         let action = self.action.clone().unwrap_or_default();
-        let resource = in_policy(&action, self.resource.as_deref().unwrap_or_default());
+        let resource = in_policy(&action, &self.arn(&action));
         let actions = std::iter::once(action).chain(self.further.iter().cloned()).collect();
         Statement::allow(actions, vec![resource])
+    }
+
+    /// The resource's ARN, also where AWS gives but its name; empty where it can't be known.
+    fn arn(&self, action: &str) -> String {
+        let Some(resource) = self.resource.as_deref() else { return String::new() };
+        if resource == "*" || resource.starts_with("arn:") {
+            return resource.to_owned();
+        }
+        let caller = self.caller.as_deref().unwrap_or_default();
+        let partition = caller.strip_prefix("arn:").and_then(|rest| rest.split(':').next()).unwrap_or("aws");
+        let service = action::service(action);
+        let is_name = |name: &&str| !name.contains([':', '*', '?', ' ']);
+        let named = Some(resource).filter(is_name).and_then(|name| action::in_arn(service, name));
+        named.map_or_else(String::new, |rest| match service {
+            // Buckets are of no region and of no account.
+            "s3" => format!("arn:{partition}:s3:::{rest}"),
+            _ => format!("arn:{partition}:{service}:*:{}:{rest}", account(caller).unwrap_or("*")),
+        })
     }
 
     fn is_cross_account(&self) -> bool {

@@ -12,7 +12,7 @@ mod wording;
 
 use std::fmt;
 
-pub use action::in_policy;
+pub use action::{in_arn, in_policy};
 pub use codes::is_denial;
 pub use statement::Statement;
 

@@ -45,6 +45,14 @@ impl Statement {
         rows.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }
 
+    /// A key a line, as it can be pasted into a document; each line begins with `margin`.
+    #[must_use]
+    pub fn pretty(&self, margin: &str) -> String {
+        let rows: Vec<String> =
+            self.rows().iter().map(|(key, value)| format!("{margin}  \"{key}\": {}", one_line(value))).collect();
+        format!("{margin}{{\n{}\n{margin}}}\n", rows.join(",\n"))
+    }
+
     /// As JSON, where the order of keys does not matter.
     #[must_use]
     pub fn to_json(&self) -> Value {

@@ -134,6 +134,31 @@ fn s3_s_two_words_are_explained_as_far_as_the_operation_is_known() {
 }
 
 #[test]
+fn a_head_request_s_bare_answer_is_a_denial_where_aws_gave_it() {
+    for text in [
+        "An error occurred (403) when calling the HeadObject operation: Forbidden",
+        "operation error S3: HeadObject, https response error StatusCode: 403, RequestID: X, api error Forbidden: Forbidden",
+    ] {
+        assert_eq!(explained(text).0.action.as_deref(), Some("s3:GetObject"), "{text}");
+    }
+    assert_eq!(explain("GET /healthz 403 Forbidden").cause, None);
+}
+
+#[test]
+fn a_resource_that_aws_only_names_becomes_the_arn_of_a_policy() {
+    let (_, _, hint) = explained(&format!(
+        "User: {WEB} is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/db because no \
+         identity-based policy allows the secretsmanager:GetSecretValue action"
+    ));
+    assert!(hint.contains("\"arn:aws:secretsmanager:*:123456789012:secret:prod/db-??????\""), "{hint}");
+    let (_, _, hint) = explained(&format!(
+        "User: {WEB} is not authorized to perform: states:StartExecution on resource: mine because no identity-based \
+         policy allows the states:StartExecution action"
+    ));
+    assert!(hint.contains("\"Resource\": \"*\"") && hint.contains("narrow the *"), "{hint}");
+}
+
+#[test]
 fn assuming_a_role_needs_both_sides_unless_aws_says_which() {
     let (_, _, hint) = explained(&format!(
         "AccessDenied: User: {WEB} is not authorized to perform: sts:AssumeRole on resource: \

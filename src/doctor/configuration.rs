@@ -1,7 +1,5 @@
 //! Whether the configuration can be used. The errors themselves are those of `config check`.
 
-use std::sync::Arc;
-
 use super::visit::{Check, Finding, Found, Host, look};
 use crate::config::DEFAULT_PATH;
 use crate::fault::shell_word;
@@ -11,10 +9,10 @@ pub(super) const CHECK: Check = Check {
     title: "the configuration can be used",
     needs: &[],
     after: &[],
-    look: |host| look(check(host)),
+    look: |host| look(async move { check(&host) }),
 };
 
-async fn check(host: Arc<Host>) -> Found {
+fn check(host: &Host) -> Found {
     let path = host.ground.config_path.as_ref().map_or(DEFAULT_PATH.into(), |path| path.display().to_string());
     match &host.ground.config {
         Ok(loaded) if loaded.files.is_empty() => {

@@ -2,7 +2,6 @@
 //! instance"). Not whether the metadata service answers.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::visit::{Check, Finding, Found, Host, look};
 
@@ -11,7 +10,7 @@ pub(super) const CHECK: Check = Check {
     title: "this machine is an EC2 instance",
     needs: &[],
     after: &[],
-    look: |host| look(check(host)),
+    look: |host| look(async move { check(&host) }),
 };
 
 /// Where the kernel tells what the firmware says, below `/sys`, and what it begins with on EC2, in any case.
@@ -37,7 +36,7 @@ struct Firmware {
     vendor: Option<String>,
 }
 
-async fn check(host: Arc<Host>) -> Found {
+fn check(host: &Host) -> Found {
     let firmware = Firmware::read(Path::new("/sys"));
     let _ = host.facts.is_ec2.set(firmware.sign.is_some());
     if let Some(id) = firmware.instance_id.clone() {
@@ -61,19 +60,15 @@ impl Firmware {
     }
 
     fn finding(&self) -> Finding {
-        match &self.sign {
-            Some((path, said)) => {
-                let id = self.instance_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
-                Finding::ok(format!("this is EC2 instance{id}")).evidence(format!("/sys/{path} says {said:?}"))
-            }
-            None => {
-                let said = match &self.vendor {
-                    Some(vendor) => format!("/sys/class/dmi/id/sys_vendor says {vendor:?}"),
-                    None => "the kernel tells no vendor in /sys/class/dmi/id".to_owned(),
-                };
-                Finding::note("nothing in the firmware says that this is an EC2 instance").evidence(said)
-            }
+        if let Some((path, said)) = &self.sign {
+            let id = self.instance_id.as_ref().map(|id| format!(" {id}")).unwrap_or_default();
+            return Finding::ok(format!("this is EC2 instance{id}")).evidence(format!("/sys/{path} says {said:?}"));
         }
+        let said = match &self.vendor {
+            Some(vendor) => format!("/sys/class/dmi/id/sys_vendor says {vendor:?}"),
+            None => "the kernel tells no vendor in /sys/class/dmi/id".to_owned(),
+        };
+        Finding::note("nothing in the firmware says that this is an EC2 instance").evidence(said)
     }
 }
 

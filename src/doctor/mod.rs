@@ -36,7 +36,7 @@ mod systemd;
 mod unit;
 mod visit;
 
-pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Paint, Step, UnknownCheck, render, visit};
+pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Step, UnknownCheck, render, visit};
 
 use self::visit::Check;
 

@@ -1,7 +1,5 @@
 //! Which region is in use, who says so, and whether that is where the instance is. Not whether AWS answers there.
 
-use std::sync::Arc;
-
 use super::visit::{Check, Finding, Found, Host, look};
 
 pub(super) const CHECK: Check = Check {
@@ -9,10 +7,10 @@ pub(super) const CHECK: Check = Check {
     title: "the region is known, and is the instance's own",
     needs: &[],
     after: &["imds-identity"],
-    look: |host| look(check(host)),
+    look: |host| look(async move { check(&host) }),
 };
 
-async fn check(host: Arc<Host>) -> Found {
+fn check(host: &Host) -> Found {
     let config = host.config();
     let of_instance =
         host.facts.identity.get().map(|identity| identity.region.as_str()).filter(|text| !text.is_empty());

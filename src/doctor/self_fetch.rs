@@ -1,4 +1,5 @@
-//! Whether the running daemon's doors are open and its own: the unix socket, the container endpoint and the look-alike.
+//! Whether the running daemon's doors are open and its own: the unix socket, the container endpoint, the
+//! look-alike and the telemetry door.
 //! Nobody's credentials are fetched, so that the record of who had them stays true. Not who may come in.
 
 use std::io;
@@ -28,9 +29,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const ENOUGH: u64 = 4096;
 
 async fn check(host: Arc<Host>) -> Found {
-    if host.facts.report.get().is_none() {
-        return Finding::note("no daemon runs, so there are no doors").into();
-    }
     let endpoints = host.config().endpoints;
     let mut findings = Vec::new();
     findings.extend(unix(&host.ground.runtime_dir).await);
@@ -40,6 +38,9 @@ async fn check(host: Arc<Host>) -> Found {
     }
     if let Some(metadata) = endpoints.metadata {
         findings.extend(tcp("the metadata look-alike", metadata.listen, "HTTP/1.1 401").await);
+    }
+    if let Some(address) = endpoints.telemetry {
+        findings.extend(tcp("the telemetry door", address, "NotFound").await);
     }
     if findings.is_empty() { Finding::ok("every door answers").into() } else { Found::all(findings) }
 }

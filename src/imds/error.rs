@@ -224,11 +224,12 @@ impl Problem {
             Self::Blocked { asked, .. } if asked == TOKEN_REQUEST => {
                 format!("{options} --http-put-response-hop-limit 2")
             }
-            Self::Blocked { .. } => "see linklocal_allowance_exceeded in `ethtool -S INTERFACE`".to_owned(),
             Self::Absent { endpoint, .. } => format!(
                 "if this is an EC2 instance, check its route and firewall to {endpoint}; elsewhere set imds.endpoint"
             ),
-            Self::Throttled { .. } => "see linklocal_allowance_exceeded in `ethtool -S INTERFACE`".to_owned(),
+            Self::Blocked { .. } | Self::Throttled { .. } => {
+                "see linklocal_allowance_exceeded in `ethtool -S INTERFACE`".to_owned()
+            }
             Self::NotImds { .. } => "check AWS_EC2_METADATA_SERVICE_ENDPOINT and imds.endpoint, and that no proxy or \
                  NAT rule catches the metadata address"
                 .to_owned(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::Place;
-use crate::denial::{Statement, in_policy};
+use crate::denial::{Statement, in_arn, in_policy};
 
 /// One `[[doctor.probe]]` table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,25 +26,11 @@ pub struct Permission {
     pub resource: String,
 }
 
-/// What stands before a resource's name in the ARNs of a service, by which it can be named alone (Service Authorization
-/// Reference, "Resource types").
-const KINDS: [(&str, &str); 9] = [
-    ("dynamodb", "table/"),
-    ("ecr", "repository/"),
-    ("kms", "key/"),
-    ("lambda", "function:"),
-    ("s3", ""),
-    ("secretsmanager", "secret:"),
-    ("sns", ""),
-    ("sqs", ""),
-    ("ssm", "parameter/"),
-];
-
 impl Probe {
     /// Whether a name alone says which resource is meant.
     #[must_use]
     pub fn takes_names(service: &str) -> bool {
-        KINDS.iter().any(|(known, _)| *known == service)
+        in_arn(service, "").is_some()
     }
 
     /// As a policy names both.
@@ -60,13 +46,11 @@ impl Probe {
         if name == "*" || name.starts_with("arn:") {
             return name.to_owned();
         }
-        let kind = KINDS.iter().find(|(known, _)| *known == self.service).map_or("", |(_, kind)| kind);
-        // The name's own slash is the one behind the kind: `/a/b` → `parameter/a/b`.
-        let name = if kind.ends_with('/') { name.trim_start_matches('/') } else { name };
+        let rest = in_arn(&self.service, name).unwrap_or_else(|| name.to_owned());
         match self.service.as_str() {
             // Buckets are of no region and of no account.
-            "s3" => format!("arn:{}:s3:::{name}", place.partition),
-            service => place.arn(service, &format!("{kind}{name}")),
+            "s3" => format!("arn:{}:s3:::{rest}", place.partition),
+            service => place.arn(service, &rest),
         }
     }
 }

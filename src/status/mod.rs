@@ -21,7 +21,7 @@ pub use render::render;
 pub use report::{Configuration, Instance, Logs, Memory, Report, SCHEMA};
 pub use screen::Style;
 pub use server::{Reporter, StatusServer};
-pub use words::{columns, duration, escape, wrap};
+pub use words::{ascii, columns, duration, escape, wrap};
 
 /// The socket's name in the runtime directory.
 pub const SOCKET_NAME: &str = "status.sock";

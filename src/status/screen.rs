@@ -1,6 +1,8 @@
 //! Lines of a screen that is printed once: labels, sentences, faults with their cures, in a terminal's width and colours.
 //! Not what is said in them.
 
+use std::fmt::Write as _;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::words::{ascii, both, columns, duration, escape, padded, shortened, wrap};
@@ -119,13 +121,13 @@ impl Screen {
         };
         if self.is_narrow() {
             self.line(&name);
-            let rest: String = cells.iter().map(|(cell, _)| format!(", {}", cell.trim())).collect();
-            return self.row("", state, paint, &rest);
+            let rest: Vec<&str> = cells.iter().map(|(cell, _)| cell.trim()).collect();
+            return self.row("", state, paint, &format!(", {}", rest.join(", ")));
         }
         // Our own mark of what was cut off takes one column in ASCII, too.
         let name = padded(&name, room);
         let state = self.paint(&padded(state, width), paint);
-        let cells: String = cells.iter().map(|(cell, width)| format!(" {cell:>width$}")).collect();
+        let cells = right_aligned(cells);
         self.line(&format!("{name}  {state}{cells}"));
     }
 
@@ -136,7 +138,7 @@ impl Screen {
         }
         let cells: Vec<(String, usize)> = cells.iter().map(|(cell, width)| ((*cell).to_owned(), *width)).collect();
         let room = name_room(self.style.columns, width, &cells);
-        let cells: String = cells.iter().map(|(cell, width)| format!(" {cell:>width$}")).collect();
+        let cells = right_aligned(&cells);
         self.heading(&format!("{name:room$}  {:width$}{cells}", "STATE"));
     }
 
@@ -210,6 +212,13 @@ impl Screen {
         };
         if self.style.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+fn right_aligned(cells: &[(String, usize)]) -> String {
+    cells.iter().fold(String::new(), |mut text, (cell, width)| {
+        let _ = write!(text, " {cell:>width$}");
+        text
+    })
 }
 
 /// What a table's other columns leave to the names.

@@ -6,7 +6,8 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 pub use crate::fault::escape;
 
 /// `text` for a terminal that knows ASCII only: our own marks become words of ASCII, what else is not is escaped.
-pub(super) fn ascii(text: &str) -> String {
+#[must_use]
+pub fn ascii(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
         match c {
             '→' => plain.push_str("->"),

@@ -12,6 +12,6 @@ pub use self::diagnosis::Diagnosis;
 pub use self::finding::{Finding, Outcome};
 pub use self::ground::Ground;
 pub use self::order::{Step, UnknownCheck, visit};
-pub use self::render::{Paint, render};
+pub use self::render::render;
 
 pub(super) use self::check::{Check, Found, Host, look};

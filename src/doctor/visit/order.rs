@@ -108,8 +108,8 @@ impl<'a> Course<'a> {
         let mut ready = Vec::new();
         for check in self.checks.clone() {
             let is_new = !self.over.contains_key(check.name) && !self.under_way.contains(check.name);
-            let is_over = |name: &&'static str| self.over.contains_key(name);
-            if !is_new || !check.needs.iter().chain(check.after).all(|name| is_over(&name)) {
+            let is_over = |name: &&str| self.over.contains_key(*name);
+            if !is_new || !check.needs.iter().chain(check.after).all(is_over) {
                 continue;
             }
             match check.needs.iter().find(|name| !self.over[*name]) {
@@ -159,4 +159,136 @@ fn took_too_long() -> Found {
 fn panicked() -> Found {
     let finding = Finding::unseen("the check itself failed: this is a bug in imds-agent");
     Found::stop(finding.cure("report it with what stands above this on stderr"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::check::look;
+    use super::*;
+    use crate::clock::Clock;
+
+    fn ground() -> Ground {
+        Ground {
+            config_path: None,
+            config: Ok(crate::config::Loaded {
+                config: crate::config::Config::default(),
+                files: Vec::new(),
+                attachments: Vec::new(),
+            }),
+            imds: crate::imds::Environment::switched_off(),
+            credentials: crate::credentials::Environment::default(),
+            aws: crate::aws::Environment::default(),
+            region: None,
+            state_dir: "/nowhere".into(),
+            runtime_dir: "/nowhere".into(),
+            clock: Clock::system(),
+            since: Duration::from_hours(1),
+        }
+    }
+
+    const fn check(
+        name: &'static str,
+        needs: &'static [&'static str],
+        look: fn(Arc<Host>) -> crate::doctor::visit::check::Looking,
+    ) -> Check {
+        Check { name, title: "it is well", needs, after: &[], look }
+    }
+
+    const WELL: fn(Arc<Host>) -> crate::doctor::visit::check::Looking = |_| look(async { Finding::ok("well").into() });
+
+    async fn run(checks: &[Check], only: &[&str]) -> (Vec<(String, Outcome)>, Vec<Step>) {
+        let only: Vec<String> = only.iter().map(|name| (*name).to_owned()).collect();
+        let mut steps = Vec::new();
+        let course = Course::new(checks, &only).expect("known checks");
+        let diagnosis = course.run(ground(), |step| steps.push(step.clone())).await;
+        let found = diagnosis.findings.into_iter().map(|checked| (checked.check, checked.finding.outcome)).collect();
+        (found, steps)
+    }
+
+    fn names(found: &[(String, Outcome)]) -> Vec<(&str, Outcome)> {
+        found.iter().map(|(name, outcome)| (name.as_str(), *outcome)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn findings_come_in_the_order_of_the_checks_whichever_is_over_first() {
+        const SLOW: Check = check("slow", &[], |_| {
+            look(async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Finding::note("slow").into()
+            })
+        });
+        let (found, steps) = run(&[SLOW, check("quick", &[], WELL)], &[]).await;
+        assert_eq!(names(&found), [("slow", Outcome::Note), ("quick", Outcome::Ok)]);
+        let progress: Vec<(usize, usize)> = steps.iter().map(|step| (step.done, step.all)).collect();
+        assert_eq!(progress, [(0, 2), (1, 2), (2, 2)]);
+        assert_eq!(steps[0].under_way, ["quick", "slow"], "side by side");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_needs_a_check_that_found_a_fault_is_skipped_and_so_is_what_needs_that() {
+        const BROKEN: Check = check("broken", &[], |_| look(async { Finding::fault("broken").into() }));
+        let checks = [BROKEN, check("second", &["broken"], WELL), check("third", &["second"], WELL)];
+        let (found, _) = run(&checks, &[]).await;
+        let expected = [("broken", Outcome::Fault), ("second", Outcome::Skipped), ("third", Outcome::Skipped)];
+        assert_eq!(names(&found), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_warning_stops_nothing_and_a_note_may() {
+        const WARNS: Check = check("warns", &[], |_| look(async { Finding::warning("hm").into() }));
+        const STOPS: Check = check("stops", &[], |_| look(async { Found::stop(Finding::note("none here")) }));
+        let checks = [WARNS, STOPS, check("one", &["warns"], WELL), check("two", &["stops"], WELL)];
+        let (found, _) = run(&checks, &["one", "two"]).await;
+        let expected =
+            [("warns", Outcome::Warning), ("stops", Outcome::Note), ("one", Outcome::Ok), ("two", Outcome::Skipped)];
+        assert_eq!(names(&found), expected, "what explains the rest is shown too");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_what_was_asked_for_is_shown_and_what_it_needs_is_made() {
+        let checks = [check("base", &[], WELL), check("other", &[], WELL), check("top", &["base"], WELL)];
+        let (found, steps) = run(&checks, &["top"]).await;
+        assert_eq!((names(&found), steps[0].all), (vec![("top", Outcome::Ok)], 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_hangs_is_given_up_and_the_rest_goes_on() {
+        const HANGS: Check = check("hangs", &[], |_| look(std::future::pending()));
+        let begun = Instant::now();
+        let (found, _) = run(&[HANGS, check("needs-it", &["hangs"], WELL), check("well", &[], WELL)], &[]).await;
+        let expected = [("hangs", Outcome::Unseen), ("needs-it", Outcome::Skipped), ("well", Outcome::Ok)];
+        assert_eq!(names(&found), expected);
+        assert_eq!(begun.elapsed(), LONGEST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_panics_is_told_and_the_rest_goes_on() {
+        const PANICS: Check = check("panics", &[], |_| look(async { panic!("a bug, in a test") }));
+        let (found, _) = run(&[PANICS, check("needs-it", &["panics"], WELL), check("well", &[], WELL)], &[]).await;
+        let expected = [("panics", Outcome::Unseen), ("needs-it", Outcome::Skipped), ("well", Outcome::Ok)];
+        assert_eq!(names(&found), expected);
+    }
+
+    #[test]
+    fn an_unknown_name_is_an_error_that_lists_those_there_are() {
+        let checks = [check("one", &[], WELL), check("two", &[], WELL)];
+        let error = Course::new(&checks, &["three".to_owned()]).err().expect("an error").to_string();
+        assert_eq!(error, "there is no check called three; there are: one, two");
+    }
+
+    #[test]
+    fn every_check_needs_only_what_stands_above_it() {
+        for (index, check) in CHECKS.iter().enumerate() {
+            let above: Vec<&str> = CHECKS[..index].iter().map(|check| check.name).collect();
+            for needed in check.needs.iter().chain(check.after) {
+                assert!(above.contains(needed), "{} needs {needed}, which does not stand above it", check.name);
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_checks_have_one_name() {
+        let names: BTreeSet<&str> = CHECKS.iter().map(|check| check.name).collect();
+        assert_eq!(names.len(), CHECKS.len());
+    }
 }

@@ -38,43 +38,43 @@ fn escape_where(body: &mut Vec<u8>, mut rest: &[u8], next: impl Fn(&[u8]) -> Opt
 fn holds_controls(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks::<WORD>();
     let (stretches, words) = words.as_chunks::<4>();
-    let has_some = |word: &[u8; WORD]| below_space(word) & HIGHEST != 0;
+    let has_some = |word: [u8; WORD]| below_space(word) & HIGHEST != 0;
     for stretch in stretches {
-        let [one, two, three, four] = stretch;
+        let [one, two, three, four] = *stretch;
         // What is below a space gets the highest bit, and so may what is beyond ASCII: then it is looked at again.
         let suspects = less_space(one) | less_space(two) | less_space(three) | less_space(four);
-        if suspects & HIGHEST != 0 && stretch.iter().any(has_some) {
+        if suspects & HIGHEST != 0 && stretch.iter().copied().any(has_some) {
             return true;
         }
     }
-    words.iter().any(has_some) || rest.iter().any(|&byte| byte < b' ')
+    words.iter().copied().any(has_some) || rest.iter().any(|&byte| byte < b' ')
 }
 
 /// The first byte of `text` that JSON does not take as it is.
 fn first_to_escape(text: &[u8]) -> Option<usize> {
     let (words, _) = text.as_chunks::<WORD>();
-    let has_some = |word: &[u8; WORD]| (below_space(word) | equal(word, b'"') | equal(word, b'\\')) & HIGHEST != 0;
-    let clean = words.iter().position(has_some).unwrap_or(words.len()) * WORD;
+    let has_some = |word: [u8; WORD]| (below_space(word) | equal(word, b'"') | equal(word, b'\\')) & HIGHEST != 0;
+    let clean = words.iter().copied().position(has_some).unwrap_or(words.len()) * WORD;
     let found = text[clean..].iter().position(|&byte| byte < b' ' || byte == b'"' || byte == b'\\')?;
     Some(clean + found)
 }
 
 /// Sets the highest bit of the first byte that is below a space, if one is; other bits mean nothing.
 #[inline]
-fn below_space(word: &[u8; WORD]) -> u64 {
-    less_space(word) & !u64::from_le_bytes(*word)
+fn below_space(word: [u8; WORD]) -> u64 {
+    less_space(word) & !u64::from_le_bytes(word)
 }
 
 /// A space less in each byte.
 #[inline]
-fn less_space(word: &[u8; WORD]) -> u64 {
-    u64::from_le_bytes(*word).wrapping_sub(ONES * u64::from(b' '))
+fn less_space(word: [u8; WORD]) -> u64 {
+    u64::from_le_bytes(word).wrapping_sub(ONES * u64::from(b' '))
 }
 
 /// Sets the highest bit of the first byte that is `byte`, if one is; other bits mean nothing.
 #[inline]
-fn equal(word: &[u8; WORD], byte: u8) -> u64 {
-    let differs = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+fn equal(word: [u8; WORD], byte: u8) -> u64 {
+    let differs = u64::from_le_bytes(word) ^ (ONES * u64::from(byte));
     differs.wrapping_sub(ONES) & !differs
 }
 

@@ -254,7 +254,6 @@ impl Books {
     }
 
     /// Whether the checkpoint holds everything it was to hold.
-    #[cfg(test)]
     pub(super) fn stands(&self) -> bool {
         !self.checkpoint.wants_compaction()
     }

@@ -311,4 +311,6 @@ mod reload_tests;
 #[cfg(test)]
 mod rotation_tests;
 #[cfg(test)]
+mod spooled_tests;
+#[cfg(test)]
 mod torture;

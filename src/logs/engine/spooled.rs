@@ -137,6 +137,9 @@ impl Engine {
         if let Some(known) = self.socket_of(key) {
             return Some(known);
         }
+        if self.is_without_rules(key) {
+            return None;
+        }
         let table = former_table(&self.settings.sockets, key)?;
         self.settings.sockets.push(table);
         self.framers = Framers::new(&self.settings);
@@ -158,11 +161,15 @@ impl Engine {
             return;
         };
         let mut waiting: BTreeSet<Arc<Key>> = BTreeSet::new();
+        let mut held = None;
         for listed in spool.segments() {
             if waiting.contains(&listed.key) {
                 continue;
             }
             let key = listed.key.clone();
+            if self.is_without_rules(&key) {
+                held.get_or_insert_with(|| key.source.clone());
+            }
             let id = match self.spooled.feeds.get(&listed.number) {
                 Some(id) => Some(*id),
                 None => self.follow_segment(&spool, listed, now),
@@ -174,6 +181,18 @@ impl Engine {
                 waiting.insert(key);
             }
         }
+        let held = held.map(|source| {
+            format!("what came in by '{source}' stays in the spool: its table, which says what is redacted, is gone")
+        });
+        let hint = "put that [[logs.socket]] back until it is delivered; or stop the service and delete the spool";
+        self.set_warning("spool_without_table", held, hint);
+    }
+
+    /// Whether it is not known any more what was to become of records with `key`: then they are kept, since sending them
+    /// as they came may be what their table was to prevent.
+    fn is_without_rules(&self, key: &Key) -> bool {
+        let has_its_socket = |socket: &SocketSettings| name_of(key) == Some(&*socket.path);
+        !key.as_they_came && !self.settings.sockets.iter().any(has_its_socket)
     }
 
     fn follow_segment(&mut self, spool: &Spool, listed: Listed, now: Moment) -> Option<FileId> {
@@ -268,7 +287,8 @@ impl Engine {
             if is_done && !segment.sealed && now.boot.saturating_sub(segment.quiet_since) >= QUIET {
                 segment.sealed = spool.seal_at(number, size);
             }
-            if is_done && segment.sealed {
+            // With the segment would go what the ledger has to count again, should the checkpoint not have it.
+            if is_done && segment.sealed && self.books.stands() {
                 self.finish_segment(&spool, number, id);
             }
         }
@@ -349,11 +369,16 @@ pub(super) fn account_of(path: &str) -> Arc<str> {
 
 /// The index of the table that records came in by.
 fn position(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
-    let name = Path::new(&key.source).file_name()?;
+    let name = name_of(key)?;
     sockets.iter().position(|socket| {
         let Target { log_group, log_stream, .. } = &socket.target;
-        (name, &*key.log_group, &*key.log_stream) == (socket.path.as_ref(), log_group.text(), log_stream.text())
+        (name, &*key.log_group, &*key.log_stream) == (&*socket.path, log_group.text(), log_stream.text())
     })
+}
+
+/// What the configuration calls the socket that records came in by.
+fn name_of(key: &Key) -> Option<&str> {
+    Path::new(&key.source).file_name()?.to_str()
 }
 
 /// Whether what comes in by both is told apart by nothing.
@@ -365,7 +390,7 @@ fn same_place(one: &SocketSettings, other: &SocketSettings) -> bool {
 /// The table of what came in before the configuration was another: where to it says itself, and what becomes of it is
 /// known if the socket still has a table.
 fn former_table(sockets: &[SocketSettings], key: &Key) -> Option<SocketSettings> {
-    let name = Path::new(&key.source).file_name()?.to_str()?;
+    let name = name_of(key)?;
     let same = sockets.iter().find(|socket| socket.path == name);
     let framing = same.map_or_else(framing::Settings::default, |socket| socket.framing.clone());
     let template = |text: &str| {

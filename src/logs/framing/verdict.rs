@@ -32,7 +32,7 @@ const CUT: &str = " [imds-agent: cut, redaction made it longer than an event]";
 
 impl Settings {
     /// Whether each record is sent as it is.
-    pub(super) fn says_nothing(&self) -> bool {
+    pub(crate) fn says_nothing(&self) -> bool {
         let Self { encoding: _, multiline: _, timestamp, json, keep, drop, redact, budget } = self;
         timestamp.is_none()
             && json.is_none()

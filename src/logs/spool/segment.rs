@@ -40,6 +40,9 @@ pub(crate) struct Key {
     /// For the parts of one very long line, so that nobody else's records come between them: whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) long_line: Option<u64>,
+    /// Whether they are sent as they came, by that table. What it redacts, say, is nowhere but in the configuration.
+    #[serde(default)]
+    pub(crate) as_they_came: bool,
 }
 
 /// What a new segment of `key` begins with.
@@ -112,6 +115,7 @@ mod tests {
             log_stream: "{instance_id}".to_owned(),
             named_stream: None,
             long_line: None,
+            as_they_came: true,
         }
     }
 

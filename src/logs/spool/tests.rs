@@ -20,6 +20,7 @@ fn key(uid: u32) -> Arc<Key> {
         log_stream: text("s"),
         named_stream: None,
         long_line: None,
+        as_they_came: true,
     })
 }
 

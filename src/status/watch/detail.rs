@@ -99,7 +99,7 @@ fn detail(view: &View, pane: Pane, key: &str) -> Option<Vec<Line<'static>>> {
 fn piece_of_news(view: &View, key: &str) -> Option<Vec<Line<'static>>> {
     let items = view.news.items();
     let item = items.get(items.len().checked_sub(key.parse::<usize>().ok()? + 1)?)?;
-    let mut lines = vec![view.quiet(said_time(view, item.at)), Line::default()];
+    let mut lines = vec![view.quiet(&said_time(view, item.at)), Line::default()];
     lines.extend(wrapped(view, &item.text, item.paint, 2));
     lines.extend(item.hint.iter().flat_map(|hint| cure(view, hint)));
     Some(lines)
@@ -137,7 +137,7 @@ fn measured(view: &View, what: &str, meter: &Meter) -> Vec<Line<'static>> {
 fn fact(view: &View, name: &str, value: &str, column: usize) -> Vec<Line<'static>> {
     let width = usize::from(view.size.0);
     if width < NARROW {
-        let mut lines = vec![view.quiet(name.to_owned())];
+        let mut lines = vec![view.quiet(name)];
         lines.extend(wrapped(view, &format!("  {value}"), Paint::None, 2));
         return lines;
     }

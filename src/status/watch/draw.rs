@@ -19,7 +19,7 @@ pub fn draw(view: &View, frame: &mut Frame<'_>) {
             let mut lines: Vec<_> =
                 detail::compose(view).into_iter().skip(*scroll).take(height.saturating_sub(1)).collect();
             lines.resize(height.saturating_sub(1), Line::default());
-            lines.push(view.quiet("Esc back  j/k scroll  q quit".to_owned()));
+            lines.push(view.quiet("Esc back  j/k scroll  q quit"));
             lines
         }
     };
@@ -41,8 +41,8 @@ impl View {
         Line::from(self.span(text, paint))
     }
 
-    pub(super) fn quiet(&self, text: String) -> Line<'static> {
-        self.line(&text, Paint::Quiet)
+    pub(super) fn quiet(&self, text: &str) -> Line<'static> {
+        self.line(text, Paint::Quiet)
     }
 
     /// What may be shown of `text` on this terminal.

@@ -65,7 +65,9 @@ impl News {
             items.sort_by_key(|item| item.at);
             items.push(Item::plain(at, Paint::Quiet, format!("and {} more changes", count(more as u64))));
         }
-        items.into_iter().for_each(|item| self.add(item));
+        for item in items {
+            self.add(item);
+        }
     }
 
     pub(super) fn lost(&mut self, trouble: &Trouble, at: Timestamp) {

@@ -1,5 +1,7 @@
 //! All at a glance: the head, four tables that share what height there is, and the keys. Not one thing's facts.
 
+use std::fmt::Write as _;
+
 use jiff::{SignedDuration, Timestamp};
 use ratatui::style::{Modifier, Stylize as _};
 use ratatui::text::{Line, Span};
@@ -88,7 +90,7 @@ pub(super) fn compose(view: &View, width: usize, height: usize) -> Vec<Line<'sta
         } else {
             "q quit  ? help  Tab table  s sort  Enter details  p pause"
         };
-        lines.push(view.quiet(keys.to_owned()));
+        lines.push(view.quiet(keys));
     }
     lines
 }
@@ -99,7 +101,8 @@ fn head(view: &View, width: usize, height: usize) -> Vec<Line<'static>> {
     if height > LOW {
         lines.push(title(view, width));
     }
-    let most = if height > 2 * LOW { 3 } else { 1 };
+    let has_room = height >= 2 * LOW || (height > LOW && view.report.is_none());
+    let most = if has_room { 4 } else { 1 };
     let (text, paint) = condition(view);
     let whole = wrap(&view.sayable(&text), width);
     let (first, rest) = whole.split_at(whole.len().min(most - 1));
@@ -191,7 +194,7 @@ fn table(view: &View, pane: Pane, width: usize, height: usize) -> Vec<Line<'stat
     let rows = height - 1;
     let len = view.len(pane);
     if len == 0 {
-        lines.push(view.quiet("  none".to_owned()));
+        lines.push(view.quiet("  none"));
     }
     // The chosen row stands in the middle, but at both ends.
     let first = view.cursor(pane).saturating_sub(rows / 2).min(len.saturating_sub(rows));
@@ -249,12 +252,12 @@ fn heading(view: &View, pane: Pane, columns: &[(Column, &str, usize)], width: us
     let room = width.saturating_sub(taken(columns));
     let mut text = padded(&clipped(&format!("{mark}{name} {}{by}", brief_count(view.len(pane) as u64)), room), room);
     for (column, title, width) in columns {
-        text += &match column {
-            Column::State => format!(" {title:width$}"),
-            _ => format!(" {title:>width$}"),
+        let _ = match column {
+            Column::State => write!(text, " {title:width$}"),
+            _ => write!(text, " {title:>width$}"),
         };
     }
-    let line = view.quiet(text);
+    let line = view.quiet(&text);
     if view.focus == pane { Line::from(line.to_string()).bold().underlined() } else { line.underlined() }
 }
 

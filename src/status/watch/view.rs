@@ -283,8 +283,7 @@ impl View {
     fn press(&mut self, key: Key) -> Flow {
         match (key, &self.page) {
             (Key::Quit, _) | (Key::Escape, Page::Overview) => return Flow::Leave,
-            (Key::Escape | Key::Back, _) => self.page = Page::Overview,
-            (Key::Help, Page::Help { .. }) => self.page = Page::Overview,
+            (Key::Escape | Key::Back, _) | (Key::Help, Page::Help { .. }) => self.page = Page::Overview,
             (Key::Help, _) => self.page = Page::Help { scroll: 0 },
             (Key::Pause, _) => self.is_paused = !self.is_paused,
             (Key::Sort, Page::Overview) => {
@@ -315,11 +314,11 @@ impl View {
 
     fn move_cursor(&mut self, key: Key) {
         let last = self.len(self.focus).saturating_sub(1);
-        let page = usize::from(self.size.1 / 2).max(1);
-        let pane = self.focus.index();
-        let index = moved(self.cursors[pane].index, key, page).min(last);
-        let key = self.rows.get(pane).and_then(|rows| rows.get(index)).map(|row| row.key.clone());
-        self.cursors[pane] = Cursor { key, index };
+        let half_a_screen = usize::from(self.size.1 / 2).max(1);
+        let cursor = &mut self.cursors[self.focus.index()];
+        cursor.index = moved(cursor.index, key, half_a_screen).min(last);
+        let rows = self.rows.get(self.focus.index());
+        cursor.key = rows.and_then(|rows| rows.get(cursor.index)).map(|row| row.key.clone());
     }
 
     fn scroll(&mut self, key: Key) {

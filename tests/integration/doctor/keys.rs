@@ -19,6 +19,13 @@ fn keys_of(host: &Host) -> Diagnosis {
     examine(host, &["--only", "static-keys"])
 }
 
+/// What was found in the host's own files; there may be more on the machine that the tests run on.
+fn found_below(host: &Host) -> Vec<String> {
+    let diagnosis = keys_of(host);
+    let all = ["fault", "warning"].into_iter().flat_map(|outcome| diagnosis.with(outcome));
+    all.filter(|finding| finding.contains(&host.path("").display().to_string())).collect()
+}
+
 fn at_home(host: &Host, name: &str, text: &str) -> PathBuf {
     let path = host.path(name);
     std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory can be made");
@@ -57,7 +64,7 @@ fn keys_of_the_default_profile_are_found_by_their_lines_and_removed_by_the_cure(
     keys_of(&host).says("static-keys", "fault", &[&place, "profile default", "every AWS SDK and the AWS CLI", &cure]);
     let sed = std::process::Command::new("sh").args(["-c", &cure]).status().expect("a shell");
     assert!(sed.success());
-    assert_eq!(keys_of(&host).with("fault"), [""; 0], "the cure cures");
+    assert_eq!(found_below(&host), [""; 0], "the cure cures");
 }
 
 #[test]
@@ -73,7 +80,7 @@ fn keys_of_another_profile_are_a_warning_unless_it_is_chosen() {
 fn our_own_credential_process_is_well() {
     let (host, _emulator) = host();
     at_home(&host, ".aws/config", "[default]\ncredential_process = /usr/bin/imds-agent credentials\n");
-    assert_eq!(keys_of(&host).all("static-keys", "ok").len(), 1);
+    assert_eq!(found_below(&host), [""; 0]);
 }
 
 #[test]
@@ -97,7 +104,7 @@ fn a_link_to_a_file_with_keys_is_not_followed() {
     let path = at_home(&host, "elsewhere", &format!("[default]\naws_access_key_id = {ID}\n"));
     std::fs::create_dir(host.path(".aws")).expect("a directory");
     std::os::unix::fs::symlink(path, host.path(".aws/credentials")).expect("a link");
-    assert_eq!(keys_of(&host).with("fault"), [""; 0]);
+    assert_eq!(found_below(&host), [""; 0]);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod aws;
 mod imds;
 mod keys;
+mod machine;
 mod network;
 mod probes;
 mod reach;

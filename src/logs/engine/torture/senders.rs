@@ -87,6 +87,7 @@ impl Senders {
             log_stream: "socket".to_owned(),
             named_stream,
             long_line: None,
+            as_they_came: true,
         });
         let append = Append { key, records, durable: random.bool(), last: random.u8(..8) == 0 };
         let result = self.writer.write(std::slice::from_ref(&append)).remove(0);

@@ -43,6 +43,7 @@ impl Tables {
             log_stream: socket.target.log_stream.text().to_owned(),
             named_stream,
             long_line: None,
+            as_they_came: socket.framing.says_nothing(),
         }
     }
 
