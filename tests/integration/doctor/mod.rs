@@ -68,6 +68,6 @@ impl Diagnosis {
     pub(crate) fn with(&self, outcome: &str) -> Vec<String> {
         let findings = self.0["findings"].as_array().expect("findings").iter();
         let those = findings.filter(|finding| finding["outcome"] == outcome);
-        those.map(|finding| finding.to_string()).collect()
+        those.map(ToString::to_string).collect()
     }
 }
