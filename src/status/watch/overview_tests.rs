@@ -3,7 +3,7 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::super::super::report::tests::sample;
+use crate::status::report::tests::sample;
 use super::super::view::tests::looking_at;
 use super::super::{Input, Key, Moment, Trouble, draw};
 use super::*;

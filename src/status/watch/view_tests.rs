@@ -1,6 +1,6 @@
 //! What keys and reports make of a view.
 
-use super::super::super::report::tests::sample;
+use crate::status::report::tests::sample;
 use super::*;
 use crate::logs::SourceSnapshot;
 
