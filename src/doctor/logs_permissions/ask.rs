@@ -30,6 +30,8 @@ pub(in crate::doctor) enum Shown {
     Allowed,
     /// It is allowed, and the group does not exist.
     NoGroup,
+    /// It is allowed, and the group or the stream does not exist.
+    Absent,
     /// It can't be done.
     Failed(Failure),
 }
@@ -110,8 +112,31 @@ fn shown<T, E>(answer: Result<Result<T, Failure>, E>) -> Shown {
         Failure::Refused { code, .. } if code == "ResourceAlreadyExistsException" => Shown::Allowed,
         Failure::Refused { code, message } if code == "ResourceNotFoundException" => {
             // "The specified log group does not exist." and "The specified log stream does not exist."
-            if message.contains("stream") { Shown::Allowed } else { Shown::NoGroup }
+            match (message.contains("log stream"), message.contains("log group")) {
+                (true, false) => Shown::Allowed,
+                (false, true) => Shown::NoGroup,
+                _ => Shown::Absent,
+            }
         }
         _ => Shown::Failed(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(code: &str, message: &str) -> Shown {
+        shown::<(), ()>(Ok(Err(Failure::answered(400, code.to_owned(), message.to_owned()))))
+    }
+
+    #[test]
+    fn what_exists_already_or_does_not_exist_was_allowed() {
+        assert_eq!(said("ResourceAlreadyExistsException", "The specified log stream already exists"), Shown::Allowed);
+        let missing = |what: &str| said("ResourceNotFoundException", &format!("The specified {what} does not exist."));
+        assert_eq!(missing("log stream"), Shown::Allowed);
+        assert_eq!(missing("log group"), Shown::NoGroup);
+        assert_eq!(said("ResourceNotFoundException", ""), Shown::Absent, "nothing is created on a guess");
+        assert!(matches!(said("AccessDeniedException", "no"), Shown::Failed(_)));
     }
 }

@@ -134,10 +134,10 @@ impl Look<'_> {
         let exists = match &put {
             Shown::Allowed => Some(true),
             Shown::NoGroup => Some(false),
-            Shown::Failed(_) => None,
+            Shown::Absent | Shown::Failed(_) => None,
         };
         match &put {
-            Shown::Allowed | Shown::NoGroup => seen.allows("PutLogEvents"),
+            Shown::Allowed | Shown::NoGroup | Shown::Absent => seen.allows("PutLogEvents"),
             Shown::Failed(failure) => {
                 let what = format!("events can't be put into the log group {group}");
                 seen.findings.push(self.asker.finding("PutLogEvents", group, failure, &what));
@@ -152,7 +152,7 @@ impl Look<'_> {
             ("CreateLogGroup", made, format!("the log group {group} could not be created if it were not there")),
         ] {
             match shown {
-                Ok(Shown::Allowed | Shown::NoGroup) => seen.allows(action),
+                Ok(Shown::Allowed | Shown::NoGroup | Shown::Absent) => seen.allows(action),
                 Ok(Shown::Failed(failure)) => {
                     let finding = self.asker.finding(action, group, &failure, &what);
                     // What is there need not be created.
@@ -192,7 +192,7 @@ impl Look<'_> {
         };
         match days {
             Some(days) => match self.asker.set_retention(group, days).await {
-                Shown::Allowed | Shown::NoGroup => seen.allows("PutRetentionPolicy"),
+                Shown::Allowed | Shown::NoGroup | Shown::Absent => seen.allows("PutRetentionPolicy"),
                 Shown::Failed(failure) => {
                     let what = format!("the retention of the log group {group} can't be set to {wanted} days");
                     let finding = self.asker.finding("PutRetentionPolicy", group, &failure, &what);

@@ -131,13 +131,14 @@ fn each_role_of_a_matrix_is_tried_and_each_failure_has_its_own_reason() {
     let emulator = Emulator::start();
     let host = Host::new(&emulator.url());
     let services = ["s3", "sqs", "bedrock", "ses", "sns"];
-    let mut config = "[variables]\nenvironment = \"dev\"\n\n".to_owned();
-    for service in services {
-        config += &format!(
+    let role = |service: &&str| {
+        format!(
             "[[role]]\nname = \"{service}\"\nrole_arn = \"arn:aws:iam::123456789012:role/llm-{{environment}}-{service}\"\n\
              duration = \"1h\"\nsource_identity = \"llm-{{environment}}\"\nallow = [{{ user = \"root\" }}]\n\n"
-        );
-    }
+        )
+    };
+    let roles: String = services.iter().map(role).collect();
+    let config = format!("[variables]\nenvironment = \"dev\"\n\n{roles}");
     host.configure(&config);
     assert_eq!(examine(&host, &[]).all("roles", "ok").len(), services.len());
     let arn = |service: &str| format!("arn:aws:iam::123456789012:role/llm-dev-{service}");
