@@ -11,6 +11,7 @@ mod events;
 mod feeds;
 mod files;
 mod finished;
+mod former;
 mod framers;
 mod groups;
 mod held;

@@ -7,21 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::former::{former_table, name_of, position, same_place};
 use super::framers::Framers;
-use crate::caller::Rules;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::SegmentState;
 use crate::logs::coverage::{Coverage, Place};
 use crate::logs::delivery::destination::Moment;
-use crate::logs::framing;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::report::SpoolSnapshot;
 use crate::logs::settings::Table;
 use crate::logs::source::feed::{Feed, Origin};
 use crate::logs::source::segment::Segment;
 use crate::logs::spool::{Damage, Key, Listed, Loss, Spool};
-use crate::logs::{Settings, SocketKind, SocketSettings, Syntax, Target};
-use crate::template::Template;
+use crate::logs::{Settings, SocketSettings};
 
 /// What the accounts of sockets begin with: a file of that path has another.
 pub(super) const SOURCE: &str = "socket:";
@@ -365,47 +363,6 @@ impl Engine {
 /// What the account of the socket at `path` is called.
 pub(super) fn account_of(path: &str) -> Arc<str> {
     format!("{SOURCE}{path}").into()
-}
-
-/// The index of the table that records came in by.
-fn position(sockets: &[SocketSettings], key: &Key) -> Option<usize> {
-    let name = name_of(key)?;
-    sockets.iter().position(|socket| {
-        let Target { log_group, log_stream, .. } = &socket.target;
-        (name, &*key.log_group, &*key.log_stream) == (&*socket.path, log_group.text(), log_stream.text())
-    })
-}
-
-/// What the configuration calls the socket that records came in by.
-fn name_of(key: &Key) -> Option<&str> {
-    Path::new(&key.source).file_name()?.to_str()
-}
-
-/// Whether what comes in by both is told apart by nothing.
-fn same_place(one: &SocketSettings, other: &SocketSettings) -> bool {
-    let names = |table: &SocketSettings| (table.target.log_group.clone(), table.target.log_stream.clone());
-    one.path == other.path && names(one) == names(other)
-}
-
-/// The table of what came in before the configuration was another: where to it says itself, and what becomes of it is
-/// known if the socket still has a table.
-fn former_table(sockets: &[SocketSettings], key: &Key) -> Option<SocketSettings> {
-    let name = name_of(key)?;
-    let same = sockets.iter().find(|socket| socket.path == name);
-    let framing = same.map_or_else(framing::Settings::default, |socket| socket.framing.clone());
-    let template = |text: &str| {
-        // The names in braces were checked when they were written; a variable that is gone is one that is not known.
-        let names: Vec<&str> = text.split(['{', '}', '|']).collect();
-        Template::parse(text, &names).ok()
-    };
-    Some(SocketSettings {
-        path: name.to_owned(),
-        kind: SocketKind::default(),
-        syntax: Syntax::default(),
-        allow: Rules::default(),
-        target: Target::new(template(&key.log_group)?, template(&key.log_stream)?),
-        framing,
-    })
 }
 
 impl Feed {

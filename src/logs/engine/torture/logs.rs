@@ -15,6 +15,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
 
+use self::knowledge::tailed;
 use super::super::Engine;
 use super::records::{Record, Shape};
 use crate::logs::batch::FileId;
@@ -394,10 +395,4 @@ impl Logs {
         self.destroyed = true;
         self.lines.iter_mut().filter(|line| line.content == content).for_each(|line| line.excused = true);
     }
-}
-
-/// The file with this inode that can still be read.
-fn tailed(engine: &Engine, inode: u64) -> Option<FileId> {
-    let mut alive = engine.feeds.files().filter(|(_, file)| !file.is_cut());
-    alive.find(|(_, file)| file.fingerprint.inode() == inode).map(|(feed, _)| feed.id)
 }

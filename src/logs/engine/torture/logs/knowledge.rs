@@ -1,7 +1,8 @@
 //! What the agent knew of the logs when it was killed: what it did not know may be lost, what it knew has to be a gap. Not
 //! what was done to them.
 
-use super::{Fate, Logs, tailed};
+use super::{Fate, Logs};
+use crate::logs::batch::FileId;
 use crate::logs::engine::Engine;
 
 impl Logs {
@@ -46,4 +47,10 @@ impl Logs {
             (content.noted, content.born_later) = (0, false);
         }
     }
+}
+
+/// The file with this inode that can still be read.
+pub(super) fn tailed(engine: &Engine, inode: u64) -> Option<FileId> {
+    let mut alive = engine.feeds.files().filter(|(_, file)| !file.is_cut());
+    alive.find(|(_, file)| file.fingerprint.inode() == inode).map(|(feed, _)| feed.id)
 }
