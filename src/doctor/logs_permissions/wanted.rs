@@ -20,8 +20,8 @@ impl Wanted {
     /// A stream's name that no stream has, and which every policy allows that allows all with a name of this beginning.
     pub(in crate::doctor) fn missing_stream(&self, random: u64) -> String {
         let stem = self.streams.first().unwrap_or(&self.prefix);
-        // 512 characters are the most.
-        let stem: String = stem.chars().take(480).collect();
+        // 512 characters are the most, and 35 are added at most.
+        let stem: String = stem.chars().take(477).collect();
         format!("{stem}-imds-agent-doctor-{random:x}")
     }
 }
