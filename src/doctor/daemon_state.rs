@@ -1,5 +1,5 @@
 //! What the running daemon says is wrong with its own work: what it warns of, what it failed at last, what it lost. Each
-//! with the daemon's own cure. Not what the doctor finds out for itself.
+//! with the daemon's own cure. Not what the doctor found out for itself: one cause is told once.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub(super) const CHECK: Check = Check {
     name: "daemon-state",
     title: "the daemon's own work goes well",
     needs: &["daemon"],
-    after: &["credentials"],
+    after: &["credentials", "logs-permissions"],
     look: |host| look(async move { check(&host) }),
 };
 
@@ -29,16 +29,21 @@ const MOST: usize = 5;
 fn check(host: &Host) -> Found {
     let Some(report) = host.facts.report.get() else { return Found::all(Vec::new()) };
     let has_credentials = host.facts.credentials.get().is_some();
-    let findings = judge(report, has_credentials);
+    let denied = host.facts.denied_groups.get().map(Vec::as_slice).unwrap_or_default();
+    let findings = judge(report, has_credentials, denied);
     if findings.is_empty() { Finding::ok("it says that all is well").into() } else { Found::all(findings) }
 }
 
-/// `has_credentials`: whether the doctor got the base credentials that the daemon may be missing.
-fn judge(report: &Report, has_credentials: bool) -> Vec<Finding> {
+/// `has_credentials`: whether the doctor got the base credentials that the daemon may be missing; `denied`: the log groups
+/// of which it was told what is denied.
+fn judge(report: &Report, has_credentials: bool, denied: &[String]) -> Vec<Finding> {
     let mut findings: Vec<Finding> = configuration(report).into_iter().collect();
     let base = report.credentials.first().filter(|_| has_credentials);
     findings.extend(base.and_then(credentials));
-    findings.extend(destinations(&report.logs.destinations));
+    let is_told = |destination: &&DestinationSnapshot| {
+        destination.state == DestinationState::Denied && denied.iter().any(|group| **group == *destination.log_group)
+    };
+    findings.extend(destinations(report.logs.destinations.iter().filter(|destination| !is_told(destination))));
     findings.extend(lost(report));
     let warnings = report.warnings.iter().filter(|warning| !ELSEWHERE.contains(&warning.code.as_str()));
     findings.extend(warnings.map(|Warning { code, message, hint }| {
@@ -50,7 +55,7 @@ fn judge(report: &Report, has_credentials: bool) -> Vec<Finding> {
 fn configuration(report: &Report) -> Option<Finding> {
     let error = report.config.error.as_ref()?;
     let in_use = match report.config.last_good {
-        Some(from) => format!("the daemon uses the configuration of {from} instead"),
+        Some(from) => format!("the daemon uses the configuration of {from:.0} instead"),
         None => "the daemon goes on with the configuration it has".to_owned(),
     };
     let path = report.config.path.as_deref().unwrap_or(crate::config::DEFAULT_PATH);
@@ -65,14 +70,14 @@ fn credentials(base: &Snapshot) -> Option<Finding> {
         State::Absent | State::Expired => Finding::fault("the daemon has no base credentials, which can be had now"),
         _ => Finding::warning("the daemon's last refresh of the base credentials failed, and they can be had now"),
     };
-    let finding = finding.evidence(format!("{message}, at {at}")).why(format!("source: {}", base.source));
+    let finding = finding.evidence(format!("{message}, at {at:.0}")).why(format!("source: {}", base.source));
     Some(finding.cure(hint.clone().unwrap_or_else(|| "sudo imds-agent credentials refresh".to_owned())))
 }
 
 /// Destinations in trouble, those with the same trouble once.
-fn destinations(all: &[DestinationSnapshot]) -> Vec<Finding> {
+fn destinations<'r>(all: impl Iterator<Item = &'r DestinationSnapshot>) -> Vec<Finding> {
     let mut alike: BTreeMap<(&str, String), Vec<&DestinationSnapshot>> = BTreeMap::new();
-    for destination in all.iter().filter(|destination| destination.state != DestinationState::Running) {
+    for destination in all.filter(|destination| destination.state != DestinationState::Running) {
         alike.entry((&destination.log_group, destination.state.to_string())).or_default().push(destination);
     }
     let findings = alike.into_iter().filter_map(|((group, state), destinations)| {
@@ -87,7 +92,7 @@ fn destinations(all: &[DestinationSnapshot]) -> Vec<Finding> {
         };
         let error = first.last_error.as_ref();
         let evidence =
-            error.map_or("imds-agent status".to_owned(), |fault| format!("{}, at {}", fault.message, fault.at));
+            error.map_or("imds-agent status".to_owned(), |fault| format!("{}, at {:.0}", fault.message, fault.at));
         Some(finding.about(group).evidence(evidence).cure_if_known(error.and_then(|fault| fault.hint.clone())))
     });
     findings.take(MOST).collect()
@@ -121,7 +126,7 @@ mod tests {
     }
 
     fn judged(report: serde_json::Value) -> Vec<Finding> {
-        judge(&serde_json::from_value(report).expect("a report"), true)
+        judge(&serde_json::from_value(report).expect("a report"), true, &[])
     }
 
     fn only(report: serde_json::Value, outcome: Outcome) -> Finding {
@@ -135,6 +140,14 @@ mod tests {
         let finding = only(report(), Outcome::Fault);
         assert!(finding.summary.contains("/aws/ec2/audit is denied"), "{finding:?}");
         assert!(finding.cure.unwrap().contains("logs:PutLogEvents"));
+    }
+
+    #[test]
+    fn a_denial_that_the_doctor_was_told_itself_is_not_told_again() {
+        let report = serde_json::from_value(report()).expect("a report");
+        let told = |groups: &[String]| judge(&report, true, groups).iter().any(|f| f.outcome == Outcome::Fault);
+        assert!(told(&["/aws/ec2/other".to_owned()]));
+        assert!(!told(&["/aws/ec2/audit".to_owned()]));
     }
 
     #[test]

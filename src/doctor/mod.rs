@@ -53,7 +53,6 @@ const CHECKS: &[Check] = &[
     static_keys::CHECK,
     proxy::CHECK,
     clock::CHECK,
-    daemon_state::CHECK,
     unit::CHECK,
     state_directory::CHECK,
     file_access::CHECK,
@@ -67,6 +66,7 @@ const CHECKS: &[Check] = &[
     logs_permissions::CHECK,
     kms::CHECK,
     probes::CHECK,
+    daemon_state::CHECK,
 ];
 
 /// The names that `--only` takes.

@@ -74,6 +74,8 @@ async fn check(host: Arc<Host>) -> Found {
     if more > 0 {
         findings.push(Finding::note(format!("another {more} log groups were not looked at")));
     }
+    let denied = findings.iter().filter(|finding| finding.outcome == Outcome::Fault);
+    let _ = host.facts.denied_groups.set(denied.filter_map(|finding| finding.subject.clone()).collect());
     Found::all(findings)
 }
 

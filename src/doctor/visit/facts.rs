@@ -31,4 +31,6 @@ pub(in crate::doctor) struct Facts {
     pub(in crate::doctor) sdk: OnceLock<SdkConfig>,
     /// The ARN that STS knows the base credentials by (`sts-identity`).
     pub(in crate::doctor) caller: OnceLock<String>,
+    /// The log groups of which AWS said what is denied (`logs-permissions`).
+    pub(in crate::doctor) denied_groups: OnceLock<Vec<String>>,
 }

@@ -263,6 +263,20 @@ fn a_group_that_the_daemon_may_not_create_is_told_with_what_the_daemon_was_told(
 }
 
 #[test]
+fn what_is_denied_is_told_once_although_the_daemon_was_told_too() {
+    let (host, emulator) = Host::with_emulator();
+    emulator.set_fault(Fault::on("logs:PutLogEvents", denied_by(Policy::IdentityBased)));
+    append(&host.log("app.log"), &numbered(0, 10, 50));
+    let agent = host.start();
+    agent.wait_until("the events are denied", |report| {
+        report.destination("/test/app", "app").is_some_and(|place| place["state"] == "denied")
+    });
+    let diagnosis = examine(&host, &[]);
+    diagnosis.says("logs-permissions", "fault", &["\"Action\": \"logs:PutLogEvents\""]);
+    assert_eq!(diagnosis.with("fault").len(), 1, "{:?}", diagnosis.with("fault"));
+}
+
+#[test]
 fn looking_at_permissions_leaves_nothing_behind() {
     let (host, emulator) = with_group_settings();
     examine(&host, &[]);
