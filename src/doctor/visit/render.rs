@@ -22,7 +22,8 @@ pub fn render(diagnosis: &Diagnosis, style: Style) -> String {
         }
     }
     for (word, outcome) in [("ok", Outcome::Ok), ("skipped", Outcome::Skipped)] {
-        let mut names: Vec<&str> = of(diagnosis, outcome).map(|checked| checked.check.as_str()).collect();
+        let those = of(diagnosis, outcome).filter(|checked| !found_more(diagnosis, &checked.check));
+        let mut names: Vec<&str> = those.map(|checked| checked.check.as_str()).collect();
         names.dedup();
         if !names.is_empty() {
             list(&mut page, word, &names.join(", "), style);
@@ -37,6 +38,11 @@ pub fn render(diagnosis: &Diagnosis, style: Style) -> String {
 
 fn of(diagnosis: &Diagnosis, outcome: Outcome) -> impl Iterator<Item = &Checked> {
     diagnosis.findings.iter().filter(move |checked| checked.finding.outcome == outcome)
+}
+
+/// Whether not all of `check` is well: then its name stands above, and not in the line of what is.
+fn found_more(diagnosis: &Diagnosis, check: &str) -> bool {
+    diagnosis.findings.iter().any(|checked| checked.check == check && checked.finding.outcome > Outcome::Note)
 }
 
 fn headline(diagnosis: &Diagnosis, style: Style) -> String {
@@ -148,6 +154,17 @@ mod tests {
             note daemon\n    no daemon runs\n\n\
             ok: configuration\nskipped: imds-identity\n";
         assert_eq!(render(&diagnosis(), Style { colour: false, unicode: true, columns: 80 }), expected);
+    }
+
+    #[test]
+    fn a_check_of_which_not_all_is_well_is_not_called_well() {
+        let findings = vec![
+            checked("roles", Finding::fault("the role a can't be assumed")),
+            checked("roles", Finding::ok("the role b can be assumed")),
+            checked("clock", Finding::ok("it is right")),
+        ];
+        let page = render(&Diagnosis::new(findings, std::time::Duration::ZERO), Style::default());
+        assert!(page.ends_with("\nok: clock\n"), "{page}");
     }
 
     #[test]
