@@ -60,6 +60,7 @@ impl Engine {
             self.note_new_name(id, path, &metadata, now);
             return None;
         }
+        self.files.forget_replaced(path, &metadata);
         let known = self.files.is_wanted(metadata.ino());
         let bases: Vec<String> = rotated.base.iter().map(|base| base.to_string_lossy().into_owned()).collect();
         let kin = self.kin_of(&bases);

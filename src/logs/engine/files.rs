@@ -36,6 +36,9 @@ const REMEMBERED_OF_ALL: usize = 4096;
 /// A file that somebody may still be writing a copy into.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unsettled {
+    /// Which file it is: the next rotation puts another one at its path.
+    pub(super) inode: u64,
+    pub(super) born: Option<SystemTime>,
     pub(super) size: u64,
     pub(super) modified: SystemTime,
     /// Since when it has been so, by the boot-time clock.
@@ -249,6 +252,14 @@ impl Files {
     /// Whether there is a file of which nobody knows yet what it is.
     pub(super) fn has_undecided(&self) -> bool {
         !self.archives.is_empty() || self.unsettled.values().any(|waiting| !waiting.decided)
+    }
+
+    /// What was found out about the file that stood at `path` says nothing of another one that stands there by now.
+    pub(super) fn forget_replaced(&mut self, path: &Path, metadata: &Metadata) {
+        let is_other = |there: &Unsettled| (there.inode, there.born) != (metadata.ino(), birth(metadata));
+        if self.unsettled.get(path).is_some_and(is_other) {
+            self.unsettled.remove(path);
+        }
     }
 
     /// Inodes to look for under any name: not those of what the configuration does not mean any more.

@@ -733,6 +733,24 @@ fn what_was_rotated_before_the_agent_came_is_not_read() {
 }
 
 #[test]
+fn made_and_rotated_unseen_to_the_place_of_an_old_file_that_was_decided_about() {
+    let mut case = Case::new("app.log");
+    case.bench.append("app.log.1", "old\n");
+    wait_until_older_than_now(&case.path("app.log.1"));
+    case.write("app.log", 2);
+    case.bench.deliver_all();
+    // What is followed is looked for, also in the old file: that is no copy of it, and of no interest.
+    fs::remove_file(case.path("app.log")).expect("removes");
+    case.bench.kill_and_restart();
+    case.bench.deliver_all();
+    case.write("app.log", 2);
+    case.rename("app.log.1", "app.log.2");
+    case.rename("app.log", "app.log.1");
+    case.write("app.log", 2);
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
 fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
     let mut case = Case::new("a/*.log");
     for directory in ["a", "b"] {

@@ -174,6 +174,10 @@ impl Engine {
         }
         let bases = self.bases_of(path, table);
         let metadata = fs::symlink_metadata(path).ok()?;
+        // What a link leads to, as it was noted.
+        if let Ok(metadata) = fs::metadata(path) {
+            self.files.forget_replaced(path, &metadata);
+        }
         let settings = self.settings.files.get(table)?;
         let fresh = self
             .files

@@ -3,12 +3,14 @@
 
 use std::fs::Metadata;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use super::Engine;
 use super::adopting::{COPY_PAUSE, Stranger};
 use super::files::Unsettled;
 use crate::logs::delivery::destination::Moment;
+use crate::logs::source::identity::birth;
 
 /// What looks like a copy in the making and has not changed for so long was left so: nobody waits for it any more.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -23,14 +25,17 @@ impl Engine {
         let (since, decided) = before.map_or((now.boot, false), |before| (before.since, before.decided));
         let waited = now.boot.saturating_sub(since);
         let (fresh, decided) = (stranger.fresh, decided || waited > LONGEST_WAIT);
-        self.files.unsettled.insert(path.to_owned(), Unsettled { size, modified, since, fresh, decided });
+        let (inode, born) = (metadata.ino(), birth(metadata));
+        let unsettled = Unsettled { inode, born, size, modified, since, fresh, decided };
+        self.files.unsettled.insert(path.to_owned(), unsettled);
         Ok(waited >= COPY_PAUSE)
     }
 
     /// What a file is, is known from here on, unless it changes.
     pub(super) fn decide(&mut self, stranger: &Stranger, metadata: &Metadata, now: Moment) -> io::Result<()> {
         let (size, modified) = (metadata.len(), metadata.modified()?);
-        let decided = Unsettled { size, modified, since: now.boot, fresh: stranger.fresh, decided: true };
+        let (inode, born, fresh) = (metadata.ino(), birth(metadata), stranger.fresh);
+        let decided = Unsettled { inode, born, size, modified, since: now.boot, fresh, decided: true };
         self.files.unsettled.insert(stranger.path.clone(), decided);
         Ok(())
     }
