@@ -36,11 +36,19 @@ impl Environment {
     /// # Errors
     /// When a variable has a value that can't be used; the error names both.
     pub fn from_process() -> Result<Self, Error> {
+        Self::read(&|name| std::env::var(name).ok())
+    }
+
+    /// The same from given variables.
+    ///
+    /// # Errors
+    /// When one has a value that can't be used.
+    pub fn read(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
         Ok(Self {
-            imds: imds::Environment::from_process().map_err(Error::Imds)?,
-            credentials: credentials::Environment::from_process(),
-            aws: aws::Environment::from_process().map_err(Error::Aws)?,
-            region: region(|name| std::env::var(name).ok()),
+            imds: imds::Environment::of(variable).map_err(Error::Imds)?,
+            credentials: credentials::Environment::read(variable),
+            aws: aws::Environment::read(variable).map_err(Error::Aws)?,
+            region: region(variable),
             notifier: Notifier::from_process(),
         })
     }

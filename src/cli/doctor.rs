@@ -1,5 +1,6 @@
 //! `doctor`: what is wrong on this host, and the cure. Not the checks.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,16 +48,29 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn examine(args: &Args) -> Result<Diagnosis, Error> {
-    let ground = ground(args)?;
     let event_loop = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Loop)?;
-    let diagnosis = event_loop.block_on(doctor::visit(ground, &args.only, progress()))?;
+    let diagnosis = event_loop.block_on(async {
+        let of_service = doctor::service_environment(own_variable).await;
+        let ground = ground(args, of_service)?;
+        Ok::<_, Error>(doctor::visit(ground, &args.only, progress()).await?)
+    })?;
     // A look that hangs on a dead disk must not keep the process from ending.
     event_loop.shutdown_background();
     Ok(diagnosis)
 }
 
-fn ground(args: &Args) -> Result<Ground, EnvironmentError> {
-    let Environment { imds, credentials, aws, region, .. } = Environment::from_process()?;
+fn own_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// `of_service`: what counts where this environment says nothing, if it can be used. If not, the service's end says so.
+fn ground(args: &Args, mut of_service: BTreeMap<String, String>) -> Result<Ground, EnvironmentError> {
+    let variable = |name: &str| own_variable(name).or_else(|| of_service.get(name).cloned());
+    let environment = Environment::read(&variable).or_else(|_| {
+        of_service.clear();
+        Environment::from_process()
+    })?;
+    let Environment { imds, credentials, aws, region, .. } = environment;
     let Directories { state, runtime } = Directories::of_client();
     Ok(Ground {
         config_path: args.config.clone(),
@@ -69,6 +83,7 @@ fn ground(args: &Args) -> Result<Ground, EnvironmentError> {
         runtime_dir: runtime,
         clock: Clock::system(),
         since: args.since,
+        of_service: of_service.into_keys().collect(),
     })
 }
 

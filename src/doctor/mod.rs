@@ -27,6 +27,7 @@ mod region;
 mod roles;
 mod self_fetch;
 mod service;
+mod service_environment;
 mod ssm_agent;
 mod state_directory;
 mod static_keys;
@@ -36,6 +37,7 @@ mod systemd;
 mod unit;
 mod visit;
 
+pub use self::service_environment::service_environment;
 pub use self::visit::{Diagnosis, Finding, Ground, Outcome, Step, UnknownCheck, render, visit};
 
 use self::visit::Check;

@@ -46,7 +46,17 @@ async fn check(host: Arc<Host>) -> Found {
         .get("ExecMainStartTimestampMonotonic")
         .and_then(|micros| micros.parse::<u64>().ok())
         .map(|micros| boot_time().saturating_sub(std::time::Duration::from_micros(micros)));
-    judge(unit, said.trim(), running.is_some_and(|running| running <= since)).into()
+    let judged = judge(unit, said.trim(), running.is_some_and(|running| running <= since));
+    Found::all([Some(judged), taken_over(&host.ground.of_service)].into_iter().flatten().collect())
+}
+
+/// What decides here although only the service's environment says it.
+fn taken_over(variables: &[String]) -> Option<Finding> {
+    let names = variables.join(", ");
+    (!variables.is_empty()).then(|| {
+        Finding::note(format!("this visit goes the service's way: it has {names} from {AGENT}"))
+            .evidence(format!("systemctl show {AGENT} -p Environment -p EnvironmentFiles"))
+    })
 }
 
 /// `said` is what the service complained of lately; `is_young` whether it was started lately.

@@ -37,8 +37,15 @@ impl Environment {
     /// # Errors
     /// When a variable has a value that AWS's SDKs refuse too; the error names it.
     pub fn from_process() -> Result<Self, Error> {
-        let variable = |name: &str| std::env::var(name).ok();
-        Self::read(&variable, profile_file(&variable).as_deref())
+        Self::of(&|name| std::env::var(name).ok())
+    }
+
+    /// The same from given variables, and the profile file that they name.
+    ///
+    /// # Errors
+    /// When a setting has a value that can't be used.
+    pub(crate) fn of(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        Self::read(variable, profile_file(variable).as_deref())
     }
 
     /// The setting that says where IMDS is instead of at its own address, if one does.

@@ -28,4 +28,6 @@ pub struct Ground {
     pub clock: Clock,
     /// How far back records of past failures count (`--since`).
     pub since: std::time::Duration,
+    /// The variables of these that the service's environment says, and this one does not.
+    pub of_service: Vec<String>,
 }

@@ -183,6 +183,7 @@ mod tests {
             runtime_dir: "/nowhere".into(),
             clock: Clock::system(),
             since: Duration::from_hours(1),
+            of_service: Vec::new(),
         }
     }
 
