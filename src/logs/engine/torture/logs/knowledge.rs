@@ -31,6 +31,8 @@ impl Logs {
     pub(in crate::logs::engine::torture) fn killed(&mut self, checkpoint_stands: bool) {
         for index in 0..self.contents.len() {
             let content = &mut self.contents[index];
+            // Known by an open descriptor alone, which is closed now.
+            content.born_later &= self.looked;
             let away = content.left_at.is_some() && !checkpoint_stands;
             content.enlisted &= checkpoint_stands;
             if content.fate != Fate::Named || away {
