@@ -853,6 +853,39 @@ fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
 }
 
 #[test]
+fn a_file_with_several_names_is_read_once_and_under_its_own() {
+    let mut case = Case::new("*.log");
+    case.write("real.log", 2);
+    wait_until_older_than_now(&case.path("real.log"));
+    std::os::unix::fs::symlink("real.log", case.path("current.log")).expect("links");
+    fs::hard_link(case.path("real.log"), case.path("zweiter.log")).expect("links");
+    case.bench.deliver_all();
+    for _ in 0..2 {
+        case.write("real.log", 1);
+        case.bench.deliver_all();
+        case.bench.kill_and_restart();
+    }
+    let sources: Vec<_> = case.bench.snapshot().sources.into_iter().map(|source| source.name).collect();
+    assert!(sources.iter().all(|name| name.ends_with("real.log")), "{sources:?}");
+    fs::remove_file(case.path("real.log")).expect("removes");
+    case.write("zweiter.log", 2);
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn a_link_that_leads_to_the_next_file_repeats_neither() {
+    for agent in ALWAYS {
+        let mut case = Case::new("*.log");
+        std::os::unix::fs::symlink("a.log", case.path("current.log")).expect("links");
+        case.begin("a.log", agent);
+        case.write("b.log", 2);
+        fs::remove_file(case.path("current.log")).expect("removes");
+        std::os::unix::fs::symlink("b.log", case.path("current.log")).expect("links");
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
 fn an_inode_used_again_by_another_file_is_another_file() {
     for agent in ALWAYS {
         let mut case = Case::new("*.log");
