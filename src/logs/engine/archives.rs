@@ -196,8 +196,10 @@ impl Engine {
         let mut followed = BTreeSet::new();
         if is_known {
             self.decide(&stranger, &metadata, now)?;
-            // Its packed bytes are not to be read.
-            followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
+            // Its packed bytes are not to be read; of one that was known they never were.
+            if self.same_as(&metadata).is_none() {
+                followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
+            }
         }
         match verdict {
             // Whoever writes it will change it; until then it is not looked at again.

@@ -107,8 +107,10 @@ impl Engine {
     }
 
     fn let_go_of_the_vanished(&mut self, found: &Found, now: Moment) {
-        let vanished: Vec<Arc<Path>> =
+        let mut vanished: Vec<Arc<Path>> =
             self.files.by_path.keys().filter(|path| !found.files.contains_key(&***path)).cloned().collect();
+        // Whatever order the map has: what happens is to follow from what was found alone.
+        vanished.sort();
         for path in vanished {
             self.let_go(&path, now);
         }
