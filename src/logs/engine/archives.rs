@@ -176,7 +176,11 @@ impl Engine {
         true
     }
 
-    fn begin_examination(&mut self, stranger: Stranger) -> Option<Examination> {
+    fn begin_examination(&mut self, mut stranger: Stranger) -> Option<Examination> {
+        if stranger.matched {
+            // What it was packed from may have been found by the same look around.
+            stranger.bases.extend(self.bases_of(&stranger.path, stranger.table));
+        }
         let unpacking = open_regular(&stranger.path).ok().and_then(|file| Unpacking::begin(file).ok())?;
         let kin = self.kin_of(&stranger.bases);
         Some(Examination { stranger, unpacking, kin, is: Vec::new(), over: false })

@@ -427,6 +427,24 @@ fn compressed_unseen_and_killed_while_that_is_read_and_renamed_again_before_the_
 }
 
 #[test]
+fn compressed_unseen_and_found_when_what_it_was_packed_from_is_there_still() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.write("app.log", 2);
+        case.bench.deliver_all();
+        case.rename("app.log", "app.log.3");
+        case.write("app.log", 2);
+        case.rename("app.log", "app.log.2");
+        case.write("app.log", 1);
+        fs::write(case.path("app.log.2.gz"), case.packed("app.log.2")).expect("writable");
+        case.bench.kill_and_restart();
+        case.look_around();
+        fs::remove_file(case.path("app.log.2")).expect("removes");
+        case.assert_complete(Agent::Runs);
+    }
+}
+
+#[test]
 fn compressed_by_one_that_pauses_after_the_first_bytes() {
     for pattern in PATTERNS {
         for agent in ALWAYS {

@@ -192,7 +192,7 @@ impl Engine {
     /// The sources, followed already, of which the file at `path` may be a rotated one by its name: those of whose names
     /// its own is an extension, and those that extend the same one, since a file that was first seen as `app.log.1` goes
     /// on as `app.log.2.gz`.
-    fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
+    pub(super) fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
         let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
         let Some(shortest) = bases.last().map(|base| base.to_string_lossy()) else { return Vec::new() };
         let from = self.books.accounts().range::<str, _>((Bound::Included(&*shortest), Bound::Unbounded));

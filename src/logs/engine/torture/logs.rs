@@ -294,8 +294,7 @@ impl Logs {
 
     /// Begins to compress a rotated file, or goes on with that.
     pub(super) fn pack(&mut self, log: usize, random: &mut Rng) {
-        // Where a table names rotated files, a packed one is a source of its own besides: the rotation matrix has that.
-        if self.packing.is_some() || self.shape.names_rotated {
+        if self.packing.is_some() {
             return self.finish_packing(None, random);
         }
         let plain = |index: &usize| !self.contents[self.rotated[log][*index]].packed;
