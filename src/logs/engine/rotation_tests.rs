@@ -395,6 +395,55 @@ fn compressed_and_renamed_again_while_that_is_read() {
     }
 }
 
+/// However far the agent had come with the compressed file: what of it is known has to be found again under its next name.
+#[test]
+fn compressed_unseen_and_killed_while_that_is_read_and_renamed_again_before_the_restart() {
+    for pattern in PATTERNS {
+        for (steps, renamed) in (1..12).flat_map(|steps| [(steps, true), (steps, false)]) {
+            let mut case = Case::new(pattern);
+            case.write("app.log", 2);
+            case.bench.deliver_all();
+            case.rename("app.log", "app.log.1");
+            // Its successor is made and packed before anybody sees it.
+            case.write("app.log", 3);
+            case.rename("app.log.1", "app.log.2");
+            case.rename("app.log", "app.log.1");
+            case.compress("app.log.1");
+            case.write("app.log", 1);
+            case.bench.pass(SURVEY_INTERVAL);
+            for _ in 0..steps {
+                case.bench.engine.step(Vec::new(), case.bench.now);
+                case.bench.pass(Duration::from_millis(500));
+            }
+            if renamed {
+                case.rename("app.log.2", "app.log.3");
+                case.rename("app.log.1.gz", "app.log.2.gz");
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 1);
+            }
+            case.assert_complete(Agent::Killed);
+        }
+    }
+}
+
+#[test]
+fn compressed_unseen_and_found_when_what_it_was_packed_from_is_there_still() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.write("app.log", 2);
+        case.bench.deliver_all();
+        case.rename("app.log", "app.log.3");
+        case.write("app.log", 2);
+        case.rename("app.log", "app.log.2");
+        case.write("app.log", 1);
+        fs::write(case.path("app.log.2.gz"), case.packed("app.log.2")).expect("writable");
+        case.bench.kill_and_restart();
+        case.look_around();
+        fs::remove_file(case.path("app.log.2")).expect("removes");
+        case.assert_complete(Agent::Runs);
+    }
+}
+
 #[test]
 fn compressed_by_one_that_pauses_after_the_first_bytes() {
     for pattern in PATTERNS {

@@ -107,8 +107,10 @@ impl Engine {
     }
 
     fn let_go_of_the_vanished(&mut self, found: &Found, now: Moment) {
-        let vanished: Vec<Arc<Path>> =
+        let mut vanished: Vec<Arc<Path>> =
             self.files.by_path.keys().filter(|path| !found.files.contains_key(&***path)).cloned().collect();
+        // Whatever order the map has: what happens is to follow from what was found alone.
+        vanished.sort();
         for path in vanished {
             self.let_go(&path, now);
         }
@@ -190,7 +192,7 @@ impl Engine {
     /// The sources, followed already, of which the file at `path` may be a rotated one by its name: those of whose names
     /// its own is an extension, and those that extend the same one, since a file that was first seen as `app.log.1` goes
     /// on as `app.log.2.gz`.
-    fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
+    pub(super) fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
         let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
         let Some(shortest) = bases.last().map(|base| base.to_string_lossy()) else { return Vec::new() };
         let from = self.books.accounts().range::<str, _>((Bound::Included(&*shortest), Bound::Unbounded));
