@@ -22,8 +22,9 @@ use super::{Door, DoorSocket, LINK_LOCAL, Settings, Snapshot, Teller, container,
 use crate::caller::{Caller, TcpCallers};
 use crate::clock::Clock;
 use crate::credentials::Roles;
+use crate::door::serve_wanted;
 use crate::fault::Warning;
-use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
+use crate::heartbeat::Heartbeat;
 use crate::template::Names;
 
 /// So many connections a door has at most; who comes then waits in the kernel's queue. Each costs a descriptor and some
@@ -153,36 +154,9 @@ impl Inner {
     }
 
     pub(super) async fn run(self: &Arc<Self>, stop: CancellationToken, heartbeat: Heartbeat) {
-        let mut doors = self.doors.subscribe();
-        let mut served: Vec<(DoorSocket, CancellationToken)> = Vec::new();
-        let mut tasks = JoinSet::new();
-        while !stop.is_cancelled() {
-            heartbeat.beat();
-            let wanted = doors.borrow_and_update().clone();
-            served.retain(|(socket, ends)| {
-                let stays = wanted.iter().any(|door| door.socket.is(socket));
-                if !stays {
-                    ends.cancel();
-                }
-                stays
-            });
-            for door in wanted {
-                if !served.iter().any(|(socket, _)| door.socket.is(socket)) {
-                    let ends = stop.child_token();
-                    served.push((door.socket.clone(), ends.clone()));
-                    tasks.spawn(self.clone().keep_open(door, ends));
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                _ = doors.changed() => {}
-                Some(ended) = tasks.join_next() => if let Err(error) = ended && error.is_panic() {
-                    std::panic::resume_unwind(error.into_panic());
-                },
-                () = sleep(LONGEST_SLEEP) => {}
-            }
-        }
-        while tasks.join_next().await.is_some() {}
+        let is_same = |one: &Door, other: &Door| one.socket.is(&other.socket);
+        let serve = |door, ends| self.clone().keep_open(door, ends);
+        serve_wanted(self.doors.subscribe(), is_same, stop, &heartbeat, serve).await;
     }
 
     /// Serves one door until `stop`.

@@ -233,6 +233,22 @@ fn an_unreadable_file_is_a_warning_with_its_cure_and_the_others_go_on() {
 }
 
 #[test]
+fn more_files_than_the_process_may_open_are_all_shipped_and_followed() {
+    let (mut host, emulator) = Host::with_emulator();
+    host.with_few_descriptors(64);
+    for file in 0..200 {
+        append(&host.log(&format!("{file}.log")), &[format!("{file} first")]);
+    }
+    let agent = host.start();
+    agent.wait_until_delivered(200);
+    for file in 0..200 {
+        append(&host.log(&format!("{file}.log")), &[format!("{file} second")]);
+    }
+    agent.wait_until_delivered(400);
+    assert_eq!(emulator.lines(GROUP, "app").len(), 400);
+}
+
+#[test]
 fn what_is_no_regular_file_blocks_nothing() {
     let (host, emulator) = Host::with_emulator();
     let pipe = host.log("pipe.log");

@@ -62,10 +62,12 @@ impl Engine {
         }
         self.files.forget_replaced(path, &metadata);
         let known = self.files.is_wanted(metadata.ino());
-        let bases: Vec<String> = rotated.base.iter().map(|base| base.to_string_lossy().into_owned()).collect();
+        let names = rotated.base.iter().chain(&rotated.undated);
+        let bases: Vec<String> = names.map(|base| base.to_string_lossy().into_owned()).collect();
         let kin = self.kin_of(&bases);
         let is_kin = kin.iter().any(|kin| kin.sought);
-        let fresh = self.is_fresh(path, &metadata);
+        let says_little = rotated.base.is_none() && rotated.undated.is_some();
+        let fresh = !says_little && self.is_fresh(path, &metadata);
         // A finished file that somebody has written to since.
         let went_on = kin.iter().any(|kin| kin.fingerprint.inode() == metadata.ino() && kin.size < metadata.len());
         if !known && !is_kin && !went_on && !fresh && !self.files.unsettled.contains_key(path) {
@@ -163,7 +165,7 @@ impl Engine {
     }
 
     /// The followed file that `metadata` is of, if it can still be read.
-    fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
+    pub(super) fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
         let id = *self.files.by_number.get(&(metadata.dev(), metadata.ino()))?;
         self.feeds.file(id).filter(|file| !file.is_cut() && file.is(metadata)).map(|_| id)
     }

@@ -224,6 +224,83 @@ fn renamed_to_a_dated_name() {
 }
 
 #[test]
+fn renamed_to_a_name_with_the_date_before_the_extension_and_compressed() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in ALWAYS {
+            for dated in ["app-20261121.log", "app.2026-11-21.0.log"] {
+                let mut case = Case::new(pattern);
+                case.begin("app.log", agent);
+                case.rename("app.log", dated);
+                case.compress(dated);
+                case.write("app.log", 2);
+                case.assert_complete(agent);
+            }
+        }
+    }
+}
+
+#[test]
+fn copied_to_a_name_with_the_date_before_the_extension_and_truncated() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.copy("app.log", "app-20261121.log");
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn what_nobody_knows_and_no_pattern_means_is_not_read_for_a_date_in_its_name() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Runs);
+    case.bench.deliver_all();
+    case.bench.append("app-20261121.log", "of something else\n");
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn generations_that_nobody_saw_are_read_in_the_order_in_which_they_were_written() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in AWAY {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            for last in 1..=5_u32 {
+                wait_until_older_than_now(&case.path("app.log"));
+                for number in (1..last).rev() {
+                    case.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
+                }
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 2);
+            }
+            let expected = case.expected.clone();
+            case.finish(agent);
+            assert_eq!(case.bench.delivered, expected, "{pattern} {agent:?}");
+        }
+    }
+}
+
+#[test]
+fn a_generation_that_fills_more_than_a_batch_is_read_to_its_end_before_the_next_one() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Stopped);
+    let long = "x".repeat(200);
+    for (line, rotated) in [("older", "app.log.2"), ("newer", "app.log.1")] {
+        case.bench.append("app.log", &format!("{long} {line}\n").repeat(12_000));
+        wait_until_older_than_now(&case.path("app.log"));
+        case.rename("app.log", rotated);
+    }
+    case.bench.kill_and_restart();
+    case.bench.deliver_all();
+    let delivered = &case.bench.delivered[4..];
+    assert_eq!(delivered.len(), 24_000);
+    assert!(delivered[..12_000].iter().all(|line| line.ends_with("older")));
+}
+
+#[test]
 fn renamed_to_a_name_without_its_own_in_front() {
     for agent in ALWAYS {
         let mut case = Case::new("app.log");
@@ -392,6 +469,55 @@ fn compressed_and_renamed_again_while_that_is_read() {
             case.write("app.log", 1);
             case.assert_complete(Agent::Runs);
         }
+    }
+}
+
+/// However far the agent had come with the compressed file: what of it is known has to be found again under its next name.
+#[test]
+fn compressed_unseen_and_killed_while_that_is_read_and_renamed_again_before_the_restart() {
+    for pattern in PATTERNS {
+        for (steps, renamed) in (1..12).flat_map(|steps| [(steps, true), (steps, false)]) {
+            let mut case = Case::new(pattern);
+            case.write("app.log", 2);
+            case.bench.deliver_all();
+            case.rename("app.log", "app.log.1");
+            // Its successor is made and packed before anybody sees it.
+            case.write("app.log", 3);
+            case.rename("app.log.1", "app.log.2");
+            case.rename("app.log", "app.log.1");
+            case.compress("app.log.1");
+            case.write("app.log", 1);
+            case.bench.pass(SURVEY_INTERVAL);
+            for _ in 0..steps {
+                case.bench.engine.step(Vec::new(), case.bench.now);
+                case.bench.pass(Duration::from_millis(500));
+            }
+            if renamed {
+                case.rename("app.log.2", "app.log.3");
+                case.rename("app.log.1.gz", "app.log.2.gz");
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 1);
+            }
+            case.assert_complete(Agent::Killed);
+        }
+    }
+}
+
+#[test]
+fn compressed_unseen_and_found_when_what_it_was_packed_from_is_there_still() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.write("app.log", 2);
+        case.bench.deliver_all();
+        case.rename("app.log", "app.log.3");
+        case.write("app.log", 2);
+        case.rename("app.log", "app.log.2");
+        case.write("app.log", 1);
+        fs::write(case.path("app.log.2.gz"), case.packed("app.log.2")).expect("writable");
+        case.bench.kill_and_restart();
+        case.look_around();
+        fs::remove_file(case.path("app.log.2")).expect("removes");
+        case.assert_complete(Agent::Runs);
     }
 }
 
@@ -841,6 +967,26 @@ fn more_files_than_may_be_open_are_all_delivered_and_idle_ones_are_closed() {
     }
     case.assert_complete(Agent::Runs);
     assert!(case.bench.open_files() < 600, "{}", case.bench.open_files());
+}
+
+#[test]
+fn more_files_than_may_be_open_do_not_wait_for_the_next_look_around() {
+    let mut case = Case::new("*.log");
+    for index in 0..700 {
+        case.write(&format!("{index}.log"), 1);
+    }
+    let patience = SURVEY_INTERVAL / 2;
+    let pause = Duration::from_millis(300);
+    let mut waited = Duration::ZERO;
+    while case.bench.delivered.len() < 700 && waited < patience {
+        case.bench.pass(pause);
+        case.bench.put();
+        while !case.bench.puts.is_empty() {
+            case.bench.answer(Ok(crate::logs::sink::Accepted::default()));
+        }
+        waited += pause;
+    }
+    assert_eq!(case.bench.delivered.len(), 700);
 }
 
 #[test]

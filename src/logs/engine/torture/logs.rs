@@ -4,9 +4,8 @@
 mod knowledge;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,9 +16,11 @@ use jiff::Timestamp;
 
 use self::knowledge::tailed;
 use super::super::Engine;
+use super::inodes::Inodes;
 use super::records::{Record, Shape};
 use crate::logs::batch::FileId;
 use crate::logs::disk::faults::stamp;
+use crate::logs::source::identity::Fingerprint;
 use crate::logs::source::tailed::QUIET_BEFORE_LEAVING;
 
 /// How many rotated files logrotate keeps.
@@ -47,13 +48,18 @@ impl Line {
     }
 }
 
+/// Which file it is: by inode and birth, since another one may get the same inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
 /// What a file holds from its birth, or from a truncation, to its end.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each becomes known by itself")]
 struct Content {
-    inode: u64,
+    file: Identity,
     size: u64,
-    writer: File,
+    /// None once it was deleted and its application has let go of it.
+    writer: Option<File>,
     /// A line whose end is not written yet.
     partial: String,
     fate: Fate,
@@ -88,9 +94,30 @@ enum Fate {
 #[derive(Debug)]
 struct Packing {
     log: usize,
+    content: usize,
     rest: Vec<u8>,
     packed: File,
     plain: PathBuf,
+}
+
+impl From<Fingerprint> for Identity {
+    fn from(fingerprint: Fingerprint) -> Self {
+        let (inode, born) = fingerprint.file();
+        Self(inode, born)
+    }
+}
+
+impl Identity {
+    fn of(file: &File) -> Self {
+        let metadata = file.metadata().expect("a file of ours");
+        Fingerprint::of(file, &metadata, 0).expect("readable").into()
+    }
+}
+
+fn append(content: &Content, bytes: &[u8]) {
+    let mut writer = content.writer.as_ref().expect("it is written to");
+    writer.write_all(bytes).expect("there is room");
+    stamp(writer, false);
 }
 
 /// All logs of one directory.
@@ -110,10 +137,11 @@ pub(super) struct Logs {
     pub(super) destroyed: bool,
     /// Whether the agent's checkpoint says when it looked around.
     looked: bool,
+    inodes: Inodes,
 }
 
 impl Logs {
-    pub(super) fn new(directory: &Path, count: usize, shape: Shape) -> Self {
+    pub(super) fn new(directory: &Path, count: usize, shape: Shape, inodes: Inodes) -> Self {
         Self {
             directory: directory.to_owned(),
             shape,
@@ -125,6 +153,7 @@ impl Logs {
             empty_lines: 0,
             destroyed: false,
             looked: false,
+            inodes,
         }
     }
 
@@ -152,19 +181,18 @@ impl Logs {
 
     fn create(&mut self, log: usize) -> usize {
         let path = self.path(log, 0, false);
-        let writer = OpenOptions::new().create_new(true).append(true).open(path).expect("a log");
-        stamp(&writer, true);
+        let writer = self.inodes.create(&path);
         let content = self.add_content(writer, self.looked);
         self.active[log] = Some(content);
         content
     }
 
     fn add_content(&mut self, writer: File, born_later: bool) -> usize {
-        let inode = writer.metadata().expect("a file of ours").ino();
+        let file = Identity::of(&writer);
         self.contents.push(Content {
-            inode,
+            file,
             size: 0,
-            writer,
+            writer: Some(writer),
             partial: String::new(),
             fate: Fate::Named,
             before: None,
@@ -190,8 +218,7 @@ impl Logs {
         }
         let place = &mut self.contents[content];
         place.size += bytes.len() as u64;
-        (&place.writer).write_all(&bytes).expect("there is room");
-        stamp(&place.writer, false);
+        append(place, &bytes);
     }
 
     /// Adds a line's end, or a whole line, to `bytes`.
@@ -214,8 +241,7 @@ impl Logs {
         }
         let text = format!("begun {} ", self.lines.len());
         let bytes = self.shape.bytes(&text);
-        (&place.writer).write_all(&bytes).expect("there is room");
-        stamp(&place.writer, false);
+        append(place, &bytes);
         place.size += bytes.len() as u64;
         place.partial = text;
     }
@@ -242,13 +268,14 @@ impl Logs {
     }
 
     /// Renames a log away, and those before it; the next write makes a new one. The oldest is deleted.
-    pub(super) fn rotate(&mut self, log: usize, now: Duration, engine: Option<&Engine>) {
+    pub(super) fn rotate(&mut self, log: usize, now: Duration, engine: Option<&Engine>, random: &mut Rng) {
         let Some(content) = self.active[log].take() else { return };
-        self.finish_packing(Some(log));
+        self.finish_packing(Some(log), random);
         if self.rotated[log].len() == KEPT
             && let Some(oldest) = self.rotated[log].pop_back()
         {
-            fs::remove_file(self.path(log, KEPT, self.contents[oldest].packed)).expect("a file of ours");
+            let path = self.path(log, KEPT, self.contents[oldest].packed);
+            self.remove(oldest, &path, random);
             self.unlinked(oldest, engine);
         }
         self.rotated[log].push_front(content);
@@ -267,9 +294,8 @@ impl Logs {
 
     /// Begins to compress a rotated file, or goes on with that.
     pub(super) fn pack(&mut self, log: usize, random: &mut Rng) {
-        // Where a table names rotated files, a packed one is a source of its own besides: the rotation matrix has that.
-        if self.packing.is_some() || self.shape.names_rotated {
-            return self.finish_packing(None);
+        if self.packing.is_some() {
+            return self.finish_packing(None, random);
         }
         let plain = |index: &usize| !self.contents[self.rotated[log][*index]].packed;
         let Some(index) = random.choice((0..self.rotated[log].len()).filter(plain).collect::<Vec<_>>()) else { return };
@@ -280,29 +306,39 @@ impl Logs {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&fs::read(&plain).expect("a file of ours")).expect("packs");
         let mut bytes = encoder.finish().expect("packs");
-        let mut packed = File::create(path).expect("there is room");
+        let mut packed = self.inodes.create(&path);
         let rest = bytes.split_off(random.usize(..=bytes.len()));
         packed.write_all(&bytes).expect("there is room");
-        stamp(&packed, true);
-        self.packing = Some(Packing { log, rest, packed, plain });
+        stamp(&packed, false);
+        self.packing = Some(Packing { log, content, rest, packed, plain });
         if random.bool() {
-            self.finish_packing(None);
+            self.finish_packing(None, random);
         }
     }
 
     /// As gzip does: what it packed is removed once all of it is written. Of this log, or of any.
-    fn finish_packing(&mut self, log: Option<usize>) {
+    fn finish_packing(&mut self, log: Option<usize>, random: &mut Rng) {
         if let Some(mut packing) = self.packing.take_if(|packing| log.is_none_or(|log| log == packing.log)) {
             packing.packed.write_all(&packing.rest).expect("there is room");
             stamp(&packing.packed, false);
-            fs::remove_file(&packing.plain).expect("a file of ours");
+            self.remove(packing.content, &packing.plain, random);
         }
     }
 
+    /// Deletes the file at `path`, which holds this content; the application that wrote it is gone, or not.
+    fn remove(&mut self, content: usize, path: &Path, random: &mut Rng) {
+        let Content { file, .. } = self.contents[content];
+        if random.bool() {
+            self.contents.iter_mut().filter(|other| other.file == file).for_each(|other| other.writer = None);
+        }
+        self.inodes.delete(path);
+    }
+
     /// Deletes a log at its place.
-    pub(super) fn delete(&mut self, log: usize, now: Duration, engine: Option<&Engine>) {
+    pub(super) fn delete(&mut self, log: usize, now: Duration, engine: Option<&Engine>, random: &mut Rng) {
         let Some(content) = self.active[log].take() else { return };
-        fs::remove_file(self.path(log, 0, false)).expect("a file of ours");
+        let path = self.path(log, 0, false);
+        self.remove(content, &path, random);
         self.contents[content].left_at = Some(now);
         self.unlinked(content, engine);
     }
@@ -312,7 +348,7 @@ impl Logs {
         place.fate = Fate::Unlinked;
         self.destroyed = true;
         // Of one that was packed it may be the packed one that is read.
-        if place.packed || engine.and_then(|engine| tailed(engine, place.inode)).is_none() {
+        if place.packed || engine.and_then(|engine| tailed(engine, place.file)).is_none() {
             self.excuse(content);
         }
     }
@@ -326,18 +362,22 @@ impl Logs {
             let path = self.directory.join(format!("{log}.log.copy"));
             // Beside the one before it, as logrotate does: a copy made over one that is followed, and was empty, say, would
             // be taken for that one gone on.
-            let _ = fs::remove_file(&path);
-            fs::copy(self.path(log, 0, false), &path).expect("there is room");
-            stamp(&File::options().append(true).open(path).expect("a file of ours"), true);
+            if path.exists() {
+                self.inodes.delete(&path);
+            }
+            let mut copy = self.inodes.create(&path);
+            copy.write_all(&fs::read(self.path(log, 0, false)).expect("a file of ours")).expect("there is room");
+            stamp(&copy, false);
             for line in self.lines[begun..].iter_mut().filter(|_| self.shape.names_rotated) {
                 (line.excused, line.awaited) = (true, true);
             }
         }
-        let followed = engine.and_then(|engine| tailed(engine, self.contents[content].inode));
+        let followed = engine.and_then(|engine| tailed(engine, self.contents[content].file));
         let Content { enlisted, born_later, before, .. } = self.contents[content];
         // Cut twice between two looks, what stood there meanwhile was seen by nobody.
         let id = followed.filter(|id| before != Some(*id));
-        let writer = self.contents[content].writer.try_clone().expect("a descriptor");
+        let writer = self.contents[content].writer.as_ref().expect("it is at its place");
+        let writer = writer.try_clone().expect("a descriptor");
         writer.set_len(0).expect("a file of ours");
         stamp(&writer, false);
         self.contents[content].fate = Fate::Destroyed(id);
@@ -367,8 +407,8 @@ impl Logs {
     }
 
     /// All that is going on comes to its end.
-    pub(super) fn calm_down(&mut self) {
-        self.finish_packing(None);
+    pub(super) fn calm_down(&mut self, random: &mut Rng) {
+        self.finish_packing(None, random);
     }
 
     /// The lines that the checkpoint knew of and `is_lost` says are lost: they have to be gaps.
@@ -380,11 +420,10 @@ impl Logs {
 
     /// A line, and what is known of where it stood.
     pub(super) fn describe(&self, line: &Line) -> String {
-        let Content { inode, size, fate, enlisted, born_later, packed, noted, left_at, .. } =
-            &self.contents[line.content];
+        let Content { size, fate, enlisted, born_later, packed, noted, left_at, .. } = &self.contents[line.content];
         let Line { record, content, first_byte, last_byte, excused, .. } = line;
         format!(
-            "{:.60} at {first_byte} to {last_byte} of content {content}, excused: {excused}; inode {inode}, {size} bytes, \
+            "{:.60} at {first_byte} to {last_byte} of content {content}, excused: {excused}; {size} bytes, \
              {fate:?}, enlisted: {enlisted}, born later: {born_later}, packed: {packed}, noted: {noted}, left at {left_at:?}",
             record.written
         )

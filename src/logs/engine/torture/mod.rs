@@ -3,6 +3,7 @@
 //! at any step. What happens is drawn from a seed, so that a failure can be repeated. Not real processes: `tests/integration/torture.rs` kills those.
 
 mod cloud;
+mod inodes;
 mod life;
 mod logs;
 mod records;
@@ -20,6 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use self::cloud::{Cloud, Weather, failure};
+use self::inodes::Inodes;
 use self::logs::Logs;
 use self::records::Shape;
 use self::senders::Senders;
@@ -61,6 +63,9 @@ const TROUBLE: [Kind; 10] = [
     Kind::InvalidEvents,
 ];
 
+/// When it begins: a day like any, and the same each time.
+const BEGINNING: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
 /// One host's life.
 struct Torture<'a> {
     random: Rng,
@@ -101,11 +106,13 @@ struct Torture<'a> {
 impl<'a> Torture<'a> {
     fn new(seed: u64, story: &'a Mutex<Vec<String>>) -> Self {
         let mut random = Rng::with_seed(seed);
-        // Inodes are used again on a disk, never in memory; syncing takes no time there.
+        // Syncing takes no time there, and nobody else's files decide which inodes are used again.
         let memory = Path::new("/dev/shm").is_dir();
         let in_memory = || if memory { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
-        let directory = if random.bool() { tempfile::tempdir() } else { in_memory() }.expect("a directory");
-        let state = in_memory().expect("a directory");
+        let (directory, state, parked) = (in_memory(), in_memory(), in_memory());
+        let (directory, state) = (directory.expect("a directory"), state.expect("a directory"));
+        // The jitter of retries.
+        fastrand::seed(seed);
         let shape = Shape::draw(&mut random);
         let mut settings = super::tests::settings(directory.path(), "{file_name}");
         shape.apply(&mut settings.files[0]);
@@ -113,9 +120,10 @@ impl<'a> Torture<'a> {
         settings.sockets = vec![senders::table(target("socket"))];
         settings.spool_limit = if random.u8(..4) == 0 { SMALL_SPOOL } else { settings.spool_limit };
         draw_changes(&mut settings, &mut random);
-        let logs = Logs::new(directory.path(), random.usize(1..5), shape);
+        let inodes = Inodes::new(parked.expect("a directory"), random.fork());
+        let logs = Logs::new(directory.path(), random.usize(1..5), shape, inodes);
         let senders = Senders::new(state.path(), settings.spool_limit);
-        let now = Moment { boot: Duration::from_secs(1000), wall: Timestamp::now() };
+        let now = Moment { boot: Duration::from_secs(1000), wall: BEGINNING };
         Self {
             random,
             directory,
@@ -173,7 +181,7 @@ impl<'a> Torture<'a> {
             74..78 => self.change_weather(),
             78..83 => {
                 self.tell(|| format!("rotate {log}"));
-                self.logs.rotate(log, self.now.boot, self.engine.as_ref());
+                self.logs.rotate(log, self.now.boot, self.engine.as_ref(), &mut self.random);
                 if self.random.u8(..3) == 0 {
                     self.tell(|| format!("pack one of {log}"));
                     self.logs.pack(log, &mut self.random);
@@ -187,7 +195,7 @@ impl<'a> Torture<'a> {
             }
             87..89 => {
                 self.tell(|| format!("delete {log}"));
-                self.logs.delete(log, self.now.boot, self.engine.as_ref());
+                self.logs.delete(log, self.now.boot, self.engine.as_ref(), &mut self.random);
             }
             89..92 => self.change_disk(),
             92..93 => self.jump(),
@@ -341,7 +349,7 @@ impl<'a> Torture<'a> {
     fn calm_down(&mut self) {
         self.tell(|| "calm".to_owned());
         faults::set(Condition::default());
-        self.logs.calm_down();
+        self.logs.calm_down(&mut self.random);
         self.cloud.weather.clear();
         if self.engine.is_none() {
             self.start();
