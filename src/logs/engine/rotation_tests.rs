@@ -12,7 +12,9 @@ use flate2::write::GzEncoder;
 
 use super::tests::{Bench, open};
 use super::*;
+use crate::logs::checkpoint::Record;
 use crate::logs::disk::faults::{self, Condition};
+use crate::logs::source::feed::Feed;
 use crate::logs::{SourceState, StartAt};
 
 impl Bench {
@@ -448,6 +450,32 @@ fn compressed_and_killed_when_reading_that_had_just_begun() {
             case.assert_complete(Agent::Killed);
         }
     }
+}
+
+/// Killed at any moment, with the compressed file deleted before it is back, it has to know how much is lost.
+#[test]
+fn compressed_and_known_in_its_whole_size_while_that_is_read() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    let size = fs::metadata(case.path("app.log")).expect("there").len();
+    case.rename("app.log", "app.log.1");
+    case.compress("app.log.1");
+    case.write("app.log", 1);
+    case.bench.kill_and_restart();
+    let mut seen = 0;
+    for _ in 0..8 {
+        case.bench.engine.step(Vec::new(), case.bench.now);
+        let files: Vec<_> = case.bench.engine.feeds.files().collect();
+        let archives = files.iter().filter(|(_, file)| file.archive.is_some());
+        for id in archives.map(|(feed, _)| feed.id).collect::<Vec<_>>() {
+            let state = case.bench.engine.feeds.get_mut(id).and_then(Feed::state);
+            let Some(Record::File(state)) = state else { panic!("a file") };
+            assert_eq!(state.size, size);
+            seen += 1;
+        }
+    }
+    assert!(seen > 1, "it was read in steps");
+    case.assert_complete(Agent::Runs);
 }
 
 /// However far the agent has come with the compressed file.
