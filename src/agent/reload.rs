@@ -73,9 +73,9 @@ impl Daemon {
         if !same_base {
             self.restart_base().await;
         }
-        // Also where nothing changed here: who reloads has most likely cured something, and what failed is tried again.
+        // Also where nothing changed here: what was denied is tried again. Too long is no failure: the state can't be
+        // opened, say, and that shows.
         let rooms = self.overview.rooms();
-        // Too long is no failure: the state can't be opened, say, and that shows.
         tokio::select! {
             () = self.stop.cancelled() => {}
             _ = timeout(FIRST_LOOK, rooms.change_shipper()) => {}

@@ -5,6 +5,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Gid, Uid};
 
@@ -116,11 +117,14 @@ impl Place {
         sync_directory(&self.directory)
     }
 
-    /// The name for the next move: behind all that are there.
+    /// The name for the next move: behind all that are there. By the clock, so that none is ever used again: a checkpoint
+    /// from before a power loss may know a move that is over, and another one of its name would count as sent.
     fn next_move(&self) -> PathBuf {
         let numbers = fs::read_dir(self.resend()).into_iter().flatten().flatten();
         let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
-        self.resend().join((numbers.max().unwrap_or(0) + 1).to_string())
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let behind = numbers.max().map_or(0, |last| last + 1);
+        self.resend().join(behind.max(u64::try_from(now).unwrap_or_default()).to_string())
     }
 }
 

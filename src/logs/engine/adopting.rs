@@ -182,7 +182,7 @@ impl Engine {
     }
 
     /// The followed file that `metadata` is of, if it can still be read.
-    fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
+    pub(super) fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
         let id = *self.files.by_number.get(&(metadata.dev(), metadata.ino()))?;
         self.feeds.file(id).filter(|file| !file.is_cut() && file.is(metadata)).map(|_| id)
     }

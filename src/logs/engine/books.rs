@@ -163,10 +163,14 @@ impl Books {
         (before != rolled_off).then_some(Record::RolledOff(rolled_off))
     }
 
-    /// What the checkpoint knows of a file of dead letters, if it was not asked for yet.
-    pub(super) fn take_letters(&mut self, path: &Path) -> Option<LettersState> {
-        let id = self.letters.values().find(|letters| letters.path == path)?.id;
-        self.letters.remove(&id)
+    /// What the checkpoint knows of a file of dead letters that is not followed yet.
+    pub(super) fn letters_at(&self, path: &Path) -> Option<&LettersState> {
+        self.letters.values().find(|letters| letters.path == path)
+    }
+
+    /// A file of dead letters is followed from now on: what is known of it is known by its feed.
+    pub(super) fn letters_are_followed(&mut self, id: FileId) {
+        self.letters.remove(&id);
     }
 
     /// Sources whose accounts may have changed since this was asked last.

@@ -321,6 +321,12 @@ impl Files {
         (if at_end { metadata.len() } else { 0 }, !appeared_later)
     }
 
+    /// The log that the file at `path` is a rotated one of by its name, or is itself, where `table` names both.
+    pub(super) fn log_of(&self, path: &Path, table: usize) -> PathBuf {
+        let bases = self.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
+        bases.into_iter().next_back().unwrap_or_else(|| path.to_owned())
+    }
+
     /// The table whose patterns name a file.
     pub(super) fn table_of(&self, path: &Path) -> Option<usize> {
         self.finders.iter().position(|finder| finder.matches(path))

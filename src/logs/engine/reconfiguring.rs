@@ -23,6 +23,9 @@ impl Engine {
             return;
         }
         self.streams.try_again(now);
+        if !elsewhere && *settings == self.settings {
+            return;
+        }
         if elsewhere {
             self.groups.begin_anew();
         }

@@ -28,13 +28,13 @@ impl Engine {
     }
 
     fn adopt_letters(&mut self, path: &Path) -> Option<FileId> {
-        let known = self.books.take_letters(path);
-        let (id, coverage) = match known {
-            Some(LettersState { id, coverage, .. }) => (id, coverage),
+        let (id, coverage) = match self.books.letters_at(path) {
+            Some(LettersState { id, coverage, .. }) => (*id, coverage.clone()),
             None => (self.feeds.next_id(), Coverage::from(0)),
         };
         match Feed::of_letters(id, path, coverage) {
             Ok(feed) => {
+                self.books.letters_are_followed(id);
                 self.books.account(&feed.source);
                 self.feeds.insert(feed);
                 self.warnings.remove("letters_unreadable");

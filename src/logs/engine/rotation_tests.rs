@@ -12,7 +12,9 @@ use flate2::write::GzEncoder;
 
 use super::tests::{Bench, open};
 use super::*;
+use crate::logs::checkpoint::Record;
 use crate::logs::disk::faults::{self, Condition};
+use crate::logs::source::feed::Feed;
 use crate::logs::{SourceState, StartAt};
 
 impl Bench {
@@ -450,6 +452,32 @@ fn compressed_and_killed_when_reading_that_had_just_begun() {
     }
 }
 
+/// Killed at any moment, with the compressed file deleted before it is back, it has to know how much is lost.
+#[test]
+fn compressed_and_known_in_its_whole_size_while_that_is_read() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    let size = fs::metadata(case.path("app.log")).expect("there").len();
+    case.rename("app.log", "app.log.1");
+    case.compress("app.log.1");
+    case.write("app.log", 1);
+    case.bench.kill_and_restart();
+    let mut seen = 0;
+    for _ in 0..8 {
+        case.bench.engine.step(Vec::new(), case.bench.now);
+        let files: Vec<_> = case.bench.engine.feeds.files().collect();
+        let archives = files.iter().filter(|(_, file)| file.archive.is_some());
+        for id in archives.map(|(feed, _)| feed.id).collect::<Vec<_>>() {
+            let state = case.bench.engine.feeds.get_mut(id).and_then(Feed::state);
+            let Some(Record::File(state)) = state else { panic!("a file") };
+            assert_eq!(state.size, size);
+            seen += 1;
+        }
+    }
+    assert!(seen > 1, "it was read in steps");
+    case.assert_complete(Agent::Runs);
+}
+
 /// However far the agent has come with the compressed file.
 #[test]
 fn compressed_and_renamed_again_while_that_is_read() {
@@ -469,6 +497,55 @@ fn compressed_and_renamed_again_while_that_is_read() {
             case.write("app.log", 1);
             case.assert_complete(Agent::Runs);
         }
+    }
+}
+
+/// However far the agent had come with the compressed file: what of it is known has to be found again under its next name.
+#[test]
+fn compressed_unseen_and_killed_while_that_is_read_and_renamed_again_before_the_restart() {
+    for pattern in PATTERNS {
+        for (steps, renamed) in (1..12).flat_map(|steps| [(steps, true), (steps, false)]) {
+            let mut case = Case::new(pattern);
+            case.write("app.log", 2);
+            case.bench.deliver_all();
+            case.rename("app.log", "app.log.1");
+            // Its successor is made and packed before anybody sees it.
+            case.write("app.log", 3);
+            case.rename("app.log.1", "app.log.2");
+            case.rename("app.log", "app.log.1");
+            case.compress("app.log.1");
+            case.write("app.log", 1);
+            case.bench.pass(SURVEY_INTERVAL);
+            for _ in 0..steps {
+                case.bench.engine.step(Vec::new(), case.bench.now);
+                case.bench.pass(Duration::from_millis(500));
+            }
+            if renamed {
+                case.rename("app.log.2", "app.log.3");
+                case.rename("app.log.1.gz", "app.log.2.gz");
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 1);
+            }
+            case.assert_complete(Agent::Killed);
+        }
+    }
+}
+
+#[test]
+fn compressed_unseen_and_found_when_what_it_was_packed_from_is_there_still() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.write("app.log", 2);
+        case.bench.deliver_all();
+        case.rename("app.log", "app.log.3");
+        case.write("app.log", 2);
+        case.rename("app.log", "app.log.2");
+        case.write("app.log", 1);
+        fs::write(case.path("app.log.2.gz"), case.packed("app.log.2")).expect("writable");
+        case.bench.kill_and_restart();
+        case.look_around();
+        fs::remove_file(case.path("app.log.2")).expect("removes");
+        case.assert_complete(Agent::Runs);
     }
 }
 

@@ -87,7 +87,7 @@ impl Engine {
         self.take_back(index, released, now);
     }
 
-    fn take_back(&mut self, index: usize, released: Vec<Segment>, now: Moment) {
+    pub(super) fn take_back(&mut self, index: usize, released: Vec<Segment>, now: Moment) {
         for segment in released {
             let Some(feed) = self.feeds.get_mut(segment.file) else { continue };
             feed.coverage.give_back(segment.start);
@@ -110,7 +110,9 @@ impl Engine {
         step: &mut Step,
         now: Moment,
     ) {
+        let kind = result.as_ref().err().map(|failure| failure.kind);
         let outcome = self.streams.answer(index, ticket, result, now);
+        self.retime_refused(index, kind, now);
         if !outcome.create && outcome.finished.is_none() {
             return;
         }

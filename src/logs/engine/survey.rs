@@ -113,8 +113,10 @@ impl Engine {
     }
 
     fn let_go_of_the_vanished(&mut self, found: &Found, now: Moment) {
-        let vanished: Vec<Arc<Path>> =
+        let mut vanished: Vec<Arc<Path>> =
             self.files.by_path.keys().filter(|path| !found.files.contains_key(&***path)).cloned().collect();
+        // Whatever order the map has: what happens is to follow from what was found alone.
+        vanished.sort();
         for path in vanished {
             self.let_go(&path, now);
         }
@@ -196,7 +198,7 @@ impl Engine {
     /// The sources, followed already, of which the file at `path` may be a rotated one by its name: those of whose names
     /// its own is an extension, those that extend the same one, since a file that was first seen as `app.log.1` goes on
     /// as `app.log.2.gz`, and the one whose name it has but for a date.
-    fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
+    pub(super) fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
         let Some(finder) = self.files.finders.get(table) else { return Vec::new() };
         let (bases, accounts) = (finder.bases_of(path), self.books.accounts());
         let undated = finder.undated(path).map(|source| source.to_string_lossy().into_owned());

@@ -636,6 +636,30 @@ fn letters_that_were_on_their_way_at_a_kill_are_sent_again_and_no_others() {
 }
 
 #[test]
+fn letters_moved_after_a_power_loss_are_not_taken_for_those_that_were_sent_before_it() {
+    let mut bench = with_letters_to_send_again();
+    bench.go(SURVEY_INTERVAL);
+    while !bench.puts.is_empty() {
+        bench.answer(Ok(Accepted::default()));
+    }
+    let checkpoint = bench.state.path().join("checkpoint");
+    let synced = fs::read(&checkpoint).expect("there");
+    bench.deliver_all();
+    assert_eq!(fs::read_dir(bench.state.path().join("resend")).expect("there").count(), 0, "all is sent");
+    fs::write(checkpoint, synced).expect("writable");
+    bench.kill_and_restart();
+    bench.append("a.log", "four\nfive\n");
+    bench.put();
+    bench.answer(Ok(Accepted { too_new_start: Some(0), ..Accepted::default() }));
+    bench.delivered.clear();
+    let moved = dead_letters::resend(bench.state.path(), &dead_letters::Selection::default(), bench.now.wall);
+    assert_eq!(moved.expect("moves").events, 2);
+    bench.deliver_all();
+    bench.leave_out_gaps();
+    assert_eq!(bench.delivered, ["four", "five"]);
+}
+
+#[test]
 fn a_letter_that_is_refused_again_is_a_dead_letter_again() {
     let mut bench = with_letters_to_send_again();
     bench.go(SURVEY_INTERVAL);
