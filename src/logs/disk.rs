@@ -52,6 +52,9 @@ pub(crate) mod faults {
         CONDITION.set(condition);
     }
 
+    /// When the first file of a thread is born whose times are said: a time like any.
+    const BEGINNING: Duration = Duration::from_hours(500_000);
+
     /// When files of this thread were born, and the time that was given last.
     #[derive(Debug, Default)]
     struct Births {
@@ -61,6 +64,11 @@ pub(crate) mod faults {
 
     thread_local! {
         static BIRTHS: RefCell<Births> = RefCell::default();
+    }
+
+    /// From here on the times of this thread's files are said.
+    pub(crate) fn say_times() {
+        BIRTHS.with_borrow_mut(Births::now);
     }
 
     /// `file` is born, or was changed, now: later than all that happened on this thread. The kernel's own times are those
@@ -89,18 +97,21 @@ pub(crate) mod faults {
     }
 
     /// Times are the kernel's own again.
-    pub(crate) fn forget_births() {
+    pub(crate) fn forget_times() {
         BIRTHS.take();
     }
 
     impl Births {
         fn now(&mut self) -> SystemTime {
-            let after = self.last.map_or(SystemTime::UNIX_EPOCH, |last| last + Duration::from_micros(1));
-            *self.last.insert(SystemTime::now().max(after))
+            let first = SystemTime::UNIX_EPOCH + BEGINNING;
+            *self.last.insert(self.last.map_or(first, |last| last + Duration::from_micros(1)))
         }
     }
 
     pub(super) fn on_write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        if file_time().is_some() {
+            stamp(file, false);
+        }
         CONDITION.with_borrow_mut(|condition| {
             let Some(random) = &mut condition.full else { return Ok(()) };
             file.write_all(&bytes[..random.usize(..=bytes.len())])?;

@@ -176,7 +176,11 @@ impl Engine {
         true
     }
 
-    fn begin_examination(&mut self, stranger: Stranger) -> Option<Examination> {
+    fn begin_examination(&mut self, mut stranger: Stranger) -> Option<Examination> {
+        if stranger.matched {
+            // What it was packed from may have been found by the same look around.
+            stranger.bases.extend(self.bases_of(&stranger.path, stranger.table));
+        }
         let unpacking = open_regular(&stranger.path).ok().and_then(|file| Unpacking::begin(file).ok())?;
         let kin = self.kin_of(&stranger.bases);
         Some(Examination { stranger, unpacking, kin, is: Vec::new(), over: false })
@@ -196,8 +200,10 @@ impl Engine {
         let mut followed = BTreeSet::new();
         if is_known {
             self.decide(&stranger, &metadata, now)?;
-            // Its packed bytes are not to be read.
-            followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
+            // Its packed bytes are not to be read; of one that was known they never were.
+            if self.same_as(&metadata).is_none() {
+                followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
+            }
         }
         match verdict {
             // Whoever writes it will change it; until then it is not looked at again.

@@ -1,7 +1,9 @@
 //! How the following of a file ends: read to its end, or gone with bytes unread, which is counted. Not how it begins.
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Engine;
@@ -56,9 +58,13 @@ impl Engine {
             return;
         }
         let missing: Vec<FileState> = self.files.known.values().cloned().collect();
+        // Also what was renamed, and may not be read by now.
+        let unreadable = self.files.unreadable.keys().filter_map(|path| fs::symlink_metadata(path).ok());
+        let unreadable: BTreeSet<u64> = unreadable.map(|metadata| metadata.ino()).collect();
         for state in missing {
             let path = Path::new(&state.path);
-            let hidden = found.unreadable.iter().any(|(directory, _)| path.starts_with(directory))
+            let hidden = unreadable.contains(&state.fingerprint.inode())
+                || found.unreadable.iter().any(|(directory, _)| path.starts_with(directory))
                 || self.files.unreadable.contains_key(path)
                 || self.files.unreadable.contains_key(Path::new(&state.source));
             if !hidden && self.files.table_of(Path::new(&state.source)).is_some() {
@@ -79,21 +85,24 @@ impl Engine {
         }
     }
 
-    /// Compressed files that are known for what they are, when something is looked for that may stand in one.
+    /// Compressed files that are known for what they are, when something is looked for that may stand in one: whatever
+    /// name it had then, the next rotation may have given it another.
     fn examine_known_archives(&mut self, found: &Found) {
-        for source in self.files.known.values().map(|state| state.source.clone()).collect::<BTreeSet<_>>() {
-            for (path, &table) in &found.files {
-                let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
-                if !bases.iter().any(|base| base.as_os_str() == source.as_str()) {
-                    continue;
-                }
-                let bases = vec![source.clone()];
-                let Ok(file) = open_regular(path) else { continue };
-                if let (Ok(true), Ok(metadata)) = (is_packed(&file), file.metadata()) {
-                    // One that can't be examined is none that helps.
-                    let stranger = Stranger { path: path.clone(), table, bases, matched: true, fresh: false };
-                    let _ = self.files.archives.add(stranger, &metadata);
-                }
+        let mut sought: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+        for source in self.files.known.values().map(|state| &state.source) {
+            let path = Path::new(source);
+            if let Some(table) = self.files.table_of(path) {
+                sought.entry(self.files.log_of(path, table)).or_default().insert(source.clone());
+            }
+        }
+        for (path, &table) in found.files.iter().filter(|_| !sought.is_empty()) {
+            let Some(sources) = sought.get(&self.files.log_of(path, table)) else { continue };
+            let Ok(file) = open_regular(path) else { continue };
+            if let (Ok(true), Ok(metadata)) = (is_packed(&file), file.metadata()) {
+                let bases = sources.iter().cloned().collect();
+                // One that can't be examined is none that helps.
+                let stranger = Stranger { path: path.clone(), table, bases, matched: true, fresh: false };
+                let _ = self.files.archives.add(stranger, &metadata);
             }
         }
     }

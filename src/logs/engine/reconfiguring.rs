@@ -97,7 +97,7 @@ impl Engine {
             if self.streams.route(id).is_none() {
                 self.find_route(id, day_of(now.wall));
             }
-            self.look(id, now);
+            self.look_again(id, now);
         }
     }
 

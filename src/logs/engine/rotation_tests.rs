@@ -12,7 +12,9 @@ use flate2::write::GzEncoder;
 
 use super::tests::{Bench, open};
 use super::*;
+use crate::logs::checkpoint::Record;
 use crate::logs::disk::faults::{self, Condition};
+use crate::logs::source::feed::Feed;
 use crate::logs::{SourceState, StartAt};
 
 impl Bench {
@@ -224,6 +226,83 @@ fn renamed_to_a_dated_name() {
 }
 
 #[test]
+fn renamed_to_a_name_with_the_date_before_the_extension_and_compressed() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in ALWAYS {
+            for dated in ["app-20261121.log", "app.2026-11-21.0.log"] {
+                let mut case = Case::new(pattern);
+                case.begin("app.log", agent);
+                case.rename("app.log", dated);
+                case.compress(dated);
+                case.write("app.log", 2);
+                case.assert_complete(agent);
+            }
+        }
+    }
+}
+
+#[test]
+fn copied_to_a_name_with_the_date_before_the_extension_and_truncated() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.copy("app.log", "app-20261121.log");
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn what_nobody_knows_and_no_pattern_means_is_not_read_for_a_date_in_its_name() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Runs);
+    case.bench.deliver_all();
+    case.bench.append("app-20261121.log", "of something else\n");
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn generations_that_nobody_saw_are_read_in_the_order_in_which_they_were_written() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in AWAY {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            for last in 1..=5_u32 {
+                wait_until_older_than_now(&case.path("app.log"));
+                for number in (1..last).rev() {
+                    case.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
+                }
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 2);
+            }
+            let expected = case.expected.clone();
+            case.finish(agent);
+            assert_eq!(case.bench.delivered, expected, "{pattern} {agent:?}");
+        }
+    }
+}
+
+#[test]
+fn a_generation_that_fills_more_than_a_batch_is_read_to_its_end_before_the_next_one() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Stopped);
+    let long = "x".repeat(200);
+    for (line, rotated) in [("older", "app.log.2"), ("newer", "app.log.1")] {
+        case.bench.append("app.log", &format!("{long} {line}\n").repeat(12_000));
+        wait_until_older_than_now(&case.path("app.log"));
+        case.rename("app.log", rotated);
+    }
+    case.bench.kill_and_restart();
+    case.bench.deliver_all();
+    let delivered = &case.bench.delivered[4..];
+    assert_eq!(delivered.len(), 24_000);
+    assert!(delivered[..12_000].iter().all(|line| line.ends_with("older")));
+}
+
+#[test]
 fn renamed_to_a_name_without_its_own_in_front() {
     for agent in ALWAYS {
         let mut case = Case::new("app.log");
@@ -373,6 +452,32 @@ fn compressed_and_killed_when_reading_that_had_just_begun() {
     }
 }
 
+/// Killed at any moment, with the compressed file deleted before it is back, it has to know how much is lost.
+#[test]
+fn compressed_and_known_in_its_whole_size_while_that_is_read() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    let size = fs::metadata(case.path("app.log")).expect("there").len();
+    case.rename("app.log", "app.log.1");
+    case.compress("app.log.1");
+    case.write("app.log", 1);
+    case.bench.kill_and_restart();
+    let mut seen = 0;
+    for _ in 0..8 {
+        case.bench.engine.step(Vec::new(), case.bench.now);
+        let files: Vec<_> = case.bench.engine.feeds.files().collect();
+        let archives = files.iter().filter(|(_, file)| file.archive.is_some());
+        for id in archives.map(|(feed, _)| feed.id).collect::<Vec<_>>() {
+            let state = case.bench.engine.feeds.get_mut(id).and_then(Feed::state);
+            let Some(Record::File(state)) = state else { panic!("a file") };
+            assert_eq!(state.size, size);
+            seen += 1;
+        }
+    }
+    assert!(seen > 1, "it was read in steps");
+    case.assert_complete(Agent::Runs);
+}
+
 /// However far the agent has come with the compressed file.
 #[test]
 fn compressed_and_renamed_again_while_that_is_read() {
@@ -392,6 +497,55 @@ fn compressed_and_renamed_again_while_that_is_read() {
             case.write("app.log", 1);
             case.assert_complete(Agent::Runs);
         }
+    }
+}
+
+/// However far the agent had come with the compressed file: what of it is known has to be found again under its next name.
+#[test]
+fn compressed_unseen_and_killed_while_that_is_read_and_renamed_again_before_the_restart() {
+    for pattern in PATTERNS {
+        for (steps, renamed) in (1..12).flat_map(|steps| [(steps, true), (steps, false)]) {
+            let mut case = Case::new(pattern);
+            case.write("app.log", 2);
+            case.bench.deliver_all();
+            case.rename("app.log", "app.log.1");
+            // Its successor is made and packed before anybody sees it.
+            case.write("app.log", 3);
+            case.rename("app.log.1", "app.log.2");
+            case.rename("app.log", "app.log.1");
+            case.compress("app.log.1");
+            case.write("app.log", 1);
+            case.bench.pass(SURVEY_INTERVAL);
+            for _ in 0..steps {
+                case.bench.engine.step(Vec::new(), case.bench.now);
+                case.bench.pass(Duration::from_millis(500));
+            }
+            if renamed {
+                case.rename("app.log.2", "app.log.3");
+                case.rename("app.log.1.gz", "app.log.2.gz");
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 1);
+            }
+            case.assert_complete(Agent::Killed);
+        }
+    }
+}
+
+#[test]
+fn compressed_unseen_and_found_when_what_it_was_packed_from_is_there_still() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.write("app.log", 2);
+        case.bench.deliver_all();
+        case.rename("app.log", "app.log.3");
+        case.write("app.log", 2);
+        case.rename("app.log", "app.log.2");
+        case.write("app.log", 1);
+        fs::write(case.path("app.log.2.gz"), case.packed("app.log.2")).expect("writable");
+        case.bench.kill_and_restart();
+        case.look_around();
+        fs::remove_file(case.path("app.log.2")).expect("removes");
+        case.assert_complete(Agent::Runs);
     }
 }
 
@@ -776,6 +930,39 @@ fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
 }
 
 #[test]
+fn a_file_with_several_names_is_read_once_and_under_its_own() {
+    let mut case = Case::new("*.log");
+    case.write("real.log", 2);
+    wait_until_older_than_now(&case.path("real.log"));
+    std::os::unix::fs::symlink("real.log", case.path("current.log")).expect("links");
+    fs::hard_link(case.path("real.log"), case.path("zweiter.log")).expect("links");
+    case.bench.deliver_all();
+    for _ in 0..2 {
+        case.write("real.log", 1);
+        case.bench.deliver_all();
+        case.bench.kill_and_restart();
+    }
+    let sources: Vec<_> = case.bench.snapshot().sources.into_iter().map(|source| source.name).collect();
+    assert!(sources.iter().all(|name| name.ends_with("real.log")), "{sources:?}");
+    fs::remove_file(case.path("real.log")).expect("removes");
+    case.write("zweiter.log", 2);
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn a_link_that_leads_to_the_next_file_repeats_neither() {
+    for agent in ALWAYS {
+        let mut case = Case::new("*.log");
+        std::os::unix::fs::symlink("a.log", case.path("current.log")).expect("links");
+        case.begin("a.log", agent);
+        case.write("b.log", 2);
+        fs::remove_file(case.path("current.log")).expect("removes");
+        std::os::unix::fs::symlink("b.log", case.path("current.log")).expect("links");
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
 fn an_inode_used_again_by_another_file_is_another_file() {
     for agent in ALWAYS {
         let mut case = Case::new("*.log");
@@ -841,6 +1028,26 @@ fn more_files_than_may_be_open_are_all_delivered_and_idle_ones_are_closed() {
     }
     case.assert_complete(Agent::Runs);
     assert!(case.bench.open_files() < 600, "{}", case.bench.open_files());
+}
+
+#[test]
+fn more_files_than_may_be_open_do_not_wait_for_the_next_look_around() {
+    let mut case = Case::new("*.log");
+    for index in 0..700 {
+        case.write(&format!("{index}.log"), 1);
+    }
+    let patience = SURVEY_INTERVAL / 2;
+    let pause = Duration::from_millis(300);
+    let mut waited = Duration::ZERO;
+    while case.bench.delivered.len() < 700 && waited < patience {
+        case.bench.pass(pause);
+        case.bench.put();
+        while !case.bench.puts.is_empty() {
+            case.bench.answer(Ok(crate::logs::sink::Accepted::default()));
+        }
+        waited += pause;
+    }
+    assert_eq!(case.bench.delivered.len(), 700);
 }
 
 #[test]

@@ -73,6 +73,12 @@ impl Fingerprint {
         self.inode
     }
 
+    /// The inode and the birth: which file it is.
+    #[cfg(test)]
+    pub(crate) fn file(&self) -> (u64, u64) {
+        (self.inode, self.born)
+    }
+
     /// Whether it was taken of the file that `metadata` is of, whatever stands in that by now.
     pub(crate) fn is_of_file(&self, metadata: &Metadata) -> bool {
         self.born != 0 && (self.inode, self.born) == (metadata.ino(), born(metadata))

@@ -19,7 +19,7 @@ impl Torture<'_> {
             let states = engine.files.known.values();
             let about = |state: &FileState| {
                 let (place, low) = (state.path.rsplit('/').next(), state.coverage.low().offset);
-                format!("{place:?} {low} of {}, inode {}", state.size, state.fingerprint.inode())
+                format!("{place:?} {low} of {}", state.size)
             };
             states.map(about).collect()
         };
@@ -52,8 +52,11 @@ impl Torture<'_> {
         self.tell(|| format!("power loss: the checkpoint has {length} bytes"));
         let checkpoint =
             OpenOptions::new().write(true).open(self.state.path().join("checkpoint")).expect("a checkpoint");
+        // A crash is no write.
+        let written_at = checkpoint.metadata().and_then(|metadata| metadata.modified()).expect("a file of ours");
         let torn = self.random.u64(..100).min(length);
         checkpoint.set_len(length - torn).expect("a file of ours");
+        checkpoint.set_modified(written_at).expect("a file of ours");
         self.forgotten += self.cloud.heard - heard;
         // A torn line may be any of the records of that write: more than it may have been forgotten.
         self.forgotten += if torn > 0 { heard } else { 0 };

@@ -2,25 +2,25 @@
 //! whether it may be lost because its bytes were destroyed before the agent could have them. Not what became of it.
 
 mod knowledge;
+mod writing;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jiff::Timestamp;
 
 use self::knowledge::tailed;
 use super::super::Engine;
+use super::inodes::Inodes;
 use super::records::{Record, Shape};
 use crate::logs::batch::FileId;
 use crate::logs::disk::faults::stamp;
-use crate::logs::source::tailed::QUIET_BEFORE_LEAVING;
+use crate::logs::source::identity::Fingerprint;
 
 /// How many rotated files logrotate keeps.
 const KEPT: usize = 3;
@@ -47,13 +47,18 @@ impl Line {
     }
 }
 
+/// Which file it is: by inode and birth, since another one may get the same inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity(u64, u64);
+
 /// What a file holds from its birth, or from a truncation, to its end.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each becomes known by itself")]
 struct Content {
-    inode: u64,
+    file: Identity,
     size: u64,
-    writer: File,
+    /// None once it was deleted and its application has let go of it.
+    writer: Option<File>,
     /// A line whose end is not written yet.
     partial: String,
     fate: Fate,
@@ -88,9 +93,24 @@ enum Fate {
 #[derive(Debug)]
 struct Packing {
     log: usize,
+    content: usize,
     rest: Vec<u8>,
     packed: File,
     plain: PathBuf,
+}
+
+impl From<Fingerprint> for Identity {
+    fn from(fingerprint: Fingerprint) -> Self {
+        let (inode, born) = fingerprint.file();
+        Self(inode, born)
+    }
+}
+
+impl Identity {
+    fn of(file: &File) -> Self {
+        let metadata = file.metadata().expect("a file of ours");
+        Fingerprint::of(file, &metadata, 0).expect("readable").into()
+    }
 }
 
 /// All logs of one directory.
@@ -110,10 +130,13 @@ pub(super) struct Logs {
     pub(super) destroyed: bool,
     /// Whether the agent's checkpoint says when it looked around.
     looked: bool,
+    /// Whether the configuration means them now.
+    meant: bool,
+    inodes: Inodes,
 }
 
 impl Logs {
-    pub(super) fn new(directory: &Path, count: usize, shape: Shape) -> Self {
+    pub(super) fn new(directory: &Path, count: usize, shape: Shape, inodes: Inodes) -> Self {
         Self {
             directory: directory.to_owned(),
             shape,
@@ -125,6 +148,8 @@ impl Logs {
             empty_lines: 0,
             destroyed: false,
             looked: false,
+            meant: true,
+            inodes,
         }
     }
 
@@ -141,30 +166,20 @@ impl Logs {
         self.directory.join(format!("{log}.log{suffix}{}", if packed { ".gz" } else { "" }))
     }
 
-    /// An application writes some lines, and perhaps the beginning of another.
-    pub(super) fn write(&mut self, log: usize, now: Timestamp, random: &mut Rng) {
-        let content = self.active[log].unwrap_or_else(|| self.create(log));
-        self.write_to(content, now, random);
-        if random.u8(..8) == 0 {
-            self.begin_line(content);
-        }
-    }
-
     fn create(&mut self, log: usize) -> usize {
         let path = self.path(log, 0, false);
-        let writer = OpenOptions::new().create_new(true).append(true).open(path).expect("a log");
-        stamp(&writer, true);
-        let content = self.add_content(writer, self.looked);
+        let writer = self.inodes.create(&path);
+        let content = self.add_content(writer, self.looked && self.meant);
         self.active[log] = Some(content);
         content
     }
 
     fn add_content(&mut self, writer: File, born_later: bool) -> usize {
-        let inode = writer.metadata().expect("a file of ours").ino();
+        let file = Identity::of(&writer);
         self.contents.push(Content {
-            inode,
+            file,
             size: 0,
-            writer,
+            writer: Some(writer),
             partial: String::new(),
             fate: Fate::Named,
             before: None,
@@ -178,77 +193,15 @@ impl Logs {
         self.contents.len() - 1
     }
 
-    fn write_to(&mut self, content: usize, now: Timestamp, random: &mut Rng) {
-        let mut bytes = Vec::new();
-        let count = if random.u8(..10) == 0 { random.usize(200..900) } else { random.usize(1..12) };
-        for _ in 0..count {
-            if random.u8(..30) == 0 && self.contents[content].partial.is_empty() && self.shape.has_empty_lines() {
-                self.empty_lines += 1;
-                bytes.extend(self.shape.bytes("\n"));
-            }
-            self.add_line(content, now, random, &mut bytes);
-        }
-        let place = &mut self.contents[content];
-        place.size += bytes.len() as u64;
-        (&place.writer).write_all(&bytes).expect("there is room");
-        stamp(&place.writer, false);
-    }
-
-    /// Adds a line's end, or a whole line, to `bytes`.
-    fn add_line(&mut self, content: usize, now: Timestamp, random: &mut Rng, bytes: &mut Vec<u8>) {
-        let place = &mut self.contents[content];
-        let begun = std::mem::take(&mut place.partial);
-        let record = self.shape.record(self.lines.len(), &begun, now, random);
-        let begun = self.shape.bytes(&begun).len() as u64;
-        let first_byte = place.size + bytes.len() as u64 - begun;
-        bytes.extend(self.shape.bytes(&record.written).split_off(usize::try_from(begun).expect("short")));
-        bytes.extend(self.shape.bytes("\n"));
-        let last_byte = place.size + bytes.len() as u64 - 1;
-        self.lines.push(Line { record, content, first_byte, last_byte, excused: place.excused, awaited: false });
-    }
-
-    fn begin_line(&mut self, content: usize) {
-        let place = &mut self.contents[content];
-        if !place.partial.is_empty() {
-            return;
-        }
-        let text = format!("begun {} ", self.lines.len());
-        let bytes = self.shape.bytes(&text);
-        (&place.writer).write_all(&bytes).expect("there is room");
-        stamp(&place.writer, false);
-        place.size += bytes.len() as u64;
-        place.partial = text;
-    }
-
-    /// The last lines of files that left, which nobody finished, are lines of their own. At a place that the table names
-    /// they are waited for.
-    pub(super) fn give_up_partials(&mut self) {
-        for content in 0..self.contents.len() {
-            let stays = self.shape.names_rotated && self.contents[content].fate == Fate::Named;
-            if !stays && !self.active.contains(&Some(content)) {
-                self.give_up_partial(content);
-            }
-        }
-    }
-
-    fn give_up_partial(&mut self, content: usize) {
-        let text = std::mem::take(&mut self.contents[content].partial);
-        if !text.is_empty() {
-            let Content { size, excused, .. } = self.contents[content];
-            let first_byte = size - self.shape.bytes(&text).len() as u64;
-            let record = self.shape.unfinished(&text);
-            self.lines.push(Line { record, content, first_byte, last_byte: size - 1, excused, awaited: false });
-        }
-    }
-
     /// Renames a log away, and those before it; the next write makes a new one. The oldest is deleted.
-    pub(super) fn rotate(&mut self, log: usize, now: Duration, engine: Option<&Engine>) {
+    pub(super) fn rotate(&mut self, log: usize, now: Duration, engine: Option<&Engine>, random: &mut Rng) {
         let Some(content) = self.active[log].take() else { return };
-        self.finish_packing(Some(log));
+        self.finish_packing(Some(log), random);
         if self.rotated[log].len() == KEPT
             && let Some(oldest) = self.rotated[log].pop_back()
         {
-            fs::remove_file(self.path(log, KEPT, self.contents[oldest].packed)).expect("a file of ours");
+            let path = self.path(log, KEPT, self.contents[oldest].packed);
+            self.remove(oldest, &path, random);
             self.unlinked(oldest, engine);
         }
         self.rotated[log].push_front(content);
@@ -267,9 +220,8 @@ impl Logs {
 
     /// Begins to compress a rotated file, or goes on with that.
     pub(super) fn pack(&mut self, log: usize, random: &mut Rng) {
-        // Where a table names rotated files, a packed one is a source of its own besides: the rotation matrix has that.
-        if self.packing.is_some() || self.shape.names_rotated {
-            return self.finish_packing(None);
+        if self.packing.is_some() {
+            return self.finish_packing(None, random);
         }
         let plain = |index: &usize| !self.contents[self.rotated[log][*index]].packed;
         let Some(index) = random.choice((0..self.rotated[log].len()).filter(plain).collect::<Vec<_>>()) else { return };
@@ -280,29 +232,39 @@ impl Logs {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&fs::read(&plain).expect("a file of ours")).expect("packs");
         let mut bytes = encoder.finish().expect("packs");
-        let mut packed = File::create(path).expect("there is room");
+        let mut packed = self.inodes.create(&path);
         let rest = bytes.split_off(random.usize(..=bytes.len()));
         packed.write_all(&bytes).expect("there is room");
-        stamp(&packed, true);
-        self.packing = Some(Packing { log, rest, packed, plain });
+        stamp(&packed, false);
+        self.packing = Some(Packing { log, content, rest, packed, plain });
         if random.bool() {
-            self.finish_packing(None);
+            self.finish_packing(None, random);
         }
     }
 
     /// As gzip does: what it packed is removed once all of it is written. Of this log, or of any.
-    fn finish_packing(&mut self, log: Option<usize>) {
+    fn finish_packing(&mut self, log: Option<usize>, random: &mut Rng) {
         if let Some(mut packing) = self.packing.take_if(|packing| log.is_none_or(|log| log == packing.log)) {
             packing.packed.write_all(&packing.rest).expect("there is room");
             stamp(&packing.packed, false);
-            fs::remove_file(&packing.plain).expect("a file of ours");
+            self.remove(packing.content, &packing.plain, random);
         }
     }
 
+    /// Deletes the file at `path`, which holds this content; the application that wrote it is gone, or not.
+    fn remove(&mut self, content: usize, path: &Path, random: &mut Rng) {
+        let Content { file, .. } = self.contents[content];
+        if random.bool() {
+            self.contents.iter_mut().filter(|other| other.file == file).for_each(|other| other.writer = None);
+        }
+        self.inodes.delete(path);
+    }
+
     /// Deletes a log at its place.
-    pub(super) fn delete(&mut self, log: usize, now: Duration, engine: Option<&Engine>) {
+    pub(super) fn delete(&mut self, log: usize, now: Duration, engine: Option<&Engine>, random: &mut Rng) {
         let Some(content) = self.active[log].take() else { return };
-        fs::remove_file(self.path(log, 0, false)).expect("a file of ours");
+        let path = self.path(log, 0, false);
+        self.remove(content, &path, random);
         self.contents[content].left_at = Some(now);
         self.unlinked(content, engine);
     }
@@ -312,32 +274,39 @@ impl Logs {
         place.fate = Fate::Unlinked;
         self.destroyed = true;
         // Of one that was packed it may be the packed one that is read.
-        if place.packed || engine.and_then(|engine| tailed(engine, place.inode)).is_none() {
+        if place.packed || !self.meant || engine.and_then(|engine| tailed(engine, place.file)).is_none() {
             self.excuse(content);
         }
     }
 
     /// Cuts a log off where it stands, perhaps after copying it.
-    pub(super) fn truncate(&mut self, log: usize, copy: bool, engine: Option<&Engine>) {
+    pub(super) fn truncate(&mut self, log: usize, copy: bool, engine: Option<&Engine>, random: &mut Rng) {
         let Some(content) = self.active[log] else { return };
         let begun = self.lines.len();
         self.give_up_partial(content);
         if copy {
             let path = self.directory.join(format!("{log}.log.copy"));
-            // Beside the one before it, as logrotate does: a copy made over one that is followed, and was empty, say, would
-            // be taken for that one gone on.
-            let _ = fs::remove_file(&path);
-            fs::copy(self.path(log, 0, false), &path).expect("there is room");
-            stamp(&File::options().append(true).open(path).expect("a file of ours"), true);
+            // In place of the one before it, as logrotate does; or into that one, as a script does.
+            let mut copy = if path.exists() && random.bool() {
+                File::create(&path).expect("a file of ours")
+            } else {
+                if path.exists() {
+                    self.inodes.delete(&path);
+                }
+                self.inodes.create(&path)
+            };
+            copy.write_all(&fs::read(self.path(log, 0, false)).expect("a file of ours")).expect("there is room");
+            stamp(&copy, false);
             for line in self.lines[begun..].iter_mut().filter(|_| self.shape.names_rotated) {
                 (line.excused, line.awaited) = (true, true);
             }
         }
-        let followed = engine.and_then(|engine| tailed(engine, self.contents[content].inode));
+        let followed = engine.filter(|_| self.meant).and_then(|engine| tailed(engine, self.contents[content].file));
         let Content { enlisted, born_later, before, .. } = self.contents[content];
         // Cut twice between two looks, what stood there meanwhile was seen by nobody.
         let id = followed.filter(|id| before != Some(*id));
-        let writer = self.contents[content].writer.try_clone().expect("a descriptor");
+        let writer = self.contents[content].writer.as_ref().expect("it is at its place");
+        let writer = writer.try_clone().expect("a descriptor");
         writer.set_len(0).expect("a file of ours");
         stamp(&writer, false);
         self.contents[content].fate = Fate::Destroyed(id);
@@ -354,21 +323,9 @@ impl Logs {
         }
     }
 
-    /// An application that was not told yet goes on writing to a renamed file.
-    pub(super) fn write_late(&mut self, boot: Duration, wall: Timestamp, random: &mut Rng) {
-        let late = |content: &Content| {
-            let recent = |left: Duration| boot.saturating_sub(left) + Duration::from_secs(1) < QUIET_BEFORE_LEAVING;
-            content.fate == Fate::Named && !content.packed && content.enlisted && content.left_at.is_some_and(recent)
-        };
-        let candidates: Vec<usize> = (0..self.contents.len()).filter(|index| late(&self.contents[*index])).collect();
-        if let Some(content) = random.choice(candidates) {
-            self.write_to(content, wall, random);
-        }
-    }
-
     /// All that is going on comes to its end.
-    pub(super) fn calm_down(&mut self) {
-        self.finish_packing(None);
+    pub(super) fn calm_down(&mut self, random: &mut Rng) {
+        self.finish_packing(None, random);
     }
 
     /// The lines that the checkpoint knew of and `is_lost` says are lost: they have to be gaps.
@@ -380,11 +337,10 @@ impl Logs {
 
     /// A line, and what is known of where it stood.
     pub(super) fn describe(&self, line: &Line) -> String {
-        let Content { inode, size, fate, enlisted, born_later, packed, noted, left_at, .. } =
-            &self.contents[line.content];
+        let Content { size, fate, enlisted, born_later, packed, noted, left_at, .. } = &self.contents[line.content];
         let Line { record, content, first_byte, last_byte, excused, .. } = line;
         format!(
-            "{:.60} at {first_byte} to {last_byte} of content {content}, excused: {excused}; inode {inode}, {size} bytes, \
+            "{:.60} at {first_byte} to {last_byte} of content {content}, excused: {excused}; {size} bytes, \
              {fate:?}, enlisted: {enlisted}, born later: {born_later}, packed: {packed}, noted: {noted}, left at {left_at:?}",
             record.written
         )

@@ -3,6 +3,7 @@
 //! at any step. What happens is drawn from a seed, so that a failure can be repeated. Not real processes: `tests/integration/torture.rs` kills those.
 
 mod cloud;
+mod inodes;
 mod life;
 mod logs;
 mod records;
@@ -20,6 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use self::cloud::{Cloud, Weather, failure};
+use self::inodes::Inodes;
 use self::logs::Logs;
 use self::records::Shape;
 use self::senders::Senders;
@@ -29,7 +31,7 @@ use crate::logs::dead_letters::{Selection, resend};
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 use crate::logs::source::watch::Kind as ChangeKind;
-use crate::logs::{Compression, Target};
+use crate::logs::{Compression, FileSettings, Target};
 use crate::template::Template;
 
 /// How much happens in one life of a host.
@@ -61,12 +63,17 @@ const TROUBLE: [Kind; 10] = [
     Kind::InvalidEvents,
 ];
 
+/// When it begins: a day like any, and the same each time.
+const BEGINNING: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
 /// One host's life.
 struct Torture<'a> {
     random: Rng,
     directory: TempDir,
     state: TempDir,
     settings: Settings,
+    /// The table of the logs, while the configuration is without it.
+    away: Option<FileSettings>,
     inotify: Option<Inotify>,
     /// Away between a kill and the next start.
     engine: Option<Engine>,
@@ -85,6 +92,8 @@ struct Torture<'a> {
     written: usize,
     /// The lives in which a reload gave files another stream.
     renamed: BTreeSet<usize>,
+    /// Lives in which the clock was set back: by how many seconds in all, as a negative number.
+    set_back: BTreeMap<usize, i64>,
     /// How many dead letters were sent again: each is a record of another source.
     resent: u64,
     /// What they said: they arrive with the times that they had.
@@ -99,11 +108,13 @@ struct Torture<'a> {
 impl<'a> Torture<'a> {
     fn new(seed: u64, story: &'a Mutex<Vec<String>>) -> Self {
         let mut random = Rng::with_seed(seed);
-        // Inodes are used again on a disk, never in memory; syncing takes no time there.
+        // Syncing takes no time there, and nobody else's files decide which inodes are used again.
         let memory = Path::new("/dev/shm").is_dir();
         let in_memory = || if memory { tempfile::tempdir_in("/dev/shm") } else { tempfile::tempdir() };
-        let directory = if random.bool() { tempfile::tempdir() } else { in_memory() }.expect("a directory");
-        let state = in_memory().expect("a directory");
+        let (directory, state, parked) = (in_memory(), in_memory(), in_memory());
+        let (directory, state) = (directory.expect("a directory"), state.expect("a directory"));
+        // The jitter of retries.
+        fastrand::seed(seed);
         let shape = Shape::draw(&mut random);
         let mut settings = super::tests::settings(directory.path(), "{file_name}");
         shape.apply(&mut settings.files[0]);
@@ -111,14 +122,16 @@ impl<'a> Torture<'a> {
         settings.sockets = vec![senders::table(target("socket"))];
         settings.spool_limit = if random.u8(..4) == 0 { SMALL_SPOOL } else { settings.spool_limit };
         draw_changes(&mut settings, &mut random);
-        let logs = Logs::new(directory.path(), random.usize(1..5), shape);
+        let inodes = Inodes::new(parked.expect("a directory"), random.fork());
+        let logs = Logs::new(directory.path(), random.usize(1..5), shape, inodes);
         let senders = Senders::new(state.path(), settings.spool_limit);
-        let now = Moment { boot: Duration::from_secs(1000), wall: Timestamp::now() };
+        let now = Moment { boot: Duration::from_secs(1000), wall: BEGINNING };
         Self {
             random,
             directory,
             state,
             settings,
+            away: None,
             inotify: None,
             engine: None,
             life: 0,
@@ -132,6 +145,7 @@ impl<'a> Torture<'a> {
             written: 0,
             resent: 0,
             renamed: BTreeSet::new(),
+            set_back: BTreeMap::new(),
             resent_texts: BTreeSet::new(),
             lost_power: false,
             forgotten: 0,
@@ -170,7 +184,7 @@ impl<'a> Torture<'a> {
             74..78 => self.change_weather(),
             78..83 => {
                 self.tell(|| format!("rotate {log}"));
-                self.logs.rotate(log, self.now.boot, self.engine.as_ref());
+                self.logs.rotate(log, self.now.boot, self.engine.as_ref(), &mut self.random);
                 if self.random.u8(..3) == 0 {
                     self.tell(|| format!("pack one of {log}"));
                     self.logs.pack(log, &mut self.random);
@@ -180,11 +194,11 @@ impl<'a> Torture<'a> {
             85..87 => {
                 self.tell(|| format!("truncate {log}"));
                 let copy = self.random.bool();
-                self.logs.truncate(log, copy, self.engine.as_ref());
+                self.logs.truncate(log, copy, self.engine.as_ref(), &mut self.random);
             }
             87..89 => {
                 self.tell(|| format!("delete {log}"));
-                self.logs.delete(log, self.now.boot, self.engine.as_ref());
+                self.logs.delete(log, self.now.boot, self.engine.as_ref(), &mut self.random);
             }
             89..92 => self.change_disk(),
             92..93 => self.jump(),
@@ -197,6 +211,9 @@ impl<'a> Torture<'a> {
     }
 
     fn send(&mut self) {
+        if self.settings.sockets.is_empty() {
+            return;
+        }
         self.senders.send(&mut self.random);
         self.step(vec![Event::Spooled]);
     }
@@ -236,8 +253,11 @@ impl<'a> Torture<'a> {
 
     /// The wall clock is set, forwards or backwards.
     fn jump(&mut self) {
-        let seconds = self.random.i64(-40 * 3600..40 * 3600);
+        // Seldom so far back that times of reading can't go on as they were.
+        let furthest = if self.random.u8(..4) == 0 { 40 * 3600 } else { 3600 };
+        let seconds = self.random.i64(-furthest..40 * 3600);
         self.tell(|| format!("the clock jumps by {seconds} s"));
+        *self.set_back.entry(self.life).or_default() += seconds.min(0);
         self.now.wall += SignedDuration::from_secs(seconds);
     }
 
@@ -321,12 +341,13 @@ impl<'a> Torture<'a> {
     fn hear_of_changes(&mut self) {
         let Some(inotify) = &mut self.inotify else { return };
         let mut buffer = [0; crate::logs::source::watch::EVENT_BUFFER];
-        let Ok(events) = inotify.read_events(&mut buffer) else { return };
+        let events = inotify.read_events(&mut buffer).into_iter().flatten();
         let raw = events.filter(|event| !event.mask.contains(inotify::EventMask::IGNORED)).map(|event| RawChange {
             kind: ChangeKind::of(event.mask),
             watch: event.wd,
             name: event.name.map(std::ffi::OsStr::to_owned),
         });
+        // Also where there is none: others' directories come and go beside ours, and must not tell another story.
         let changes = vec![Event::Changed(raw.collect())];
         self.step(changes);
     }
@@ -335,8 +356,9 @@ impl<'a> Torture<'a> {
     fn calm_down(&mut self) {
         self.tell(|| "calm".to_owned());
         faults::set(Condition::default());
-        self.logs.calm_down();
+        self.logs.calm_down(&mut self.random);
         self.cloud.weather.clear();
+        self.restore_tables();
         if self.engine.is_none() {
             self.start();
         }
@@ -373,7 +395,8 @@ fn target(log_stream: &str) -> Target {
 
 /// What a reload may change, or a restart.
 fn draw_changes(settings: &mut Settings, random: &mut Rng) {
-    settings.files[0].target = target(["all", "{file_name}", "{file_name}", "of {file_name}"][random.usize(..4)]);
+    let log_stream = ["all", "{file_name}", "{file_name}", "of {file_name}"][random.usize(..4)];
+    settings.files.iter_mut().for_each(|table| table.target = target(log_stream));
     settings.compression = if random.bool() { Compression::Gzip } else { Compression::None };
     settings.flush_interval = Duration::from_secs(random.u64(1..10));
 }

@@ -1,7 +1,7 @@
 //! What the agent knew of the logs when it was killed: what it did not know may be lost, what it knew has to be a gap. Not
 //! what was done to them.
 
-use super::{Fate, Logs};
+use super::{Fate, Identity, Logs};
 use crate::logs::batch::FileId;
 use crate::logs::engine::Engine;
 
@@ -10,7 +10,7 @@ impl Logs {
     pub(in crate::logs::engine::torture) fn note(&mut self, engine: &Engine, checkpoint_stands: bool) {
         self.looked |= checkpoint_stands && engine.books.has_looked();
         for content in &mut self.contents {
-            let Some(id) = tailed(engine, content.inode).filter(|id| content.before != Some(*id)) else { continue };
+            let Some(id) = tailed(engine, content.file).filter(|id| content.before != Some(*id)) else { continue };
             if !checkpoint_stands || content.fate != Fate::Named {
                 continue;
             }
@@ -41,6 +41,25 @@ impl Logs {
         }
     }
 
+    /// The configuration is without the table: what no name leads to is nobody's, and who was not seen yet came before it
+    /// is back.
+    pub(in crate::logs::engine::torture) fn table_leaves(&mut self, checkpoint_stands: bool) {
+        self.killed(checkpoint_stands);
+        self.meant = false;
+        for index in 0..self.contents.len() {
+            let content = &mut self.contents[index];
+            content.born_later &= content.enlisted;
+            if content.left_at.is_some() && !content.enlisted {
+                self.excuse(index);
+            }
+        }
+    }
+
+    /// The configuration has the table again.
+    pub(in crate::logs::engine::torture) fn table_is_back(&mut self) {
+        self.meant = true;
+    }
+
     /// The checkpoint may be an older one: what it knew of sizes, and that anybody looked around, it may not know now.
     pub(in crate::logs::engine::torture) fn lost_power(&mut self) {
         self.killed(false);
@@ -51,8 +70,8 @@ impl Logs {
     }
 }
 
-/// The file with this inode that can still be read.
-pub(super) fn tailed(engine: &Engine, inode: u64) -> Option<FileId> {
+/// What this file is followed as, if it can still be read.
+pub(super) fn tailed(engine: &Engine, wanted: Identity) -> Option<FileId> {
     let mut alive = engine.feeds.files().filter(|(_, file)| !file.is_cut());
-    alive.find(|(_, file)| file.fingerprint.inode() == inode).map(|(feed, _)| feed.id)
+    alive.find(|(_, file)| Identity::from(file.fingerprint) == wanted).map(|(feed, _)| feed.id)
 }
