@@ -189,7 +189,8 @@ impl Engine {
                 Turn::Over => {
                     match self.feeds.get(id).filter(|feed| !feed.is_active()).map(|feed| feed.source.clone()) {
                         Some(source) => {
-                            stream.file_waits_with(|id| self.feeds.get(id).is_some_and(|feed| feed.source == source))
+                            let is_kin = |id| self.feeds.get(id).is_some_and(|feed| feed.source == source);
+                            stream.file_waits_with(is_kin);
                         }
                         None => stream.file_waits(),
                     }

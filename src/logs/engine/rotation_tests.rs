@@ -12,7 +12,9 @@ use flate2::write::GzEncoder;
 
 use super::tests::{Bench, open};
 use super::*;
+use crate::logs::checkpoint::Record;
 use crate::logs::disk::faults::{self, Condition};
+use crate::logs::source::feed::Feed;
 use crate::logs::{SourceState, StartAt};
 
 impl Bench {
@@ -448,6 +450,32 @@ fn compressed_and_killed_when_reading_that_had_just_begun() {
             case.assert_complete(Agent::Killed);
         }
     }
+}
+
+/// Killed at any moment, with the compressed file deleted before it is back, it has to know how much is lost.
+#[test]
+fn compressed_and_known_in_its_whole_size_while_that_is_read() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Killed);
+    let size = fs::metadata(case.path("app.log")).expect("there").len();
+    case.rename("app.log", "app.log.1");
+    case.compress("app.log.1");
+    case.write("app.log", 1);
+    case.bench.kill_and_restart();
+    let mut seen = 0;
+    for _ in 0..8 {
+        case.bench.engine.step(Vec::new(), case.bench.now);
+        let files: Vec<_> = case.bench.engine.feeds.files().collect();
+        let archives = files.iter().filter(|(_, file)| file.archive.is_some());
+        for id in archives.map(|(feed, _)| feed.id).collect::<Vec<_>>() {
+            let state = case.bench.engine.feeds.get_mut(id).and_then(Feed::state);
+            let Some(Record::File(state)) = state else { panic!("a file") };
+            assert_eq!(state.size, size);
+            seen += 1;
+        }
+    }
+    assert!(seen > 1, "it was read in steps");
+    case.assert_complete(Agent::Runs);
 }
 
 /// However far the agent has come with the compressed file.
@@ -899,6 +927,39 @@ fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
     case.bench.deliver_all();
     case.bench.pass(Duration::from_hours(1));
     case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn a_file_with_several_names_is_read_once_and_under_its_own() {
+    let mut case = Case::new("*.log");
+    case.write("real.log", 2);
+    wait_until_older_than_now(&case.path("real.log"));
+    std::os::unix::fs::symlink("real.log", case.path("current.log")).expect("links");
+    fs::hard_link(case.path("real.log"), case.path("zweiter.log")).expect("links");
+    case.bench.deliver_all();
+    for _ in 0..2 {
+        case.write("real.log", 1);
+        case.bench.deliver_all();
+        case.bench.kill_and_restart();
+    }
+    let sources: Vec<_> = case.bench.snapshot().sources.into_iter().map(|source| source.name).collect();
+    assert!(sources.iter().all(|name| name.ends_with("real.log")), "{sources:?}");
+    fs::remove_file(case.path("real.log")).expect("removes");
+    case.write("zweiter.log", 2);
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn a_link_that_leads_to_the_next_file_repeats_neither() {
+    for agent in ALWAYS {
+        let mut case = Case::new("*.log");
+        std::os::unix::fs::symlink("a.log", case.path("current.log")).expect("links");
+        case.begin("a.log", agent);
+        case.write("b.log", 2);
+        fs::remove_file(case.path("current.log")).expect("removes");
+        std::os::unix::fs::symlink("b.log", case.path("current.log")).expect("links");
+        case.assert_complete(agent);
+    }
 }
 
 #[test]

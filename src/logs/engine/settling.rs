@@ -297,7 +297,11 @@ impl Engine {
     /// Lines of the checkpoint that could not be read: positions since then are older than they were.
     pub(super) fn warn_of_torn_lines(&mut self) {
         if self.books.torn > 0 {
-            tracing::warn!(lines = self.books.torn, "passed over torn lines of the checkpoint");
+            let lines = self.books.torn;
+            let message =
+                format!("{lines} damaged lines of the checkpoint were passed over; what they told of is sent again");
+            let hint = "it is whole again; if the power was not lost, look for errors of the disk";
+            self.set_warning("checkpoint_damaged", Some(message), hint);
         }
     }
 }

@@ -79,8 +79,10 @@ impl Engine {
             strangers.extend(self.visit_rotated(path, rotated, &mut adopted, now));
         }
         self.find_nameless(&mut adopted, now);
-        // The older generation of a log is read before the newer one.
-        strangers.sort_by_cached_key(|stranger| fs::symlink_metadata(&stranger.path).ok().and_then(|its| birth(&its)));
+        // The older generation of a log is read before the newer one, and under its own name, not that of a link.
+        strangers.sort_by_cached_key(|stranger| {
+            fs::symlink_metadata(&stranger.path).map_or((false, None), |its| (its.is_symlink(), birth(&its)))
+        });
         self.settle_strangers(&strangers, &mut adopted, now);
         self.files.unsettled.retain(|path, _| found.files.contains_key(path) || found.rotated.contains_key(path));
         let since = self.files.looked();

@@ -73,6 +73,11 @@ impl Archive {
         self.unpacking.position()
     }
 
+    /// Up to where something is known to be there, as long as not all of it is unpacked.
+    pub(crate) fn outstanding(&self) -> u64 {
+        if self.over { 0 } else { self.expected }
+    }
+
     /// How much less it unpacked to than was known to be there.
     pub(crate) fn shortfall(&self) -> u64 {
         self.expected.saturating_sub(self.unpacking.position())

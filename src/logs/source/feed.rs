@@ -245,7 +245,8 @@ impl Feed {
                     source: self.source.to_string(),
                     fingerprint: file.fingerprint,
                     coverage: self.coverage.clone(),
-                    size: self.size,
+                    // A stretch that has just begun is shorter than what is known to be packed.
+                    size: self.size.max(file.archive.as_ref().map_or(0, |archive| archive.outstanding())),
                     spilled: file.spill.is_some(),
                     finished: false,
                 }))

@@ -2,6 +2,7 @@
 //! whether it may be lost because its bytes were destroyed before the agent could have them. Not what became of it.
 
 mod knowledge;
+mod writing;
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -12,7 +13,6 @@ use std::time::Duration;
 use fastrand::Rng;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jiff::Timestamp;
 
 use self::knowledge::tailed;
 use super::super::Engine;
@@ -21,7 +21,6 @@ use super::records::{Record, Shape};
 use crate::logs::batch::FileId;
 use crate::logs::disk::faults::stamp;
 use crate::logs::source::identity::Fingerprint;
-use crate::logs::source::tailed::QUIET_BEFORE_LEAVING;
 
 /// How many rotated files logrotate keeps.
 const KEPT: usize = 3;
@@ -114,12 +113,6 @@ impl Identity {
     }
 }
 
-fn append(content: &Content, bytes: &[u8]) {
-    let mut writer = content.writer.as_ref().expect("it is written to");
-    writer.write_all(bytes).expect("there is room");
-    stamp(writer, false);
-}
-
 /// All logs of one directory.
 #[derive(Debug)]
 pub(super) struct Logs {
@@ -137,6 +130,8 @@ pub(super) struct Logs {
     pub(super) destroyed: bool,
     /// Whether the agent's checkpoint says when it looked around.
     looked: bool,
+    /// Whether the configuration means them now.
+    meant: bool,
     inodes: Inodes,
 }
 
@@ -153,6 +148,7 @@ impl Logs {
             empty_lines: 0,
             destroyed: false,
             looked: false,
+            meant: true,
             inodes,
         }
     }
@@ -170,19 +166,10 @@ impl Logs {
         self.directory.join(format!("{log}.log{suffix}{}", if packed { ".gz" } else { "" }))
     }
 
-    /// An application writes some lines, and perhaps the beginning of another.
-    pub(super) fn write(&mut self, log: usize, now: Timestamp, random: &mut Rng) {
-        let content = self.active[log].unwrap_or_else(|| self.create(log));
-        self.write_to(content, now, random);
-        if random.u8(..8) == 0 {
-            self.begin_line(content);
-        }
-    }
-
     fn create(&mut self, log: usize) -> usize {
         let path = self.path(log, 0, false);
         let writer = self.inodes.create(&path);
-        let content = self.add_content(writer, self.looked);
+        let content = self.add_content(writer, self.looked && self.meant);
         self.active[log] = Some(content);
         content
     }
@@ -204,67 +191,6 @@ impl Logs {
             excused: false,
         });
         self.contents.len() - 1
-    }
-
-    fn write_to(&mut self, content: usize, now: Timestamp, random: &mut Rng) {
-        let mut bytes = Vec::new();
-        let count = if random.u8(..10) == 0 { random.usize(200..900) } else { random.usize(1..12) };
-        for _ in 0..count {
-            if random.u8(..30) == 0 && self.contents[content].partial.is_empty() && self.shape.has_empty_lines() {
-                self.empty_lines += 1;
-                bytes.extend(self.shape.bytes("\n"));
-            }
-            self.add_line(content, now, random, &mut bytes);
-        }
-        let place = &mut self.contents[content];
-        place.size += bytes.len() as u64;
-        append(place, &bytes);
-    }
-
-    /// Adds a line's end, or a whole line, to `bytes`.
-    fn add_line(&mut self, content: usize, now: Timestamp, random: &mut Rng, bytes: &mut Vec<u8>) {
-        let place = &mut self.contents[content];
-        let begun = std::mem::take(&mut place.partial);
-        let record = self.shape.record(self.lines.len(), &begun, now, random);
-        let begun = self.shape.bytes(&begun).len() as u64;
-        let first_byte = place.size + bytes.len() as u64 - begun;
-        bytes.extend(self.shape.bytes(&record.written).split_off(usize::try_from(begun).expect("short")));
-        bytes.extend(self.shape.bytes("\n"));
-        let last_byte = place.size + bytes.len() as u64 - 1;
-        self.lines.push(Line { record, content, first_byte, last_byte, excused: place.excused, awaited: false });
-    }
-
-    fn begin_line(&mut self, content: usize) {
-        let place = &mut self.contents[content];
-        if !place.partial.is_empty() {
-            return;
-        }
-        let text = format!("begun {} ", self.lines.len());
-        let bytes = self.shape.bytes(&text);
-        append(place, &bytes);
-        place.size += bytes.len() as u64;
-        place.partial = text;
-    }
-
-    /// The last lines of files that left, which nobody finished, are lines of their own. At a place that the table names
-    /// they are waited for.
-    pub(super) fn give_up_partials(&mut self) {
-        for content in 0..self.contents.len() {
-            let stays = self.shape.names_rotated && self.contents[content].fate == Fate::Named;
-            if !stays && !self.active.contains(&Some(content)) {
-                self.give_up_partial(content);
-            }
-        }
-    }
-
-    fn give_up_partial(&mut self, content: usize) {
-        let text = std::mem::take(&mut self.contents[content].partial);
-        if !text.is_empty() {
-            let Content { size, excused, .. } = self.contents[content];
-            let first_byte = size - self.shape.bytes(&text).len() as u64;
-            let record = self.shape.unfinished(&text);
-            self.lines.push(Line { record, content, first_byte, last_byte: size - 1, excused, awaited: false });
-        }
     }
 
     /// Renames a log away, and those before it; the next write makes a new one. The oldest is deleted.
@@ -348,31 +274,34 @@ impl Logs {
         place.fate = Fate::Unlinked;
         self.destroyed = true;
         // Of one that was packed it may be the packed one that is read.
-        if place.packed || engine.and_then(|engine| tailed(engine, place.file)).is_none() {
+        if place.packed || !self.meant || engine.and_then(|engine| tailed(engine, place.file)).is_none() {
             self.excuse(content);
         }
     }
 
     /// Cuts a log off where it stands, perhaps after copying it.
-    pub(super) fn truncate(&mut self, log: usize, copy: bool, engine: Option<&Engine>) {
+    pub(super) fn truncate(&mut self, log: usize, copy: bool, engine: Option<&Engine>, random: &mut Rng) {
         let Some(content) = self.active[log] else { return };
         let begun = self.lines.len();
         self.give_up_partial(content);
         if copy {
             let path = self.directory.join(format!("{log}.log.copy"));
-            // Beside the one before it, as logrotate does: a copy made over one that is followed, and was empty, say, would
-            // be taken for that one gone on.
-            if path.exists() {
-                self.inodes.delete(&path);
-            }
-            let mut copy = self.inodes.create(&path);
+            // In place of the one before it, as logrotate does; or into that one, as a script does.
+            let mut copy = if path.exists() && random.bool() {
+                File::create(&path).expect("a file of ours")
+            } else {
+                if path.exists() {
+                    self.inodes.delete(&path);
+                }
+                self.inodes.create(&path)
+            };
             copy.write_all(&fs::read(self.path(log, 0, false)).expect("a file of ours")).expect("there is room");
             stamp(&copy, false);
             for line in self.lines[begun..].iter_mut().filter(|_| self.shape.names_rotated) {
                 (line.excused, line.awaited) = (true, true);
             }
         }
-        let followed = engine.and_then(|engine| tailed(engine, self.contents[content].file));
+        let followed = engine.filter(|_| self.meant).and_then(|engine| tailed(engine, self.contents[content].file));
         let Content { enlisted, born_later, before, .. } = self.contents[content];
         // Cut twice between two looks, what stood there meanwhile was seen by nobody.
         let id = followed.filter(|id| before != Some(*id));
@@ -391,18 +320,6 @@ impl Logs {
         self.active[log] = Some(fresh);
         if let Some(engine) = engine {
             self.note(engine, engine.books.stands());
-        }
-    }
-
-    /// An application that was not told yet goes on writing to a renamed file.
-    pub(super) fn write_late(&mut self, boot: Duration, wall: Timestamp, random: &mut Rng) {
-        let late = |content: &Content| {
-            let recent = |left: Duration| boot.saturating_sub(left) + Duration::from_secs(1) < QUIET_BEFORE_LEAVING;
-            content.fate == Fate::Named && !content.packed && content.enlisted && content.left_at.is_some_and(recent)
-        };
-        let candidates: Vec<usize> = (0..self.contents.len()).filter(|index| late(&self.contents[*index])).collect();
-        if let Some(content) = random.choice(candidates) {
-            self.write_to(content, wall, random);
         }
     }
 

@@ -31,7 +31,7 @@ use crate::logs::dead_letters::{Selection, resend};
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
 use crate::logs::source::watch::Kind as ChangeKind;
-use crate::logs::{Compression, Target};
+use crate::logs::{Compression, FileSettings, Target};
 use crate::template::Template;
 
 /// How much happens in one life of a host.
@@ -72,6 +72,8 @@ struct Torture<'a> {
     directory: TempDir,
     state: TempDir,
     settings: Settings,
+    /// The table of the logs, while the configuration is without it.
+    away: Option<FileSettings>,
     inotify: Option<Inotify>,
     /// Away between a kill and the next start.
     engine: Option<Engine>,
@@ -129,6 +131,7 @@ impl<'a> Torture<'a> {
             directory,
             state,
             settings,
+            away: None,
             inotify: None,
             engine: None,
             life: 0,
@@ -191,7 +194,7 @@ impl<'a> Torture<'a> {
             85..87 => {
                 self.tell(|| format!("truncate {log}"));
                 let copy = self.random.bool();
-                self.logs.truncate(log, copy, self.engine.as_ref());
+                self.logs.truncate(log, copy, self.engine.as_ref(), &mut self.random);
             }
             87..89 => {
                 self.tell(|| format!("delete {log}"));
@@ -208,6 +211,9 @@ impl<'a> Torture<'a> {
     }
 
     fn send(&mut self) {
+        if self.settings.sockets.is_empty() {
+            return;
+        }
         self.senders.send(&mut self.random);
         self.step(vec![Event::Spooled]);
     }
@@ -335,12 +341,13 @@ impl<'a> Torture<'a> {
     fn hear_of_changes(&mut self) {
         let Some(inotify) = &mut self.inotify else { return };
         let mut buffer = [0; crate::logs::source::watch::EVENT_BUFFER];
-        let Ok(events) = inotify.read_events(&mut buffer) else { return };
+        let events = inotify.read_events(&mut buffer).into_iter().flatten();
         let raw = events.filter(|event| !event.mask.contains(inotify::EventMask::IGNORED)).map(|event| RawChange {
             kind: ChangeKind::of(event.mask),
             watch: event.wd,
             name: event.name.map(std::ffi::OsStr::to_owned),
         });
+        // Also where there is none: others' directories come and go beside ours, and must not tell another story.
         let changes = vec![Event::Changed(raw.collect())];
         self.step(changes);
     }
@@ -351,6 +358,7 @@ impl<'a> Torture<'a> {
         faults::set(Condition::default());
         self.logs.calm_down(&mut self.random);
         self.cloud.weather.clear();
+        self.restore_tables();
         if self.engine.is_none() {
             self.start();
         }
@@ -387,7 +395,8 @@ fn target(log_stream: &str) -> Target {
 
 /// What a reload may change, or a restart.
 fn draw_changes(settings: &mut Settings, random: &mut Rng) {
-    settings.files[0].target = target(["all", "{file_name}", "{file_name}", "of {file_name}"][random.usize(..4)]);
+    let log_stream = ["all", "{file_name}", "{file_name}", "of {file_name}"][random.usize(..4)];
+    settings.files.iter_mut().for_each(|table| table.target = target(log_stream));
     settings.compression = if random.bool() { Compression::Gzip } else { Compression::None };
     settings.flush_interval = Duration::from_secs(random.u64(1..10));
 }

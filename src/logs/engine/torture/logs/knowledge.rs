@@ -41,6 +41,25 @@ impl Logs {
         }
     }
 
+    /// The configuration is without the table: what no name leads to is nobody's, and who was not seen yet came before it
+    /// is back.
+    pub(in crate::logs::engine::torture) fn table_leaves(&mut self, checkpoint_stands: bool) {
+        self.killed(checkpoint_stands);
+        self.meant = false;
+        for index in 0..self.contents.len() {
+            let content = &mut self.contents[index];
+            content.born_later &= content.enlisted;
+            if content.left_at.is_some() && !content.enlisted {
+                self.excuse(index);
+            }
+        }
+    }
+
+    /// The configuration has the table again.
+    pub(in crate::logs::engine::torture) fn table_is_back(&mut self) {
+        self.meant = true;
+    }
+
     /// The checkpoint may be an older one: what it knew of sizes, and that anybody looked around, it may not know now.
     pub(in crate::logs::engine::torture) fn lost_power(&mut self) {
         self.killed(false);
