@@ -394,6 +394,23 @@ fn renamed_and_compressed_at_once() {
 }
 
 #[test]
+fn written_to_by_who_had_it_open_after_it_was_compressed() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        // More than what a file is recognised by at its beginning.
+        case.write("app.log", 100);
+        case.begin("app.log", Agent::Runs);
+        let mut writer = OpenOptions::new().append(true).open(case.path("app.log")).expect("there");
+        case.rename("app.log", "app.log.1");
+        case.compress("app.log.1");
+        writer.write_all(b"late\n").expect("still open");
+        case.expected.push("late".to_owned());
+        case.write("app.log", 2);
+        case.assert_complete(Agent::Runs);
+    }
+}
+
+#[test]
 fn compressed_at_the_next_rotation() {
     for pattern in PATTERNS {
         for agent in ALWAYS {
