@@ -46,6 +46,18 @@ fn an_endpoint_that_refuses_gzip_gets_plain_bodies_and_a_warning_says_so() {
 }
 
 #[test]
+fn an_endpoint_that_falls_over_gzip_gets_plain_bodies() {
+    let (host, emulator) = Host::with_emulator();
+    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Status { code: 500, body: String::new() }).times(1));
+    host.configure(&packed(&host));
+    let lines = numbered(0, 100, 100);
+    append(&host.log("app.log"), &lines);
+    let report = host.start().wait_until_delivered(100);
+    assert_same_lines(&emulator.lines(GROUP, "app"), &lines);
+    assert!(report.list("/warnings").iter().any(|warning| warning["code"] == "gzip_refused"), "{report}");
+}
+
+#[test]
 fn the_report_has_every_key_of_the_logs_by_its_name() {
     let (host, _emulator) = Host::with_emulator();
     append(&host.log("app.log"), &numbered(0, 10, 100));

@@ -135,7 +135,7 @@ mod tests {
         let mut timing = Timing::default();
         let mut now = Moment { boot: Duration::from_secs(1000), wall: Timestamp::UNIX_EPOCH + DAYS };
         for _ in 0..100 {
-            now.boot += Duration::from_secs(3600);
+            now.boot += Duration::from_hours(1);
             now.wall += SignedDuration::from_secs(3601);
             assert_eq!(timing.was_set(now), None);
         }

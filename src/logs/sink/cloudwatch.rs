@@ -130,7 +130,7 @@ impl Sink for CloudWatch {
             match sink.send(&group, &stream, packed, true).await {
                 Err(failure) if compression.may_be_why(&failure) => {
                     let plain = sink.send(&group, &stream, body, false).await;
-                    if plain.as_ref().err().is_none_or(|other| other.kind != failure.kind) {
+                    if Compression::was_why(&failure, plain.as_ref().err()) {
                         compression.refused(&failure, now);
                     }
                     plain
