@@ -176,3 +176,14 @@ fn what_was_refused_is_said_in_the_stream_listed_and_sent_again() {
     let left = host.run(&["logs", "dead-letters"]);
     assert_eq!(String::from_utf8_lossy(&left.stdout), "no dead letters\n");
 }
+
+#[test]
+fn what_was_denied_is_tried_again_by_a_reload_although_the_configuration_is_the_same() {
+    let (host, emulator) = Host::with_emulator();
+    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default())).times(1));
+    append(&host.log("app.log"), &numbered(0, 10, 100));
+    let agent = host.start();
+    agent.wait_until("it is denied", |report| report.text("/logs/destinations/0/state") == "denied");
+    agent.signal(Signal::HUP);
+    agent.wait_within(Duration::from_secs(20), "it is delivered", |report| report.events().delivered == 10);
+}

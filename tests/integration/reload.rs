@@ -235,17 +235,6 @@ fn a_reload_that_changes_nothing_restarts_nothing() {
 }
 
 #[test]
-fn what_was_denied_is_tried_again_by_a_reload_although_the_configuration_is_the_same() {
-    let (host, emulator) = Host::with_emulator();
-    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default())).times(1));
-    append(&host.log("app.log"), &numbered(0, 10, 100));
-    let agent = host.start();
-    agent.wait_until("it is denied", |report| report.text("/logs/destinations/0/state") == "denied");
-    reload(&agent);
-    agent.wait_within(Duration::from_secs(20), "it is delivered", |report| report.events().delivered == 10);
-}
-
-#[test]
 fn a_change_of_region_or_imds_really_applies_and_keeps_credentials_that_work() {
     let (host, emulator) = Host::with_emulator();
     let agent = host.start();
