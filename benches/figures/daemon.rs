@@ -106,7 +106,7 @@ impl Host {
 }
 
 /// A line that says which it is, with what real lines have in them: quotes that JSON escapes.
-fn line(number: usize, length: usize) -> Vec<u8> {
+pub(crate) fn line(number: usize, length: usize) -> Vec<u8> {
     let mut line =
         format!("line {number:08} 2026-11-22T12:00:00.000Z INFO http \"GET /orders/{number} HTTP/1.1\" 200 ")
             .into_bytes();

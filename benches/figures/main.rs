@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark is there to print")]
 
 mod daemon;
+mod journal;
 mod machine;
 mod rows;
 mod sink;
@@ -17,7 +18,7 @@ use table::Row;
 /// A row's name and what measures it; some measure several lines of the table.
 type Measure = (&'static str, fn() -> Vec<Row>);
 
-const ROWS: [Measure; 17] = [
+const ROWS: [Measure; 18] = [
     ("size", rows::start::size),
     ("start", rows::start::start),
     ("shipping", rows::shipping::one_file),
@@ -27,6 +28,7 @@ const ROWS: [Measure; 17] = [
     ("growth-files", rows::growth::files),
     ("growth-lines", rows::growth::lengths),
     ("growth-work", rows::growth::work),
+    ("journal", rows::journal::journal),
     ("sigkill", rows::sigkill::sigkill),
     ("latency", rows::idle::latency),
     ("doors", rows::credentials::doors),

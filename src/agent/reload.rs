@@ -73,13 +73,12 @@ impl Daemon {
         if !same_base {
             self.restart_base().await;
         }
-        if !same_logs {
-            let rooms = self.overview.rooms();
-            // Too long is no failure: the state can't be opened, say, and that shows.
-            tokio::select! {
-                () = self.stop.cancelled() => {}
-                _ = timeout(FIRST_LOOK, rooms.change_shipper()) => {}
-            }
+        // Also where nothing changed here: what was denied is tried again. Too long is no failure: the state can't be
+        // opened, say, and that shows.
+        let rooms = self.overview.rooms();
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            _ = timeout(FIRST_LOOK, rooms.change_shipper()) => {}
         }
         tracing::info!(sources, changed = !(same_base && same_logs), "the configuration was read again");
     }

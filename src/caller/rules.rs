@@ -134,6 +134,19 @@ impl Rules {
         };
         self.0.iter().any(is_named)
     }
+
+    /// The users and groups, as in a sentence, that `accounts` do not know: as long as that is so, those rules name nobody.
+    #[must_use]
+    pub fn unknown(&self, accounts: &Accounts) -> Vec<String> {
+        let user = |rule: &Rule| {
+            rule.user.as_ref().filter(|name| accounts.user(name).is_none()).map(|name| ("user", name.clone()))
+        };
+        let group = |rule: &Rule| {
+            rule.group.as_ref().filter(|name| accounts.group(name).is_none()).map(|name| ("group", name.clone()))
+        };
+        let both = self.0.iter().flat_map(|rule| user(rule).into_iter().chain(group(rule)));
+        both.map(|(key, name)| format!("{key} {name}")).collect()
+    }
 }
 
 impl Rule {
@@ -219,6 +232,16 @@ mod tests {
         assert!(!admitted(&caller(7, &[7, 50], Some("other.service"))));
         assert!(!admitted(&caller(7, &[7, 50], None)));
         assert!(!admitted(&caller(7, &[7], Some("web.service"))));
+    }
+
+    #[test]
+    fn a_name_that_no_account_has_is_found_and_a_number_needs_no_account() {
+        let rules = Rules(vec![
+            rule(Some("app"), Some("web"), None),
+            rule(Some("ap"), Some("webs"), None),
+            rule(Some("4711"), None, Some("x.service")),
+        ]);
+        assert_eq!(rules.unknown(&accounts()), ["user ap", "group webs"]);
     }
 
     #[test]

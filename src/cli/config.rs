@@ -12,7 +12,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::json;
 
-use crate::config::{self, DEFAULT_PATH, Errors, Loaded, SAMPLE};
+use crate::caller::Accounts;
+use crate::config::{self, Config, DEFAULT_PATH, Errors, Loaded, SAMPLE};
+use crate::credentials::BASE;
+use crate::endpoints::unknown_accounts;
 
 /// What the shell learns of a wrong configuration (`EX_CONFIG` of sysexits).
 const CONFIGURATION: u8 = 78;
@@ -76,7 +79,7 @@ fn check(which: &Which) -> io::Result<ExitCode> {
     match config::load(which.config.as_deref()) {
         Ok(loaded) if which.json => {
             let (path, sources) = (path.to_string_lossy(), loaded.config.logs.tables());
-            let notes = Vec::from_iter(loaded.config.endpoints.note());
+            let notes = notes(&loaded.config);
             let files: Vec<_> = loaded.files.iter().map(|file| file.path.to_string_lossy()).collect();
             print_json(
                 &json!({"ok": true, "path": path, "files": files, "sources": sources, "notes": notes, "errors": []}),
@@ -102,8 +105,20 @@ fn verdict(path: &Path, loaded: &Loaded) -> String {
         drop_ins => format!(", {}", counted(drop_ins, "drop-in")),
     };
     let absent = if main_is_there { "" } else { "; there is no such file, so defaults apply" };
-    let note = loaded.config.endpoints.note().map(|note| format!("note: {note}\n")).unwrap_or_default();
-    format!("{}: ok ({sources}{drop_ins}){absent}\n{note}", path.display())
+    let notes: Vec<_> = notes(&loaded.config).iter().map(|note| format!("note: {note}\n")).collect();
+    format!("{}: ok ({sources}{drop_ins}){absent}\n{}", path.display(), notes.concat())
+}
+
+/// What is no fault, and who checks the configuration should know.
+fn notes(config: &Config) -> Vec<String> {
+    let credentials = &config.credentials;
+    let named = credentials.roles.iter().map(|role| (role.name.as_str(), &role.allow));
+    let roles = std::iter::once((BASE, &credentials.allow)).chain(named);
+    let unknown = unknown_accounts(roles, &Accounts::of_system()).into_iter().map(|warning| match warning.hint {
+        Some(hint) => format!("{}; {hint}", warning.message),
+        None => warning.message,
+    });
+    config.endpoints.note().into_iter().chain(unknown).collect()
 }
 
 fn counted(count: usize, what: &str) -> String {

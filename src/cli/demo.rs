@@ -39,10 +39,18 @@ const LOG_GROUP: &str = "/imds-agent/demo";
 /// Between two looks at the daemon: often enough to look alive.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// How long the invented application writes where no terminal is: nobody may be there to press Ctrl-C, and this is time
+/// enough for several batches.
+const UNATTENDED: Duration = Duration::from_secs(30);
+
+/// Signals that come so soon after one are the same wish: `timeout`, for one, sends two at once.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Files to ship, `-` for stdin; without one, a log that an invented application writes until Ctrl-C, the machine's
-    /// journal if it can be read, and stdin if it is neither a terminal nor /dev/null
+    /// Files to ship, `-` for stdin; without one, a log that an invented application writes until Ctrl-C (for 30 s where
+    /// stdout is no terminal), the machine's journal if it can be read, and stdin if it is neither a terminal nor
+    /// /dev/null
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -100,6 +108,7 @@ async fn show(files: &[PathBuf]) -> Result<bool, Error> {
     tokio::select! {
         () = watch(&daemon, &cast.texts, stdin.as_ref(), &mut screen) => {}
         () = interrupted() => {}
+        () = sleep(UNATTENDED), if is_live && !screen.is_terminal() => {}
     }
     let mut whole = Vec::new();
     if let Some(application) = application {
@@ -112,14 +121,13 @@ async fn show(files: &[PathBuf]) -> Result<bool, Error> {
     // The last lines of what was ended here are read before reading ends.
     tokio::select! {
         () = watch(&daemon, &whole, stdin.as_ref(), &mut screen) => {}
-        () = interrupted() => {}
+        () = interrupted_again() => {}
     }
-    let report = daemon.report();
-    screen.show(&report);
-    // The phases of a real stop: what was read of the journal is sent in them.
+    // The phases of a real stop: what was read is sent in them.
     stop.cancel();
     let last = daemon.finish().await;
-    Ok(Conclusion::of(&emulator, &cast, stdin.and_then(|stdin| stdin.outcome()).as_ref(), &report, &last).say())
+    screen.show(&last);
+    Ok(Conclusion::of(&emulator, &cast, stdin.and_then(|stdin| stdin.outcome()).as_ref(), &last).say())
 }
 
 /// A file as it is now, by the path that leads to it without links.
@@ -193,6 +201,12 @@ async fn interrupted() {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+}
+
+/// Ctrl-C by somebody who does not want to wait.
+async fn interrupted_again() {
+    sleep(ONE_WISH).await;
+    interrupted().await;
 }
 
 /// The demo's own directory, which goes when the demo does.

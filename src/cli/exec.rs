@@ -85,8 +85,20 @@ pub(crate) fn run(args: &Args) -> ExitCode {
     command.envs(environment(&handed, way.ok(), variable));
     // Only returns if it failed.
     let error = command.exec();
-    let code = if error.kind() == ErrorKind::NotFound { NO_COMMAND } else { CANNOT_RUN };
-    failed(code, &Unrunnable { program: program.clone(), source: error }, None)
+    let source = if error.kind() == ErrorKind::PermissionDenied && nowhere(program, variable("PATH")) {
+        rustix::io::Errno::NOENT.into()
+    } else {
+        error
+    };
+    let code = if source.kind() == ErrorKind::NotFound { NO_COMMAND } else { CANNOT_RUN };
+    failed(code, &Unrunnable { program: program.clone(), source }, None)
+}
+
+/// Whether `program` is in no directory of `path`. The kernel's last word is "permission denied" as soon as one of the
+/// directories is closed to this user, as root's own are; shells say that there is no such command.
+fn nowhere(program: &OsStr, path: Option<OsString>) -> bool {
+    let is_name = !program.as_encoded_bytes().contains(&b'/');
+    is_name && path.is_some_and(|path| std::env::split_paths(&path).all(|directory| !directory.join(program).exists()))
 }
 
 /// A command that could not be run.
@@ -232,6 +244,15 @@ mod tests {
             assert_eq!(told[..3], ["AWS_ACCESS_KEY_ID=ASIA1", "AWS_SECRET_ACCESS_KEY=s", "AWS_SESSION_TOKEN=t"]);
             assert_eq!(told[4..], ["AWS_REGION=us-east-1", "AWS_DEFAULT_REGION=us-east-1"]);
         }
+    }
+
+    #[test]
+    fn a_command_is_nowhere_only_if_no_directory_of_the_path_has_it() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("notes"), "not a program").unwrap();
+        let path = || std::env::join_paths([Path::new("/nowhere"), directory.path()]).ok();
+        assert!(nowhere(OsStr::new("nosuch"), path()) && !nowhere(OsStr::new("notes"), path()));
+        assert!(!nowhere(OsStr::new("./nosuch"), path()), "a path is not looked for elsewhere");
     }
 
     #[test]

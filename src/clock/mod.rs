@@ -67,6 +67,10 @@ impl Clock {
         // The header has whole seconds: on average the server's clock was half a second further.
         let server = server.timestamp() + SignedDuration::from_millis(500);
         let difference = server.duration_since(self.machine_now());
+        if (difference - self.skew()).abs() < SKEW_NOISE {
+            // The same skew by other noise: if each answer moved the clock, what comes later would get an earlier time.
+            return;
+        }
         let skew = if difference.abs() < SKEW_NOISE { SignedDuration::ZERO } else { difference };
         self.skew_millis.store(i64::try_from(skew.as_millis()).unwrap_or(0), Ordering::Relaxed);
     }
@@ -118,6 +122,18 @@ mod tests {
         assert_eq!(clock.now().duration_since(noon()), SignedDuration::from_millis(600_500));
         clock.observe_date("Sun, 22 Nov 2026 11:50:00 GMT");
         assert_eq!(clock.now().duration_since(noon()), SignedDuration::from_millis(-599_500));
+    }
+
+    #[test]
+    fn what_is_known_of_a_clock_that_is_off_does_not_waver_with_every_answer() {
+        let clock = Clock::stopped(noon());
+        clock.observe_date("Sun, 22 Nov 2026 12:10:00 GMT");
+        for date in ["Sun, 22 Nov 2026 12:09:59 GMT", "Sun, 22 Nov 2026 12:10:01 GMT"] {
+            clock.observe_date(date);
+            assert_eq!(clock.skew(), SignedDuration::from_millis(600_500));
+        }
+        clock.observe_date("Sun, 22 Nov 2026 12:00:01 GMT");
+        assert_eq!(clock.skew(), SignedDuration::ZERO, "the machine's clock was set right");
     }
 
     #[test]

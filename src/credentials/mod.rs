@@ -27,7 +27,7 @@ pub use self::cache::{CredentialCache, Issued};
 pub use self::error::Error;
 pub use self::refresh::Pace;
 pub use self::refusal::Refusal;
-pub use self::roles::{Role, Roles};
+pub use self::roles::{BASE, Role, Roles};
 pub use self::settings::{RoleSettings, Settings, SourceKind};
 pub use self::source::{Environment, Fetched, Fetching, Source, base_source};
 use crate::fault::Fault;

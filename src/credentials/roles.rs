@@ -14,7 +14,7 @@ use crate::caller::Rules;
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 
 /// How the base credentials are called.
-const BASE: &str = "base";
+pub const BASE: &str = "base";
 
 /// All roles; clones share them.
 #[derive(Clone, Debug)]

@@ -141,7 +141,7 @@ const KNOWN: [Known; 16] = [
         command: None,
     },
     Known {
-        names: &["KMS key does not exist or is not allowed to be used"],
+        names: &["KMS key does not exist or is not allowed to be used", "KMS Key Id could not be found"],
         cause: "CloudWatch Logs may not use the KMS key for this log group, or there is no such key in this region",
         cure: "in the key policy allow kms:Encrypt*, kms:Decrypt*, kms:ReEncrypt*, kms:GenerateDataKey* and \
                kms:Describe* to the service logs.REGION.amazonaws.com, for the log group's ARN (condition on \

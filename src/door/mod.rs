@@ -1,6 +1,8 @@
-//! How a socket of ours comes to be open: a TCP listener (`tcp`), or a unix socket: the one that a former process left, if it still leads here, or a new one
-//! in the place of one that nobody answers at. Not who is served, and not how it is handed on.
+//! How a socket of ours comes to be open: a TCP listener (`tcp`), or a unix socket: the one that a former process left,
+//! if it still leads here, or a new one in the place of one that nobody answers at; and that those which are wanted are
+//! served (`serving`). Not who is served, and not how it is handed on.
 
+mod serving;
 mod tcp;
 
 use std::io;
@@ -14,6 +16,7 @@ use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 use tokio::net::{UnixDatagram, UnixListener, UnixStream};
 
+pub use serving::serve_wanted;
 pub use tcp::{Error as TcpError, open_tcp};
 
 /// How long to wait for a connection to whoever may hold the socket already: it is local, the kernel answers.

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::audit::{Copy, DoorKind, Entry, Snapshot};
 pub use self::telemetry::{Page, Question, Teller};
 pub use self::tokens::DIRECTORY as TOKENS;
+use crate::caller::{Accounts, Rules};
 use crate::clock::Clock;
 use crate::credentials::Roles;
 use crate::fault::Warning;
@@ -91,6 +92,20 @@ pub struct CredentialsFile {
     pub profile: String,
     /// Whose credentials stand there; the base ones, if nothing is said.
     pub role: Option<String>,
+}
+
+/// Which `allow` of these roles names users or groups that this host does not have: a rule with a slip of the pen in it
+/// refuses whom it was made for, without another sign.
+pub fn unknown_accounts<'r>(roles: impl Iterator<Item = (&'r str, &'r Rules)>, accounts: &Accounts) -> Vec<Warning> {
+    let unknown = roles.map(|(role, allow)| (role, allow.unknown(accounts))).filter(|(_, names)| !names.is_empty());
+    let warning = |(role, names): (&str, Vec<String>)| Warning {
+        code: "unknown_account".to_owned(),
+        message: format!("`allow` of the role {role} names {}, which this host does not have", names.join(", ")),
+        hint: Some(
+            "correct the name or create the account; one of a directory service is named by its number".to_owned(),
+        ),
+    };
+    unknown.map(warning).collect()
 }
 
 /// A door that is open.
@@ -161,7 +176,8 @@ impl Endpoints {
     /// Serves until `stop`, and keeps the credentials file.
     pub async fn run(&self, stop: CancellationToken, heartbeat: Heartbeat) {
         let keeping = credentials_file::keep(&self.0, stop.clone());
-        tokio::join!(self.0.run(stop, heartbeat), keeping);
+        let following = self.0.follow_accounts(stop.clone());
+        tokio::join!(self.0.run(stop, heartbeat), keeping, following);
     }
 
     /// What a person should know.

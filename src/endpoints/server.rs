@@ -18,12 +18,13 @@ use super::http::{self, Answer, Asked, Hosts};
 use super::metadata::LookAlike;
 use super::telemetry::Telemetry;
 use super::tokens::Tokens;
-use super::{Door, DoorSocket, LINK_LOCAL, Settings, Snapshot, Teller, container, unix};
+use super::{Door, DoorSocket, LINK_LOCAL, Settings, Snapshot, Teller, container, unix, unknown_accounts};
 use crate::caller::{Caller, TcpCallers};
 use crate::clock::Clock;
 use crate::credentials::Roles;
+use crate::door::serve_wanted;
 use crate::fault::Warning;
-use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
+use crate::heartbeat::Heartbeat;
 use crate::template::Names;
 
 /// So many connections a door has at most; who comes then waits in the kernel's queue. Each costs a descriptor and some
@@ -43,6 +44,9 @@ const MOST_TOLD_OF_ONE: usize = 8;
 
 /// A wait after `accept` failed (out of file descriptors), so that the loop doesn't spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether accounts have changed: two calls of stat, and whoever made one is soon served.
+const ACCOUNTS: Duration = Duration::from_secs(5);
 
 /// What all connections share.
 pub(super) struct Inner {
@@ -149,40 +153,33 @@ impl Inner {
 
     pub(super) fn warnings(&self) -> Vec<Warning> {
         let file = self.file_warning.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.tokens.warnings().into_iter().chain(self.look_alike.warning()).chain(file).collect()
+        let unknown = self.desk().map(|desk| {
+            let roles = std::iter::once(desk.roles.base()).chain(desk.roles.all());
+            unknown_accounts(roles.map(|role| (role.name.as_str(), &role.allow)), &self.directory.accounts())
+        });
+        let unknown = unknown.unwrap_or_default();
+        self.tokens.warnings().into_iter().chain(self.look_alike.warning()).chain(file).chain(unknown).collect()
+    }
+
+    /// Keeps the tokens readable by those whom the rules name, also when accounts come, go or change their number: at a
+    /// first boot the packages that make them may be installed after this agent has started.
+    pub(super) async fn follow_accounts(&self, stop: CancellationToken) {
+        let mut known = self.directory.accounts();
+        while stop.run_until_cancelled(sleep(ACCOUNTS)).await.is_some() {
+            let now = self.directory.accounts();
+            if !Arc::ptr_eq(&known, &now) {
+                if let Some(desk) = self.desk() {
+                    self.tokens.furnish(desk.roles.all(), &now);
+                }
+                known = now;
+            }
+        }
     }
 
     pub(super) async fn run(self: &Arc<Self>, stop: CancellationToken, heartbeat: Heartbeat) {
-        let mut doors = self.doors.subscribe();
-        let mut served: Vec<(DoorSocket, CancellationToken)> = Vec::new();
-        let mut tasks = JoinSet::new();
-        while !stop.is_cancelled() {
-            heartbeat.beat();
-            let wanted = doors.borrow_and_update().clone();
-            served.retain(|(socket, ends)| {
-                let stays = wanted.iter().any(|door| door.socket.is(socket));
-                if !stays {
-                    ends.cancel();
-                }
-                stays
-            });
-            for door in wanted {
-                if !served.iter().any(|(socket, _)| door.socket.is(socket)) {
-                    let ends = stop.child_token();
-                    served.push((door.socket.clone(), ends.clone()));
-                    tasks.spawn(self.clone().keep_open(door, ends));
-                }
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                _ = doors.changed() => {}
-                Some(ended) = tasks.join_next() => if let Err(error) = ended && error.is_panic() {
-                    std::panic::resume_unwind(error.into_panic());
-                },
-                () = sleep(LONGEST_SLEEP) => {}
-            }
-        }
-        while tasks.join_next().await.is_some() {}
+        let is_same = |one: &Door, other: &Door| one.socket.is(&other.socket);
+        let serve = |door, ends| self.clone().keep_open(door, ends);
+        serve_wanted(self.doors.subscribe(), is_same, stop, &heartbeat, serve).await;
     }
 
     /// Serves one door until `stop`.

@@ -4,7 +4,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /base[?wait=SECONDS]`, `GET /role/NAME[?wait=SECONDS]` | 200 and the credentials |
-//! | `POST /refresh[?role=NAME][&token=true]` | 200 once others were fetched, or the token is another one |
+//! | `POST /refresh[?role=NAME][&token=true]` | 200 once others were fetched, or the token is another one; for root, too |
 //! | `GET /who` | 200 and who had what lately; others' for root and the group of the daemon only |
 //! | not allowed | 403, whom the caller was taken for, and what it may have |
 //! | a role that is not there | 404 and those that are, for who may have one of them; else 403 |
@@ -139,7 +139,8 @@ pub(super) fn keys(issued: &Issued) -> Value {
 }
 
 async fn refresh(desk: &Desk, visit: Visit<'_>, role: &Role, token: bool) -> Result<Answer, Box<Answer>> {
-    if !desk.admits(visit, role) {
+    // Nothing is handed out by it, so whoever runs the machine may, too.
+    if !visit.caller.is_some_and(is_root) && !desk.admits(visit, role) {
         return Err(desk.refuse(visit, role));
     }
     if token {
@@ -169,10 +170,15 @@ async fn refresh(desk: &Desk, visit: Visit<'_>, role: &Role, token: bool) -> Res
 /// Root and the group see everything, others what they had themselves.
 fn who(desk: &Desk, caller: &Caller) -> Answer {
     let accounts = desk.directory.accounts();
-    let is_operator = caller.uid == 0 || accounts.group(GROUP).is_some_and(|gid| caller.gids.contains(&gid));
-    let sees_all = is_operator && caller.is_known && caller.container.is_none();
+    let in_group = accounts.group(GROUP).is_some_and(|gid| caller.gids.contains(&gid));
+    let sees_all = is_root(caller) || in_group && caller.is_known && caller.container.is_none();
     let entries = desk.audit.recent((!sees_all).then_some(caller.uid));
     answer(StatusCode::OK, "application/json", serde_json::to_vec(&entries).unwrap_or_default())
+}
+
+/// Whether it is this machine's root who calls, not a container's.
+fn is_root(caller: &Caller) -> bool {
+    caller.uid == 0 && caller.is_known && caller.container.is_none()
 }
 
 fn bad_request(message: &str) -> Answer {

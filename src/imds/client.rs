@@ -166,7 +166,7 @@ impl ImdsClient {
         match self.iam_info().await {
             Err(error) if matches!(error.problem(), Problem::NotFound { .. }) => Problem::NoInstanceProfile,
             Err(error) => error.problem().clone(),
-            Ok(IamInfo { code: Some(code), message, .. }) if code != documents::SUCCESS => {
+            Ok(IamInfo { code: Some(code), message, .. }) if !documents::is_success(&code) => {
                 Problem::RoleFailure { role: None, code, message: message.unwrap_or_default() }
             }
             Ok(IamInfo { instance_profile_arn, .. }) => {

@@ -18,7 +18,7 @@ pub(super) const IAM_INFO: &str = "/latest/meta-data/iam/info";
 pub(super) const IDENTITY: &str = "/latest/dynamic/instance-identity/document";
 
 /// What `Code` says when all is well. A document without `Code` counts as a success too.
-pub(super) const SUCCESS: &str = "Success";
+const SUCCESS: &str = "Success";
 
 /// The longest role name IAM allows.
 const LONGEST_ROLE_NAME: usize = 64;
@@ -108,11 +108,16 @@ pub(super) fn role_name(body: &[u8]) -> Result<Option<String>, Problem> {
     Ok(Some(name.to_owned()))
 }
 
+/// Whether `Code` says that all is well. Look-alikes write it as they like; AWS's SDKs don't mind.
+pub(super) fn is_success(code: &str) -> bool {
+    code.eq_ignore_ascii_case(SUCCESS)
+}
+
 /// Parses the credentials of `role`.
 pub(super) fn role_credentials(role: &str, body: &[u8]) -> Result<RoleCredentials, Problem> {
     let path = format!("{ROLES}{role}");
     let document: RoleDocument = json(&path, body)?;
-    if let Some(code) = document.code.filter(|code| code != SUCCESS) {
+    if let Some(code) = document.code.filter(|code| !is_success(code)) {
         let message = document.message.unwrap_or_default();
         return Err(Problem::RoleFailure { role: Some(role.to_owned()), code, message });
     }
@@ -198,6 +203,11 @@ mod tests {
         let body = GOOD.replace("\"Code\":\"Success\",", "");
         assert!(!body.contains("Code"));
         assert!(role_credentials("web", body.as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn success_is_success_in_whatever_letters() {
+        assert!(role_credentials("web", GOOD.replace("\"Success\"", "\"SUCCESS\"").as_bytes()).is_ok());
     }
 
     #[test]

@@ -46,6 +46,18 @@ fn an_endpoint_that_refuses_gzip_gets_plain_bodies_and_a_warning_says_so() {
 }
 
 #[test]
+fn an_endpoint_that_falls_over_gzip_gets_plain_bodies() {
+    let (host, emulator) = Host::with_emulator();
+    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Status { code: 500, body: String::new() }).times(1));
+    host.configure(&packed(&host));
+    let lines = numbered(0, 100, 100);
+    append(&host.log("app.log"), &lines);
+    let report = host.start().wait_until_delivered(100);
+    assert_same_lines(&emulator.lines(GROUP, "app"), &lines);
+    assert!(report.list("/warnings").iter().any(|warning| warning["code"] == "gzip_refused"), "{report}");
+}
+
+#[test]
 fn the_report_has_every_key_of_the_logs_by_its_name() {
     let (host, _emulator) = Host::with_emulator();
     append(&host.log("app.log"), &numbered(0, 10, 100));
@@ -91,6 +103,34 @@ fn one_group_that_hangs_does_not_delay_another() {
     let delivered = |report: &crate::harness::Report| report.events().delivered >= 200;
     agent.wait_within(Duration::from_secs(15), "the other group goes on", delivered);
     assert_same_lines(&emulator.lines(GROUP, "a.log"), &numbered(0, 200, 100));
+}
+
+#[test]
+fn a_body_that_something_on_the_way_finds_too_large_is_halved_and_arrives_whole() {
+    let (host, emulator) = Host::with_emulator();
+    emulator.set_fault(
+        Fault::on("logs:PutLogEvents", Effect::Status { code: 413, body: "<html>413</html>".to_owned() }).times(3),
+    );
+    let lines = numbered(0, 5_000, 200);
+    append(&host.log("app.log"), &lines);
+    let report = host.start().wait_until_delivered(5_000);
+    assert_same_lines(&emulator.lines(GROUP, "app"), &lines);
+    report.assert_ledger_adds_up();
+}
+
+#[test]
+fn a_batch_that_the_endpoint_says_it_has_already_is_delivered_and_not_sent_again() {
+    let (host, emulator) = Host::with_emulator();
+    append(&host.log("app.log"), &["one".to_owned()]);
+    let agent = host.start();
+    agent.wait_until_delivered(1);
+    let known = Effect::Error { status: 400, code: "DataAlreadyAcceptedException".into(), message: String::new() };
+    emulator.set_fault(Fault::on("logs:PutLogEvents", known).times(1));
+    append(&host.log("app.log"), &["two".to_owned()]);
+    agent.wait_until_delivered(2);
+    append(&host.log("app.log"), &["three".to_owned()]);
+    agent.wait_until_delivered(3).assert_ledger_adds_up();
+    assert_same_lines(&emulator.lines(GROUP, "app"), &["one".to_owned(), "three".to_owned()]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -113,4 +113,39 @@ fn the_live_demo_ships_stdin_too_and_ends_well_at_ctrl_c_while_stdin_is_open() {
     assert_eq!(child.wait().expect("a child of ours").code(), Some(0), "{screen}");
     assert!(screen.contains("3 of 3 lines, in order (1 empty lines") && screen.contains("every line"), "{screen}");
     drop(stdin);
+}
+
+/// Nobody is there to press Ctrl-C, so it must not go on for ever.
+#[test]
+fn the_live_demo_ends_by_itself_where_no_terminal_is() {
+    let host = Host::new(NOWHERE);
+    let mut command = host.command(&["demo"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (code, screen) = screen_of(command.spawn().expect("the binary can be started"));
+    assert_eq!(code, Some(0), "{screen}");
+    assert!(screen.contains("every line arrived, once and in order"), "{screen}");
+}
+
+#[test]
+fn the_live_demo_tells_the_truth_however_often_it_is_told_to_end() {
+    for pause in [Duration::ZERO, Duration::from_millis(1_200)] {
+        let host = Host::new(NOWHERE);
+        let mut command = host.command(&["demo"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut ends = Ends(command.spawn().expect("the binary can be started"));
+        let child = &mut ends.0;
+        let mut shown = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let mut screen = String::new();
+        while !screen.contains("/s   read 1") {
+            assert_ne!(shown.read_line(&mut screen).expect("text"), 0, "it ended: {screen}");
+        }
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a child has a pid");
+        kill_process(pid, Signal::TERM).expect("a child of ours");
+        std::thread::sleep(pause);
+        // It may have ended.
+        let _ = kill_process(pid, Signal::TERM);
+        shown.read_to_string(&mut screen).expect("text");
+        assert_eq!(child.wait().expect("a child of ours").code(), Some(0), "{screen}");
+        assert!(screen.contains("every line arrived, once and in order"), "{screen}");
+    }
 }

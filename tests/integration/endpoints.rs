@@ -159,3 +159,21 @@ fn no_secret_that_was_handed_out_reaches_logs_status_or_argv() {
         }
     }
 }
+
+#[test]
+fn a_rule_that_names_an_account_which_is_not_there_is_a_warning_and_a_note_of_the_check() {
+    let table = "[[role]]\nname = \"slip\"\nrole_arn = \"arn:aws:iam::123456789012:role/slip\"\n\
+                 allow = [{ user = \"no-such-user\" }, { group = \"no-such-group\" }]\n";
+    let site = Site::with(table);
+    let agent = site.host.start();
+    let words = "the role slip names user no-such-user, group no-such-group";
+    agent.wait_until("it is a warning", |report| {
+        let warnings = report.at("/warnings").as_array().expect("a list");
+        let mut unknown = warnings.iter().filter(|warning| warning["code"] == "unknown_account");
+        unknown.next().is_some_and(|warning| warning["message"].as_str().is_some_and(|said| said.contains(words)))
+            && unknown.next().is_none()
+    });
+    let output = site.host.run(&["config", "check", "--config", &site.host.config().display().to_string()]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains(&format!("note: `allow` of {words}")), "{said}");
+}

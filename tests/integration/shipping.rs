@@ -233,6 +233,43 @@ fn an_unreadable_file_is_a_warning_with_its_cure_and_the_others_go_on() {
 }
 
 #[test]
+fn more_files_than_the_process_may_open_are_all_shipped_and_followed() {
+    let (mut host, emulator) = Host::with_emulator();
+    host.with_few_descriptors(64);
+    for file in 0..200 {
+        append(&host.log(&format!("{file}.log")), &[format!("{file} first")]);
+    }
+    let agent = host.start();
+    agent.wait_until_delivered(200);
+    for file in 0..200 {
+        append(&host.log(&format!("{file}.log")), &[format!("{file} second")]);
+    }
+    agent.wait_until_delivered(400);
+    assert_eq!(emulator.lines(GROUP, "app").len(), 400);
+}
+
+#[test]
+fn what_was_rotated_while_it_could_not_be_read_is_finished_once_it_can() {
+    let (mut host, emulator) = Host::with_emulator();
+    host.without_root();
+    append(&host.log("app.log"), &numbered(0, 10, 40));
+    let agent = host.start();
+    agent.wait_until_delivered(10);
+    agent.stop();
+    append(&host.log("app.log"), &numbered(10, 10, 40));
+    set_mode(&host.log("app.log"), 0);
+    std::fs::rename(host.log("app.log"), host.log("app.log.1")).unwrap();
+    append(&host.log("app.log"), &numbered(20, 10, 40));
+    let agent = host.start();
+    agent.wait_until_delivered(20);
+    set_mode(&host.log("app.log.1"), 0o644);
+    agent.wait_until_delivered(30);
+    let mut lines = emulator.lines(GROUP, "app");
+    lines.sort();
+    assert_same_lines(&lines, &numbered(0, 30, 40));
+}
+
+#[test]
 fn what_is_no_regular_file_blocks_nothing() {
     let (host, emulator) = Host::with_emulator();
     let pipe = host.log("pipe.log");

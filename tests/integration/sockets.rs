@@ -265,6 +265,10 @@ fn killed_with_two_segments(host: &Host, lines: &[String]) -> Vec<PathBuf> {
 }
 
 fn assert_damage_is_said(host: &Host, agent: &Agent, places: u64) {
+    assert_damage_is_said_of("app.sock", host, agent, places);
+}
+
+fn assert_damage_is_said_of(source: &str, host: &Host, agent: &Agent, places: u64) {
     let report = agent.wait_until("it is said", |report| {
         let says_so = |warning: &&Value| warning["code"] == "spool_damaged";
         let warning = report.list("/warnings").iter().find(says_so);
@@ -272,7 +276,7 @@ fn assert_damage_is_said(host: &Host, agent: &Agent, places: u64) {
             warning["message"].as_str().is_some_and(|text| text.contains(&format!("in {places} places")))
         })
     });
-    let dropped = report.source("app.sock").map(|source| source["ledger"]["events"]["dropped"]["gap"].as_u64());
+    let dropped = report.source(source).map(|source| source["ledger"]["events"]["dropped"]["gap"].as_u64());
     assert_eq!(dropped, Some(Some(places)), "{report}");
     let kept = std::fs::read_dir(host.path("state/spool/quarantine")).expect("kept");
     assert_eq!(kept.count() as u64, places);
@@ -303,6 +307,24 @@ fn a_torn_end_is_put_away_and_everything_else_arrives() {
     assert_eq!(without_gaps(first), lines[..49]);
     assert_eq!(arrived(&emulator, "second", 50), lines[50..]);
     assert_damage_is_said(&host, &agent, 1);
+}
+
+#[test]
+fn a_segment_that_lost_its_header_is_put_away_whole_and_counted_and_everything_else_arrives() {
+    let (host, emulator) = host("");
+    emulator.set_fault(unavailable());
+    let lines = numbered(0, 100, 100);
+    let segments = killed_with_two_segments(&host, &lines);
+    let mut content = std::fs::read(&segments[0]).expect("a segment");
+    content[..512].fill(0);
+    std::fs::write(&segments[0], content).expect("it can be damaged");
+    emulator.clear_faults();
+    let agent = host.start();
+    assert_eq!(arrived(&emulator, "second", 50), lines[50..]);
+    assert_damage_is_said_of("unknown", &host, &agent, 1);
+    agent.kill();
+    let report = host.start().wait_until("the account is there", |report| report.source("unknown").is_some());
+    assert_eq!(report.dropped("gap"), 1, "what was put away is counted once: {report}");
 }
 
 #[test]

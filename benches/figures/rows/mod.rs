@@ -3,6 +3,7 @@
 pub(crate) mod credentials;
 pub(crate) mod growth;
 pub(crate) mod idle;
+pub(crate) mod journal;
 pub(crate) mod shipping;
 pub(crate) mod sigkill;
 pub(crate) mod start;

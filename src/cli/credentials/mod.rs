@@ -40,7 +40,7 @@ pub(crate) struct Args {
 enum Command {
     /// Have a role's credentials fetched anew
     ///
-    /// Those that are in use stay valid. Who may have the role may have it refreshed.
+    /// Those that are in use stay valid. Who may have the role may have it refreshed, and so may root.
     Refresh(refresh::Args),
     /// Show who was given which role lately, and who was refused
     ///

@@ -20,18 +20,12 @@ pub(super) struct Conclusion {
 }
 
 impl Conclusion {
-    /// `report` is from before the daemon's stop, while its files were open; `last` is what it said after that. `stdin` is
-    /// `None` when that was cut off.
-    pub(super) fn of(
-        emulator: &Emulator,
-        cast: &Cast,
-        stdin: Option<&Outcome>,
-        report: &Report,
-        last: &Report,
-    ) -> Self {
+    /// `last` is what the daemon said after its stop, in which it sends what was read. `stdin` is `None` when that was cut
+    /// off.
+    pub(super) fn of(emulator: &Emulator, cast: &Cast, stdin: Option<&Outcome>, last: &Report) -> Self {
         let mut conclusion = Self { text: String::from("\nThe emulator holds\n"), all: true, is_loose: false };
         for text in &cast.texts {
-            conclusion.add_file(emulator, text, report);
+            conclusion.add_file(emulator, text, last);
         }
         if matches!(cast.journal, Some(Ok(_))) {
             conclusion.add_journal(emulator, last);

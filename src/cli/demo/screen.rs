@@ -1,6 +1,7 @@
 //! What the demo shows while it runs: on a terminal a few lines that are redrawn, elsewhere a line now and then. Not what
 //! it says at the end.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::{Duration, Instant};
@@ -14,6 +15,9 @@ use crate::status::{Report, count, duration, word};
 
 /// Without a terminal to redraw on, a line is printed this often.
 const LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// What a rate is of: a little more than a busy stream waits between two batches.
+const RATE_OVER: Duration = Duration::from_secs(6);
 
 /// The kinds of sources as the report has them, and what the demo calls them.
 const KINDS: [(&str, &str); 3] = [("file", "files"), ("journal", "journal"), ("socket", "stdin")];
@@ -31,27 +35,37 @@ pub(super) struct Cast {
 /// The demo's display.
 pub(super) struct Screen {
     kinds: Vec<(&'static str, &'static str)>,
-    redraws: bool,
+    is_terminal: bool,
     drawn_lines: usize,
-    last: Option<(Instant, u64)>,
-    rate: f64,
+    /// How much was delivered when, within [`RATE_OVER`].
+    delivered: VecDeque<(Instant, u64)>,
     printed_at: Option<Instant>,
 }
 
 impl Screen {
     /// Says what is about to happen.
     pub(super) fn new(url: &str, cast: &Cast) -> Self {
+        let is_terminal = stdout().is_terminal();
         print(&format!(
             "imds-agent demo: IMDSv2, STS and CloudWatch Logs are emulated on {url};\nthe agent ships {} there.{}\n{}\n",
             cast.words(),
-            if cast.is_live { " Ctrl-C ends it." } else { "" },
+            match (cast.is_live, is_terminal) {
+                (true, true) => " Ctrl-C ends it.",
+                (true, false) => " It ends after half a minute, or at Ctrl-C.",
+                (false, _) => "",
+            },
             match &cast.journal {
                 Some(Err(reason)) => format!("The journal is left out: {reason}\n"),
                 _ => String::new(),
             }
         ));
-        let redraws = stdout().is_terminal();
-        Self { kinds: cast.kinds(), redraws, drawn_lines: 0, last: None, rate: 0.0, printed_at: None }
+        let delivered = VecDeque::new();
+        Self { kinds: cast.kinds(), is_terminal, drawn_lines: 0, delivered, printed_at: None }
+    }
+
+    /// Whether somebody is likely to look at it.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.is_terminal
     }
 
     /// Shows what goes on now.
@@ -60,7 +74,7 @@ impl Screen {
         let mut lines = vec![token(report), credentials(report), self.events(report)];
         // Of one kind alone that is said already.
         lines.extend((self.kinds.len() > 1).then(|| self.delivered(report)));
-        if self.redraws {
+        if self.is_terminal {
             let up = if self.drawn_lines > 0 { format!("\x1b[{}A", self.drawn_lines) } else { String::new() };
             let clear = "\x1b[2K  ";
             print(&format!("{up}{clear}{}\n", lines.join(&format!("\n{clear}"))));
@@ -73,26 +87,27 @@ impl Screen {
 
     fn measure(&mut self, delivered: u64) {
         let now = Instant::now();
-        let Some((at, before)) = self.last else {
-            self.last = Some((now, delivered));
-            return;
-        };
-        let elapsed = now.duration_since(at).as_secs_f64();
-        if elapsed >= 0.1 {
-            #[expect(clippy::cast_precision_loss, reason = "a rate for the eye")]
-            let rate = delivered.saturating_sub(before) as f64 / elapsed;
-            self.rate = rate;
-            self.last = Some((now, delivered));
+        self.delivered.push_back((now, delivered));
+        while self.delivered.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_OVER) {
+            self.delivered.pop_front();
         }
+    }
+
+    /// Lines a second.
+    fn rate(&self) -> u64 {
+        let (Some((begun, before)), Some((ended, after))) = (self.delivered.front(), self.delivered.back()) else {
+            return 0;
+        };
+        let millis = u64::try_from(ended.duration_since(*begun).as_millis()).unwrap_or(u64::MAX);
+        (after.saturating_sub(*before) * 1000).checked_div(millis).unwrap_or_default()
     }
 
     fn events(&self, report: &Report) -> String {
         let events = &report.logs.ledger.events;
         let dropped: u64 = events.dropped.values().sum();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for the eye")]
-        let rate = count(self.rate as u64);
         format!(
-            "lines        {rate}/s   read {} = delivered {} + pending {} + dropped {}",
+            "lines        {}/s   read {} = delivered {} + pending {} + dropped {}",
+            count(self.rate()),
             count(events.read),
             count(events.delivered),
             count(events.pending),

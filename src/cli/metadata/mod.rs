@@ -237,7 +237,7 @@ fn as_it_is(bytes: &[u8]) -> std::io::Result<ExitCode> {
     }
 }
 
-/// A tree takes a while, at ten requests a second: says how far it is, where somebody watches.
+/// A tree takes a while, at eight requests a second: says how far it is, where somebody watches.
 fn progress() -> impl FnMut(usize) {
     let is_watched = std::io::stderr().is_terminal();
     move |count| {

@@ -150,13 +150,24 @@ impl Checkpoint {
             Err(error) => return Err(error),
         };
         let written_at = Self::written_at(directory);
-        let checkpoint = Self::rewrite(path, state.records())?;
+        let checkpoint = match Self::rewrite(path.clone(), state.records()) {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => Self::to_be_written_anew(path).map_err(|_| error)?,
+        };
         if let Some(time) = written_at {
             // Opening is not writing: what was born between the last write and now still "appeared later" if we are
             // killed before it is seen.
             checkpoint.file.set_modified(time)?;
         }
         Ok(Opened { checkpoint, state, torn })
+    }
+
+    /// The file as it is, where there is no room for another one, say: what it holds counts, and it is written as soon as
+    /// it can be. Logs are wanted most where a disk is full.
+    fn to_be_written_anew(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).open(&path)?;
+        let length = file.metadata()?.len();
+        Ok(Self { path, file, length, compacted_length: length, broken: true, dirty: false })
     }
 
     /// When the checkpoint in `directory` was written last.
@@ -306,6 +317,21 @@ mod tests {
         fs::write(&path, content).expect("writable");
         let again = Checkpoint::open(directory.path()).expect("opens");
         assert_eq!((offset(&again.state, 1), offset(&again.state, 3), again.torn), (Some(10), Some(7), 2));
+    }
+
+    #[test]
+    fn where_the_disk_is_full_what_is_known_counts_and_is_written_once_there_is_room() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut opened = Checkpoint::open(directory.path()).expect("opens");
+        opened.checkpoint.append(&[file_record(1, 10)]).expect("appends");
+        disk::faults::set(disk::faults::Condition { full: Some(fastrand::Rng::with_seed(1)), unsyncable: false });
+        let mut opened = Checkpoint::open(directory.path()).expect("opens");
+        assert_eq!(offset(&opened.state, 1), Some(10));
+        assert!(opened.checkpoint.wants_compaction());
+        disk::faults::set(disk::faults::Condition::default());
+        opened.state.apply(file_record(1, 20));
+        opened.checkpoint.compact(opened.state.records()).expect("there is room");
+        assert_eq!(offset(&Checkpoint::open(directory.path()).expect("opens").state, 1), Some(20));
     }
 
     #[test]

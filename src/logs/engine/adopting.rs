@@ -45,6 +45,16 @@ pub(super) struct Stranger {
     pub(super) fresh: bool,
 }
 
+/// Whether a file that was found is known.
+enum Known {
+    /// It is followed from now on, as what the checkpoint knows.
+    Here(FileId),
+    /// It is followed already, or is about to be under its own name.
+    Elsewhere,
+    /// Nobody knows it.
+    Nowhere,
+}
+
 impl Engine {
     /// A file that no pattern names, but whose name says that it is a rotated one.
     pub(super) fn visit_rotated(
@@ -62,10 +72,12 @@ impl Engine {
         }
         self.files.forget_replaced(path, &metadata);
         let known = self.files.is_wanted(metadata.ino());
-        let bases: Vec<String> = rotated.base.iter().map(|base| base.to_string_lossy().into_owned()).collect();
+        let names = rotated.base.iter().chain(&rotated.undated);
+        let bases: Vec<String> = names.map(|base| base.to_string_lossy().into_owned()).collect();
         let kin = self.kin_of(&bases);
         let is_kin = kin.iter().any(|kin| kin.sought);
-        let fresh = self.is_fresh(path, &metadata);
+        let says_little = rotated.base.is_none() && rotated.undated.is_some();
+        let fresh = !says_little && self.is_fresh(path, &metadata);
         // A finished file that somebody has written to since.
         let went_on = kin.iter().any(|kin| kin.fingerprint.inode() == metadata.ino() && kin.size < metadata.len());
         if !known && !is_kin && !went_on && !fresh && !self.files.unsettled.contains_key(path) {
@@ -103,12 +115,13 @@ impl Engine {
     ) -> Option<Stranger> {
         let file = self.open_file(&stranger, now)?;
         match self.recognise(&stranger, file, now) {
-            Ok(Some(id)) => {
+            Ok(Known::Here(id)) => {
                 self.files.unreadable.remove(&stranger.path);
                 adopted.insert(id);
                 None
             }
-            Ok(None) => (self.files.at(&stranger.path).is_none()).then_some(stranger),
+            Ok(Known::Elsewhere) => None,
+            Ok(Known::Nowhere) => Some(stranger),
             Err(error) => {
                 self.note_unreadable(&stranger.path, &error, None, now);
                 None
@@ -132,17 +145,23 @@ impl Engine {
         None
     }
 
-    /// Goes on with an opened file that the checkpoint knows, or that is followed already under another name.
-    fn recognise(&mut self, stranger: &Stranger, file: fs::File, now: Moment) -> io::Result<Option<FileId>> {
+    /// Goes on with an opened file that the checkpoint knows, or that is followed already under another name. One that
+    /// has several names at once, by links, is one file: it is read once, under the name that it had first.
+    fn recognise(&mut self, stranger: &Stranger, file: fs::File, now: Moment) -> io::Result<Known> {
         let metadata = file.metadata()?;
         if let Some(id) = self.same_as(&metadata) {
             self.move_to(id, stranger);
-            return Ok(None);
+            return Ok(Known::Elsewhere);
         }
-        let Some(state) = self.files.recognise(&file, &metadata)? else { return Ok(None) };
+        let Some(state) = self.files.recognise(&file, &metadata)? else { return Ok(Known::Nowhere) };
+        let path = Path::new(&state.path);
+        let stands = path != stranger.path && fs::metadata(path).is_ok_and(|there| is_same(&there, &metadata));
+        if stands && stranger.matched && self.files.table_of(path).is_some() {
+            return Ok(Known::Elsewhere);
+        }
         self.files.known.remove(&state.id);
         let feed = feed_of(stranger, state.id, state.source.into(), file, state.coverage)?;
-        Ok(Some(self.follow(feed, stranger, now)))
+        Ok(Known::Here(self.follow(feed, stranger, now)))
     }
 
     /// Takes a feed in, at its place or as one that left it.
@@ -197,6 +216,10 @@ impl Engine {
     fn settle_stranger(&mut self, stranger: &Stranger, now: Moment) -> io::Result<Option<FileId>> {
         let Some(file) = self.open_file(stranger, now) else { return Ok(None) };
         let metadata = file.metadata()?;
+        if self.same_as(&metadata).is_some() {
+            // Another name of it was found first.
+            return Ok(None);
+        }
         if is_packed(&file)? {
             if !self.files.archives.add(stranger.clone(), &metadata)? {
                 self.is_quiet(stranger, &metadata, now)?;
@@ -357,6 +380,10 @@ impl Engine {
         }
         self.files.unreadable.insert(path.to_owned(), fault);
     }
+}
+
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 /// Whether it has the name of a compressed file, and is too short for one.

@@ -22,7 +22,7 @@ use crate::logs::source::feed::Feed;
 use crate::logs::source::gzip::{Reached, Unpacking};
 use crate::logs::source::identity::{Fingerprint, HEAD};
 use crate::logs::source::open::open_regular;
-use crate::logs::source::tailed::Life;
+use crate::logs::source::tailed::{Life, Tailed};
 
 /// How much one step unpacks: about 10 ms.
 const SLICE: u64 = 4 << 20;
@@ -195,7 +195,8 @@ impl Engine {
         verdict: &Verdict,
         now: Moment,
     ) -> io::Result<BTreeSet<FileId>> {
-        let Examination { stranger, unpacking, .. } = examined;
+        let Examination { stranger, unpacking, kin, .. } = examined;
+        let is_beginning = self.is_beginning_of_one(&kin, &unpacking)?;
         let Ok(file) = open_regular(&stranger.path) else { return Ok(BTreeSet::new()) };
         let metadata = file.metadata()?;
         let is_known = !matches!(verdict, Verdict::Open | Verdict::Unfinished);
@@ -211,7 +212,7 @@ impl Engine {
             // Whoever writes it will change it; until then it is not looked at again.
             Verdict::Unfinished => drop(self.is_quiet(&stranger, &metadata, now)?),
             Verdict::Continues(kin) => followed.extend(self.go_on_in_archive(kin.id, &stranger, unpacking, now)?),
-            Verdict::New if stranger.fresh => {
+            Verdict::New if stranger.fresh && !is_beginning => {
                 let (id, source) = (self.feeds.next_id(), source_of(&stranger));
                 let fingerprint = Fingerprint::of_head(unpacking.head());
                 self.follow_archive(id, source, fingerprint, Coverage::from(0), 0, &stranger, unpacking, now)?;
@@ -220,6 +221,20 @@ impl Engine {
             Verdict::New | Verdict::Open | Verdict::Copy => {}
         }
         Ok(followed)
+    }
+
+    /// Whether what was unpacked is the beginning of a file that is read by its descriptor: somebody had it open still,
+    /// and has written to it after it was compressed.
+    fn is_beginning_of_one(&self, kin: &[Kin], unpacking: &Unpacking) -> io::Result<bool> {
+        for kin in kin {
+            let Some(file) = self.feeds.file(kin.id).and_then(Tailed::file) else { continue };
+            let metadata = file.metadata()?;
+            let at = unpacking.position();
+            if metadata.len() > at && unpacking.is(&Fingerprint::of(file, &metadata, at)?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn go_on_in_archive(

@@ -1,6 +1,8 @@
 //! How the following of a file ends: read to its end, or gone with bytes unread, which is counted. Not how it begins.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,9 +58,13 @@ impl Engine {
             return;
         }
         let missing: Vec<FileState> = self.files.known.values().cloned().collect();
+        // Also what was renamed, and may not be read by now.
+        let unreadable = self.files.unreadable.keys().filter_map(|path| fs::symlink_metadata(path).ok());
+        let unreadable: BTreeSet<u64> = unreadable.map(|metadata| metadata.ino()).collect();
         for state in missing {
             let path = Path::new(&state.path);
-            let hidden = found.unreadable.iter().any(|(directory, _)| path.starts_with(directory))
+            let hidden = unreadable.contains(&state.fingerprint.inode())
+                || found.unreadable.iter().any(|(directory, _)| path.starts_with(directory))
                 || self.files.unreadable.contains_key(path)
                 || self.files.unreadable.contains_key(Path::new(&state.source));
             if !hidden && self.files.table_of(Path::new(&state.source)).is_some() {

@@ -13,6 +13,7 @@ use inotify::Inotify;
 
 use super::archives::Archives;
 use super::books::Known;
+use super::keeping::most_open;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::checkpoint::FileState;
@@ -93,6 +94,8 @@ pub(super) struct Files {
     pub(super) archives: Archives,
     /// Files that are open, in the order in which they were opened. An entry counts only if its file is open.
     pub(super) open: VecDeque<FileId>,
+    /// How many of them there may be.
+    pub(super) most_open: usize,
     pub(super) spills: SpillDirectory,
     /// How many bytes of the spool were freed at the start.
     pub(super) swept: u64,
@@ -132,6 +135,7 @@ impl Files {
             unsettled: BTreeMap::new(),
             archives: Archives::default(),
             open: VecDeque::new(),
+            most_open: most_open(),
             spills,
             swept: 0,
             unreadable: BTreeMap::new(),

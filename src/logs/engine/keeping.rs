@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::fs::Metadata;
 
+use rustix::process::{Resource, getrlimit};
+
 use super::Engine;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
@@ -15,8 +17,11 @@ use crate::logs::source::spill::Spill;
 /// more; enough for every file that is written to at the same moment on all but the largest hosts.
 const MOST_OPEN: usize = 512;
 
-/// So many more are opened before some are closed, so that the search for idle ones is shared by as many openings.
-const CLOSED_AT_ONCE: usize = 64;
+/// Of what a process may open, files take so much at most: the rest is for sockets, the journal, and directories.
+const SHARE_OF_DESCRIPTORS: u64 = 2;
+
+/// This part more is opened before some are closed, so that the search for idle ones is shared by as many openings.
+const CLOSED_AT_ONCE: usize = 8;
 
 /// Of how many files that grew one tick writes down the size: a millisecond's work. Acknowledgements do it, too.
 pub(super) const NOTED_A_TICK: usize = 100;
@@ -28,20 +33,23 @@ impl Engine {
     /// `id` was opened.
     pub(super) fn note_open(&mut self, id: FileId) {
         self.files.open.push_back(id);
-        if self.files.open.len() >= MOST_OPEN + CLOSED_AT_ONCE {
-            self.close_some();
+        if self.files.open.len() >= self.files.most_open + self.files.most_open / CLOSED_AT_ONCE {
+            self.close_some(id);
         }
     }
 
     /// Closes idle files; where that is not enough, those at their place that were opened last: they are found again.
-    fn close_some(&mut self) {
+    /// `opened`, the very last one, was opened to be read, and stays.
+    fn close_some(&mut self, opened: FileId) {
         let mut seen = BTreeSet::new();
         let mut open: Vec<FileId> = std::mem::take(&mut self.files.open).into();
         open.retain(|id| self.feeds.file(*id).is_some_and(|file| file.file().is_some()) && seen.insert(*id));
-        let mut surplus = open.len().saturating_sub(MOST_OPEN);
-        let idle: Vec<FileId> = open.iter().copied().filter(|id| self.is_idle(*id)).take(surplus).collect();
+        let mut surplus = open.len().saturating_sub(self.files.most_open);
+        let idle: Vec<FileId> =
+            open.iter().copied().filter(|id| *id != opened && self.is_idle(*id)).take(surplus).collect();
         surplus -= idle.len();
-        let at_their_place = open.iter().rev().copied().filter(|id| !idle.contains(id) && self.is_at_its_place(*id));
+        let may_close = |id: &FileId| *id != opened && !idle.contains(id) && self.is_at_its_place(*id);
+        let at_their_place = open.iter().rev().copied().filter(may_close);
         let closed: BTreeSet<FileId> = at_their_place.take(surplus).chain(idle.iter().copied()).collect();
         for &id in &closed {
             self.close(id);
@@ -179,4 +187,27 @@ impl Engine {
 
 fn reopened_well(feeds: &super::feeds::Feeds, id: FileId) -> bool {
     feeds.file(id).is_some_and(|file| file.file().is_some())
+}
+
+/// How many files this process may hold open: a shell's or a container's limit may be lower than a service's.
+pub(super) fn most_open() -> usize {
+    within(getrlimit(Resource::Nofile).current)
+}
+
+fn within(limit: Option<u64>) -> usize {
+    let share = limit.map_or(MOST_OPEN as u64, |limit| limit / SHARE_OF_DESCRIPTORS);
+    usize::try_from(share).unwrap_or(MOST_OPEN).clamp(1, MOST_OPEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_leave_half_of_the_descriptors_that_a_process_may_have_to_others() {
+        assert_eq!(within(Some(65_536)), MOST_OPEN);
+        assert_eq!(within(None), MOST_OPEN);
+        assert_eq!(within(Some(128)), 64);
+        assert_eq!(within(Some(1)), 1);
+    }
 }

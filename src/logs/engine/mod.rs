@@ -29,6 +29,7 @@ mod spooled;
 mod stream;
 mod streams;
 mod survey;
+mod timing;
 mod undecided;
 mod warning;
 
@@ -52,6 +53,7 @@ use self::keeping::NOTED_A_TICK;
 pub(crate) use self::routing::{group_name, stream_name};
 use self::spooled::Spooled;
 use self::streams::Streams;
+use self::timing::Timing;
 use super::batch::{FileId, Pool};
 use super::delivery::destination::{Moment, Ticket};
 use super::delivery::shipment::Shipment;
@@ -104,6 +106,7 @@ pub(crate) struct Engine {
     /// Groups whose full batches wait for a slot: more of theirs is not read before it could be sent.
     starved: BTreeSet<Arc<str>>,
     warnings: BTreeMap<&'static str, Warning>,
+    timing: Timing,
     survey_at: Duration,
     tick_at: Duration,
     next_ticket: Ticket,
@@ -153,6 +156,7 @@ impl Engine {
             say_at: None,
             starved: BTreeSet::new(),
             warnings: BTreeMap::new(),
+            timing: Timing::default(),
             survey_at: Duration::ZERO,
             tick_at: Duration::ZERO,
             next_ticket: 0,
@@ -169,6 +173,7 @@ impl Engine {
         for event in events {
             self.take_in(event, &mut step, now);
         }
+        self.look_at_clock(now);
         let mut more = false;
         if !self.stopping && (self.files.walk.is_some() || now.boot >= self.survey_at) {
             more |= self.survey(now);

@@ -69,10 +69,9 @@ impl Engine {
         self.streams.forget_routes();
         let feeds: Vec<FileId> = self.feeds.all().map(|feed| feed.id).collect();
         for id in feeds {
-            if let Some(feed) = self.feeds.get_mut(id) {
-                feed.unread();
-            }
-            self.look(id, now);
+            let Some(feed) = self.feeds.get_mut(id) else { continue };
+            feed.unread();
+            self.look_again(id, now);
         }
     }
 
@@ -188,7 +187,13 @@ impl Engine {
             let stream = self.streams.get_mut(index);
             match turn {
                 Turn::Over => {
-                    stream.file_waits();
+                    match self.feeds.get(id).filter(|feed| !feed.is_active()).map(|feed| feed.source.clone()) {
+                        Some(source) => {
+                            let is_kin = |id| self.feeds.get(id).is_some_and(|feed| feed.source == source);
+                            stream.file_waits_with(is_kin);
+                        }
+                        None => stream.file_waits(),
+                    }
                     break;
                 }
                 Turn::Read => stream.file_is_read(),

@@ -23,6 +23,9 @@ impl Engine {
             return;
         }
         self.streams.try_again(now);
+        if !elsewhere && *settings == self.settings {
+            return;
+        }
         if elsewhere {
             self.groups.begin_anew();
         }
@@ -94,7 +97,7 @@ impl Engine {
             if self.streams.route(id).is_none() {
                 self.find_route(id, day_of(now.wall));
             }
-            self.look(id, now);
+            self.look_again(id, now);
         }
     }
 

@@ -122,6 +122,17 @@ fn a_change_lets_what_was_denied_try_again_at_once() {
 }
 
 #[test]
+fn a_reload_that_changes_nothing_lets_what_was_denied_try_again_at_once_too() {
+    let mut bench = Bench::new();
+    bench.append("a.log", "one\n");
+    bench.find_and_put();
+    bench.answer(Err(denied()));
+    bench.go(Duration::from_secs(1));
+    bench.reload();
+    assert_eq!(bench.puts.len(), 1);
+}
+
+#[test]
 fn who_is_not_concerned_keeps_its_descriptor_its_position_and_what_is_on_its_way() {
     let mut bench = Bench::new().with_tables(&[("a.log", "a"), ("b.log", "b")]);
     bench.append("a.log", "one\n");

@@ -233,6 +233,83 @@ fn renamed_to_a_dated_name() {
 }
 
 #[test]
+fn renamed_to_a_name_with_the_date_before_the_extension_and_compressed() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in ALWAYS {
+            for dated in ["app-20261121.log", "app.2026-11-21.0.log"] {
+                let mut case = Case::new(pattern);
+                case.begin("app.log", agent);
+                case.rename("app.log", dated);
+                case.compress(dated);
+                case.write("app.log", 2);
+                case.assert_complete(agent);
+            }
+        }
+    }
+}
+
+#[test]
+fn copied_to_a_name_with_the_date_before_the_extension_and_truncated() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.copy("app.log", "app-20261121.log");
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            case.assert_complete(agent);
+        }
+    }
+}
+
+#[test]
+fn what_nobody_knows_and_no_pattern_means_is_not_read_for_a_date_in_its_name() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Runs);
+    case.bench.deliver_all();
+    case.bench.append("app-20261121.log", "of something else\n");
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn generations_that_nobody_saw_are_read_in_the_order_in_which_they_were_written() {
+    for pattern in ["app.log", "*.log"] {
+        for agent in AWAY {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            for last in 1..=5_u32 {
+                wait_until_older_than_now(&case.path("app.log"));
+                for number in (1..last).rev() {
+                    case.rename(&format!("app.log.{number}"), &format!("app.log.{}", number + 1));
+                }
+                case.rename("app.log", "app.log.1");
+                case.write("app.log", 2);
+            }
+            let expected = case.expected.clone();
+            case.finish(agent);
+            assert_eq!(case.bench.delivered, expected, "{pattern} {agent:?}");
+        }
+    }
+}
+
+#[test]
+fn a_generation_that_fills_more_than_a_batch_is_read_to_its_end_before_the_next_one() {
+    let mut case = Case::new("app.log");
+    case.begin("app.log", Agent::Stopped);
+    let long = "x".repeat(200);
+    for (line, rotated) in [("older", "app.log.2"), ("newer", "app.log.1")] {
+        case.bench.append("app.log", &format!("{long} {line}\n").repeat(12_000));
+        wait_until_older_than_now(&case.path("app.log"));
+        case.rename("app.log", rotated);
+    }
+    case.bench.kill_and_restart();
+    case.bench.deliver_all();
+    let delivered = &case.bench.delivered[4..];
+    assert_eq!(delivered.len(), 24_000);
+    assert!(delivered[..12_000].iter().all(|line| line.ends_with("older")));
+}
+
+#[test]
 fn renamed_to_a_name_without_its_own_in_front() {
     for agent in ALWAYS {
         let mut case = Case::new("app.log");
@@ -320,6 +397,23 @@ fn renamed_and_compressed_at_once() {
             case.write("app.log", 2);
             case.assert_complete(agent);
         }
+    }
+}
+
+#[test]
+fn written_to_by_who_had_it_open_after_it_was_compressed() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        // More than what a file is recognised by at its beginning.
+        case.write("app.log", 100);
+        case.begin("app.log", Agent::Runs);
+        let mut writer = OpenOptions::new().append(true).open(case.path("app.log")).expect("there");
+        case.rename("app.log", "app.log.1");
+        case.compress("app.log.1");
+        writer.write_all(b"late\n").expect("still open");
+        case.expected.push("late".to_owned());
+        case.write("app.log", 2);
+        case.assert_complete(Agent::Runs);
     }
 }
 
@@ -882,6 +976,39 @@ fn renamed_while_a_look_around_is_on_and_never_seen_at_its_place() {
 }
 
 #[test]
+fn a_file_with_several_names_is_read_once_and_under_its_own() {
+    let mut case = Case::new("*.log");
+    case.write("real.log", 2);
+    wait_until_older_than_now(&case.path("real.log"));
+    std::os::unix::fs::symlink("real.log", case.path("current.log")).expect("links");
+    fs::hard_link(case.path("real.log"), case.path("zweiter.log")).expect("links");
+    case.bench.deliver_all();
+    for _ in 0..2 {
+        case.write("real.log", 1);
+        case.bench.deliver_all();
+        case.bench.kill_and_restart();
+    }
+    let sources: Vec<_> = case.bench.snapshot().sources.into_iter().map(|source| source.name).collect();
+    assert!(sources.iter().all(|name| name.ends_with("real.log")), "{sources:?}");
+    fs::remove_file(case.path("real.log")).expect("removes");
+    case.write("zweiter.log", 2);
+    case.assert_complete(Agent::Runs);
+}
+
+#[test]
+fn a_link_that_leads_to_the_next_file_repeats_neither() {
+    for agent in ALWAYS {
+        let mut case = Case::new("*.log");
+        std::os::unix::fs::symlink("a.log", case.path("current.log")).expect("links");
+        case.begin("a.log", agent);
+        case.write("b.log", 2);
+        fs::remove_file(case.path("current.log")).expect("removes");
+        std::os::unix::fs::symlink("b.log", case.path("current.log")).expect("links");
+        case.assert_complete(agent);
+    }
+}
+
+#[test]
 fn an_inode_used_again_by_another_file_is_another_file() {
     for agent in ALWAYS {
         let mut case = Case::new("*.log");
@@ -947,6 +1074,26 @@ fn more_files_than_may_be_open_are_all_delivered_and_idle_ones_are_closed() {
     }
     case.assert_complete(Agent::Runs);
     assert!(case.bench.open_files() < 600, "{}", case.bench.open_files());
+}
+
+#[test]
+fn more_files_than_may_be_open_do_not_wait_for_the_next_look_around() {
+    let mut case = Case::new("*.log");
+    for index in 0..700 {
+        case.write(&format!("{index}.log"), 1);
+    }
+    let patience = SURVEY_INTERVAL / 2;
+    let pause = Duration::from_millis(300);
+    let mut waited = Duration::ZERO;
+    while case.bench.delivered.len() < 700 && waited < patience {
+        case.bench.pass(pause);
+        case.bench.put();
+        while !case.bench.puts.is_empty() {
+            case.bench.answer(Ok(crate::logs::sink::Accepted::default()));
+        }
+        waited += pause;
+    }
+    assert_eq!(case.bench.delivered.len(), 700);
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Engine {
         self.take_back(index, released, now);
     }
 
-    fn take_back(&mut self, index: usize, released: Vec<Segment>, now: Moment) {
+    pub(super) fn take_back(&mut self, index: usize, released: Vec<Segment>, now: Moment) {
         for segment in released {
             let Some(feed) = self.feeds.get_mut(segment.file) else { continue };
             feed.coverage.give_back(segment.start);
@@ -110,7 +110,9 @@ impl Engine {
         step: &mut Step,
         now: Moment,
     ) {
+        let kind = result.as_ref().err().map(|failure| failure.kind);
         let outcome = self.streams.answer(index, ticket, result, now);
+        self.retime_refused(index, kind, now);
         if !outcome.create && outcome.finished.is_none() {
             return;
         }
@@ -295,7 +297,11 @@ impl Engine {
     /// Lines of the checkpoint that could not be read: positions since then are older than they were.
     pub(super) fn warn_of_torn_lines(&mut self) {
         if self.books.torn > 0 {
-            tracing::warn!(lines = self.books.torn, "passed over torn lines of the checkpoint");
+            let lines = self.books.torn;
+            let message =
+                format!("{lines} damaged lines of the checkpoint were passed over; what they told of is sent again");
+            let hint = "it is whole again; if the power was not lost, look for errors of the disk";
+            self.set_warning("checkpoint_damaged", Some(message), hint);
         }
     }
 }

@@ -28,6 +28,9 @@ pub(super) const SOURCE: &str = "socket:";
 /// short against what its room is worth, long against what a new one costs.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// Whose account has what stood in segments that lost their headers: it came in by a socket, but not even that is known.
+const HEADLESS: &str = "unknown";
+
 /// How long it is said that there was no room, after somebody last found none.
 const REFUSAL_SHOWN: Duration = Duration::from_secs(10);
 
@@ -321,6 +324,10 @@ impl Engine {
         for (key, loss) in &trouble.lost {
             self.note_loss(key, loss, now);
         }
+        // An empty one is of a kill before its first record.
+        for damage in trouble.headless.iter().filter(|damage| damage.bytes > 0) {
+            self.note_headless(damage);
+        }
         if let Some(refusal) = trouble.refusal {
             self.spooled.refused_at = Some(now.boot);
             let hint = "see the destinations' errors in this report, or raise `spool_limit` under [logs]";
@@ -352,6 +359,16 @@ impl Engine {
         if let Err(error) = self.books.write_account(&source) {
             self.warn_of_checkpoint(&error);
         }
+    }
+
+    /// At least one record is lost; how many there were can't be told, nor whose.
+    fn note_headless(&mut self, damage: &Damage) {
+        let source = account_of(HEADLESS);
+        self.books.account(&source).lose(Reason::Gap, Count { events: 1, bytes: damage.bytes });
+        if let Err(error) = self.books.write_account(&source) {
+            self.warn_of_checkpoint(&error);
+        }
+        self.tell_of_damage(damage);
     }
 
     /// Whether the configuration has the socket at `path`.

@@ -47,6 +47,13 @@ impl Stream {
         self.unread.rotate_left(1);
     }
 
+    /// The same, where the file has left its place: those that `is_kin` says are of the same log came to be after it, so
+    /// they wait behind it.
+    pub(super) fn file_waits_with(&mut self, is_kin: impl Fn(FileId) -> bool) {
+        let (kin, others): (Vec<FileId>, Vec<FileId>) = self.unread.drain(..).partition(|file| is_kin(*file));
+        self.unread.extend(others.into_iter().chain(kin));
+    }
+
     /// `file` has unread data.
     pub(super) fn want(&mut self, file: FileId) {
         if self.is_unread.insert(file) {

@@ -183,6 +183,11 @@ impl Streams {
         self.all.iter_mut().for_each(|stream| stream.destination.try_again(now));
     }
 
+    /// How many there are or were: one more than the greatest index.
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// Which streams something goes to, by file.
     pub(super) fn routed(&self) -> impl Iterator<Item = (FileId, &Arc<str>)> {
         self.routes.iter().map(|(file, route)| (*file, &self.all[route.stream].destination.log_group))

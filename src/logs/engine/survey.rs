@@ -19,6 +19,7 @@ use crate::logs::delivery::destination::Moment;
 use crate::logs::settings::Table;
 use crate::logs::source::discover::{Found, Walk};
 use crate::logs::source::feed::Feed;
+use crate::logs::source::identity::birth;
 use crate::logs::source::tailed::{Life, Look};
 use crate::logs::source::watch::Watcher;
 
@@ -78,6 +79,10 @@ impl Engine {
             strangers.extend(self.visit_rotated(path, rotated, &mut adopted, now));
         }
         self.find_nameless(&mut adopted, now);
+        // The older generation of a log is read before the newer one, and under its own name, not that of a link.
+        strangers.sort_by_cached_key(|stranger| {
+            fs::symlink_metadata(&stranger.path).map_or((false, None), |its| (its.is_symlink(), birth(&its)))
+        });
         self.settle_strangers(&strangers, &mut adopted, now);
         self.files.unsettled.retain(|path, _| found.files.contains_key(path) || found.rotated.contains_key(path));
         let since = self.files.looked();
@@ -101,8 +106,9 @@ impl Engine {
                 self.warn_of_checkpoint(&error);
             }
         }
+        // Where there are very many, some were closed again.
         for &id in adopted {
-            self.look(id, now);
+            self.look_at(id, now);
         }
     }
 
@@ -190,19 +196,35 @@ impl Engine {
     }
 
     /// The sources, followed already, of which the file at `path` may be a rotated one by its name: those of whose names
-    /// its own is an extension, and those that extend the same one, since a file that was first seen as `app.log.1` goes
-    /// on as `app.log.2.gz`.
+    /// its own is an extension, those that extend the same one, since a file that was first seen as `app.log.1` goes on
+    /// as `app.log.2.gz`, and the one whose name it has but for a date.
     pub(super) fn bases_of(&self, path: &Path, table: usize) -> Vec<String> {
-        let bases = self.files.finders.get(table).map(|finder| finder.bases_of(path)).unwrap_or_default();
-        let Some(shortest) = bases.last().map(|base| base.to_string_lossy()) else { return Vec::new() };
-        let from = self.books.accounts().range::<str, _>((Bound::Included(&*shortest), Bound::Unbounded));
+        let Some(finder) = self.files.finders.get(table) else { return Vec::new() };
+        let (bases, accounts) = (finder.bases_of(path), self.books.accounts());
+        let undated = finder.undated(path).map(|source| source.to_string_lossy().into_owned());
+        let undated = undated.filter(|source| accounts.contains_key(&**source));
+        let Some(shortest) = bases.last().map(|base| base.to_string_lossy()) else {
+            return undated.into_iter().collect();
+        };
+        let from = accounts.range::<str, _>((Bound::Included(&*shortest), Bound::Unbounded));
         let of_base = from.map(|(source, _)| source).take_while(|source| source.starts_with(&*shortest));
-        of_base.filter(|source| Path::new(&***source) != path).map(ToString::to_string).collect()
+        let of_base = of_base.filter(|source| Path::new(&***source) != path).map(ToString::to_string);
+        of_base.chain(undated).collect()
     }
 
     /// Looks at one feed, and opens it if it was closed.
     pub(super) fn look_at(&mut self, id: FileId, now: Moment) {
         if self.ensure_open(id, now) {
+            self.look(id, now);
+        }
+    }
+
+    /// Looks at one feed that goes elsewhere from now on: one that was closed for others' sake is opened again only if
+    /// there is something to read.
+    pub(super) fn look_again(&mut self, id: FileId, now: Moment) {
+        if self.feeds.get(id).is_some_and(|feed| feed.unread_bytes() > 0) {
+            self.look_at(id, now);
+        } else {
             self.look(id, now);
         }
     }

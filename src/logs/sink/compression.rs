@@ -77,13 +77,22 @@ impl Compression {
     }
 
     /// Whether the answer to a packed body may be about the packing. Once the endpoint has taken one, "invalid" is about
-    /// the events.
+    /// the events, and a fault is one; before, it may have fallen over bytes that it can't read.
     pub(super) fn may_be_why(&self, failure: &Failure) -> bool {
         match failure.kind {
             Kind::Refused => true,
-            Kind::InvalidEvents => *self.standing() != Standing::Taken,
+            Kind::InvalidEvents | Kind::Unavailable => *self.standing() != Standing::Taken,
             _ => false,
         }
+    }
+
+    /// Whether the packing was why, since the same body got this answer plain. An endpoint that has a fault may have
+    /// another one a moment later.
+    pub(super) fn was_why(packed: &Failure, plain: Option<&Failure>) -> bool {
+        plain.is_none_or(|plain| match packed.kind {
+            Kind::Unavailable => plain.kind == Kind::NotFound,
+            kind => plain.kind != kind,
+        })
     }
 
     /// The endpoint took plain what it had refused packed.
@@ -167,6 +176,17 @@ mod tests {
     #[tokio::test]
     async fn a_small_body_is_sent_as_it_is() {
         assert_eq!(Compression::new().pack(&Bytes::from(vec![b'x'; SMALLEST - 1]), Duration::ZERO).await, None);
+    }
+
+    #[test]
+    fn a_fault_is_about_packing_only_before_any_packed_body_was_taken_and_if_the_plain_one_works() {
+        let (compression, fault) = (Compression::new(), failure(Kind::Unavailable));
+        assert!(compression.may_be_why(&fault));
+        assert!(Compression::was_why(&fault, None));
+        assert!(Compression::was_why(&fault, Some(&failure(Kind::NotFound))));
+        assert!(!Compression::was_why(&fault, Some(&failure(Kind::Throttled))));
+        compression.taken();
+        assert!(!compression.may_be_why(&fault));
     }
 
     #[test]

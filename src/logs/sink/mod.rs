@@ -81,7 +81,7 @@ pub struct Failure {
     pub message: String,
     /// What cures it, when that is known.
     pub hint: Option<String>,
-    /// How long AWS wants us to wait at least.
+    /// How long AWS wants us to wait at least, in bounds.
     pub retry_after: Option<Duration>,
 }
 

@@ -12,6 +12,9 @@ use crate::aws::certificate_hint;
 use crate::denial::{self, Denial};
 use crate::fault::chain;
 
+/// No answer silences a stream for longer: AWS asks for seconds, and what stands in for it may ask for anything.
+const LONGEST_ASKED: Duration = Duration::from_mins(5);
+
 /// What was called.
 pub(super) struct Call<'a> {
     pub(super) action: &'static str,
@@ -47,7 +50,8 @@ impl Call<'_> {
 /// | `ExpiredToken…`, `UnrecognizedClientException`, `InvalidClientTokenId` | credentials rejected |
 /// | `AccessDenied…`, `OptInRequired` | denied |
 /// | `ResourceNotFoundException` | not found |
-/// | `InvalidParameterException` that names no group or stream | invalid events |
+/// | `ResourceAlreadyExistsException`, `DataAlreadyAcceptedException` | already exists |
+/// | `InvalidParameterException` that names no group or stream, 413 | invalid events |
 /// | `LimitExceededException` | limit reached |
 /// | `InvalidSignatureException`, `RequestExpired`… | clock skew |
 /// | 5xx | unavailable |
@@ -69,7 +73,7 @@ fn kind_of(code: &str, message: &str, status: u16) -> Kind {
         | "InvalidClientTokenId" => Kind::CredentialsRejected,
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => Kind::Denied,
         "ResourceNotFoundException" => Kind::NotFound,
-        "ResourceAlreadyExistsException" => Kind::AlreadyExists,
+        "ResourceAlreadyExistsException" | "DataAlreadyAcceptedException" => Kind::AlreadyExists,
         "LimitExceededException" => Kind::LimitReached,
         "InvalidParameterException" if names_the_place(message) => Kind::Refused,
         "InvalidParameterException" => Kind::InvalidEvents,
@@ -77,6 +81,8 @@ fn kind_of(code: &str, message: &str, status: u16) -> Kind {
             Kind::ClockSkew
         }
         _ if status == 429 => Kind::Throttled,
+        // Something on the way takes less than AWS does: nginx no more than 1 MiB by default, with all that JSON adds.
+        _ if status == 413 => Kind::InvalidEvents,
         _ if status >= 500 => Kind::Unavailable,
         _ => Kind::Refused,
     }
@@ -97,7 +103,11 @@ where
     let code = error.code().unwrap_or_default();
     let message = error.message().unwrap_or_default();
     let kind = kind_of(code, message, status);
-    let what = if code.is_empty() { format!("HTTP {status}") } else { code.to_owned() };
+    let what = match code {
+        "" if status < 300 => format!("HTTP {status} without an answer of CloudWatch's: {}", chain(error)),
+        "" => format!("HTTP {status}"),
+        code => code.to_owned(),
+    };
     let separator = if message.is_empty() { "" } else { ": " };
     let resource = call.resource();
     Failure {
@@ -108,11 +118,12 @@ where
     }
 }
 
-/// `x-amz-retry-after` is in milliseconds, HTTP's own `Retry-After` in seconds.
+/// `x-amz-retry-after` is in milliseconds, HTTP's own `Retry-After` in seconds. At most [`LONGEST_ASKED`].
 fn retry_after(response: &HttpResponse) -> Option<Duration> {
     let number = |name: &str| response.headers().get(name)?.parse::<u64>().ok();
     let millis = number("x-amz-retry-after").map(Duration::from_millis);
-    millis.or_else(|| number("retry-after").map(Duration::from_secs))
+    let asked = millis.or_else(|| number("retry-after").map(Duration::from_secs));
+    asked.map(|asked| asked.min(LONGEST_ASKED))
 }
 
 /// No answer: no credentials to sign with, no connection, or silence.
@@ -142,21 +153,77 @@ fn is_caused_by<T: std::error::Error + 'static>(error: &(dyn std::error::Error +
 
 /// What cures it; where AWS answered, `code` and `message` are its own.
 fn hint(kind: Kind, call: &Call<'_>, code: &str, message: &str) -> Option<String> {
+    let known = || denial::cure(code, message);
     match kind {
-        Kind::Denied if denial::is_denial(code) => call.denied(message).hint(),
-        Kind::Denied => denial::cure(code, message),
-        Kind::LimitReached => Some(
+        // Words about a KMS key say more than the code.
+        Kind::Denied => known().or_else(|| call.denied(message).hint()),
+        Kind::LimitReached if call.action == "CreateLogGroup" => Some(
             "the account has as many log groups as it may have: delete some, or ask for more: `aws service-quotas \
              list-service-quotas --service-code logs`"
                 .to_owned(),
         ),
+        Kind::LimitReached => {
+            Some("see the account's quotas: `aws service-quotas list-service-quotas --service-code logs`".to_owned())
+        }
         Kind::NoCredentials => Some("see `credentials` and `imds` in this report".to_owned()),
+        Kind::CredentialsRejected => Some(
+            "other credentials were asked for; if it goes on, see `credentials` in this report, and `imds-agent doctor`"
+                .to_owned(),
+        ),
         Kind::Unreachable => Some(
             "check the route to the CloudWatch Logs endpoint: NAT or the VPC endpoint com.amazonaws.REGION.logs, a \
              security group that lets 443 out, HTTPS_PROXY"
                 .to_owned(),
         ),
-        Kind::ClockSkew => Some("set the machine's clock: `chronyc makestep`, or enable NTP".to_owned()),
-        _ => None,
+        Kind::Refused if code.is_empty() => Some(
+            "that is no answer of AWS's: see what stands between here and there: HTTPS_PROXY, AWS_ENDPOINT_URL, a \
+             portal that wants a login"
+                .to_owned(),
+        ),
+        _ => known(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+
+    use super::*;
+
+    fn asked(name: &'static str, value: &'static str) -> Option<Duration> {
+        let mut response = HttpResponse::new(StatusCode::try_from(503).expect("a status"), SdkBody::empty());
+        response.headers_mut().insert(name, value);
+        retry_after(&response)
+    }
+
+    #[test]
+    fn who_asks_for_patience_gets_it_up_to_a_bound() {
+        assert_eq!(asked("x-amz-retry-after", "1500"), Some(Duration::from_millis(1500)));
+        assert_eq!(asked("retry-after", "7"), Some(Duration::from_secs(7)));
+        assert_eq!(asked("retry-after", "18446744073709551615"), Some(LONGEST_ASKED));
+        assert_eq!(asked("x-amz-retry-after", "18446744073709551615"), Some(LONGEST_ASKED));
+        assert_eq!(asked("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
+
+    fn hinted(kind: Kind, action: &'static str, code: &str, message: &str) -> String {
+        let call = Call { action, group: "g", stream: None, partition: "aws" };
+        hint(kind, &call, code, message).unwrap_or_default()
+    }
+
+    #[test]
+    fn the_cure_is_that_of_what_was_said_and_not_only_of_the_code() {
+        let kms = "The specified KMS key does not exist or is not allowed to be used with LogGroup 'arn:aws:logs:x'";
+        assert!(hinted(Kind::Denied, "CreateLogGroup", "AccessDeniedException", kms).contains("key policy"));
+        let kms = "The specified KMS Key Id could not be found.";
+        let kind = kind_of("InvalidParameterException", kms, 400);
+        assert!(hinted(kind, "CreateLogGroup", "InvalidParameterException", kms).contains("key policy"));
+        let secret = "The request signature we calculated does not match the signature you provided.";
+        let hint = hinted(Kind::ClockSkew, "PutLogEvents", "InvalidSignatureException", secret);
+        assert!(hint.contains("half-changed keys"), "{hint}");
+        let clock = "Signature expired: 1 is now earlier than 2";
+        assert!(hinted(Kind::ClockSkew, "PutLogEvents", "InvalidSignatureException", clock).contains("chronyc"));
+        assert!(hinted(Kind::Refused, "PutLogEvents", "", "").contains("HTTPS_PROXY"));
+        assert!(!hinted(Kind::LimitReached, "CreateLogStream", "LimitExceededException", "").contains("log groups"));
     }
 }

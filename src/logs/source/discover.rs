@@ -24,6 +24,9 @@ const DEEPEST: usize = 32;
 /// What stands between a log's name and what a rotation adds to it: `app.log.1`, `app.log-20261122`, `app.log~`.
 const BEFORE_SUFFIX: [char; 4] = ['.', '-', '_', '~'];
 
+/// What looks like a date has so many digits at least: `261122`. With fewer, `worker-1.log` may be another log.
+const DIGITS_OF_A_DATE: usize = 6;
+
 /// A pattern that is not a glob.
 #[derive(Debug, thiserror::Error)]
 #[error("'{pattern}' is not a pattern: {reason}")]
@@ -59,6 +62,9 @@ pub(crate) struct Rotated {
     /// The name that a pattern does mean, of which this one's is an extension; none for one that was only recognised
     /// by its inode.
     pub(crate) base: Option<PathBuf>,
+    /// The name that a pattern does mean, of which this one's differs by a date before the extension. It says too little
+    /// to follow a file that nobody knows.
+    pub(crate) undated: Option<PathBuf>,
     /// The table that names the base.
     pub(crate) table: usize,
 }
@@ -109,7 +115,7 @@ impl Finder {
 
     /// Whether the patterns mean `path`, or it may be a rotated file of one that they mean.
     pub(crate) fn means(&self, path: &Path) -> bool {
-        self.matches(path) || !self.bases_of(path).is_empty()
+        self.matches(path) || !self.bases_of(path).is_empty() || self.undated(path).is_some()
     }
 
     /// Whether `path` is one that a pattern means, or stands on the way to such.
@@ -134,6 +140,14 @@ impl Finder {
         };
         let ends = name.char_indices().rev().filter(|(at, c)| *at > 0 && BEFORE_SUFFIX.contains(c));
         ends.map(|(end, _)| path.with_file_name(&name[..end])).filter(|base| self.matches(base)).collect()
+    }
+
+    /// The path, meant by the patterns, of which `path` differs by a date before the extension, and perhaps by being
+    /// compressed: `app.log` for `app-20261122.log.gz`.
+    pub(crate) fn undated(&self, path: &Path) -> Option<PathBuf> {
+        let name = path.file_name().and_then(OsStr::to_str).filter(|_| !self.excludes(path))?;
+        let name = without_date(name.strip_suffix(".gz").unwrap_or(name))?;
+        Some(path.with_file_name(name)).filter(|path| self.matches(path))
     }
 
     fn excludes(&self, path: &Path) -> bool {
@@ -349,10 +363,21 @@ impl Frame {
             return;
         }
         let base = finders[self.table].bases_of(&path).into_iter().next();
-        if base.is_some() || wanted.contains(&entry.ino()) {
-            found.rotated.entry(path).or_insert(Rotated { base, table: self.table });
+        let undated = finders[self.table].undated(&path);
+        if base.is_some() || undated.is_some() || wanted.contains(&entry.ino()) {
+            found.rotated.entry(path).or_insert(Rotated { base, undated, table: self.table });
         }
     }
+}
+
+/// `app.log` for `app-20261122.log`, `app.2026-11-22.0.log` and their like.
+fn without_date(name: &str) -> Option<String> {
+    let (stem, extension) = name.rsplit_once('.')?;
+    let kept = stem.trim_end_matches(|c: char| c.is_ascii_digit() || BEFORE_SUFFIX.contains(&c));
+    let date = &stem[kept.len()..];
+    let digits = date.bytes().filter(u8::is_ascii_digit).count();
+    let is_date = digits >= DIGITS_OF_A_DATE && date.starts_with(BEFORE_SUFFIX);
+    (is_date && !kept.is_empty()).then(|| format!("{kept}.{extension}"))
 }
 
 /// The directories that `pattern` excludes with all they hold, if it is of that kind.
@@ -429,6 +454,16 @@ mod tests {
             if let Some(found) = walk.advance(finders, wanted, 1) {
                 return found;
             }
+        }
+    }
+
+    #[test]
+    fn a_date_before_the_extension_is_told_from_a_number() {
+        assert_eq!(without_date("app-20261122.log").as_deref(), Some("app.log"));
+        assert_eq!(without_date("app.2026-11-22.0.log").as_deref(), Some("app.log"));
+        assert_eq!(without_date("my-app_261122.log").as_deref(), Some("my-app.log"));
+        for other in ["worker-1.log", "20261122.log", "app20261122.log", "app-20261122", "app.log-20261122"] {
+            assert_eq!(without_date(other), None, "{other}");
         }
     }
 

@@ -24,16 +24,17 @@ pub(crate) struct Damage {
     pub(crate) next: Option<u64>,
 }
 
-/// Moves the whole file at `path` away.
+/// Moves the whole file at `path` away, which is `bytes` long.
 ///
 /// # Errors
 /// When the disk says no.
-pub(super) fn put_away(spool: &Path, path: &Path, budget: &Budget) -> io::Result<()> {
+pub(super) fn put_away(spool: &Path, path: &Path, bytes: u64, budget: &Budget) -> io::Result<Damage> {
     let name = path.file_name().unwrap_or_default();
     let kept = directory(spool)?.join(name);
     fs::rename(path, &kept)?;
     tracing::error!(kept = %kept.display(), "a file in the spool is no segment or has lost its header, it was put away");
-    bound(spool, budget)
+    bound(spool, budget)?;
+    Ok(Damage { bytes, kept, next: None })
 }
 
 /// Reads into `buffer` what stands at `from`; fewer bytes only at the end.

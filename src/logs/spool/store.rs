@@ -121,7 +121,7 @@ impl Spool {
     pub(crate) fn open(state_dir: &Path, limit: u64) -> io::Result<Self> {
         let directory = state_dir.join(NAME);
         let budget = Budget::open(&directory, limit)?;
-        let mut catalogue = Catalogue::default();
+        let (mut catalogue, mut trouble) = (Catalogue::default(), Trouble::default());
         for entry in fs::read_dir(&directory)? {
             let path = entry?.path();
             let Some(number) = segment::number_of(&path) else { continue };
@@ -130,7 +130,7 @@ impl Spool {
             let length = file.metadata()?.len();
             match segment::read_header(&mut file)? {
                 Some((key, begin)) => catalogue.add(Listed { number, key: key.into(), begin, length, sealed: true }),
-                None => quarantine::put_away(&directory, &path, &budget)?,
+                None => trouble.headless.push(quarantine::put_away(&directory, &path, length, &budget)?),
             }
         }
         let (news, first) = (watch::Sender::new(()), catalogue.next);
@@ -141,7 +141,7 @@ impl Spool {
             budget,
             catalogue: Mutex::new(catalogue),
             news,
-            trouble: Mutex::default(),
+            trouble: Mutex::new(trouble),
             quarantined,
         })))
     }

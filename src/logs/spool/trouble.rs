@@ -1,11 +1,12 @@
-//! What went wrong with the spool since it was asked last: who waits for room, and what found none. Not what is damaged:
-//! that is the quarantine's.
+//! What went wrong with the spool since it was asked last: who waits for room, what found none, and which files were put
+//! away whole. Not the putting away: that is the quarantine's.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::quarantine::Damage;
 use super::segment::Key;
 use crate::logs::ledger::Count;
 
@@ -16,6 +17,8 @@ pub(crate) struct Trouble {
     pub(crate) refusal: Option<String>,
     /// Records that found no room and whose senders could not wait, by key.
     pub(crate) lost: BTreeMap<Arc<Key>, Loss>,
+    /// Segments that lost their headers: whose records they hold can't be told.
+    pub(crate) headless: Vec<Damage>,
 }
 
 /// Records that found no room.

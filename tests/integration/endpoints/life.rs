@@ -181,6 +181,25 @@ fn a_token_survives_a_restart_and_is_another_one_when_that_is_asked_for() {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "who reads the log must see what was not tested")]
+fn root_renews_what_it_may_not_have_and_gets_nothing_by_that() {
+    let site = Site::new();
+    let _agent = site.ready();
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("SKIPPED: only root is root");
+    }
+    let token = || std::fs::read_to_string(site.host.path("run/tokens/other")).expect("a token");
+    let first = token();
+    assert_eq!(site.ask_socket("GET", "/role/other").0, 403);
+    for target in ["/refresh?role=other", "/refresh?role=other&token=true"] {
+        let (status, answer) = site.ask_socket("POST", target);
+        assert_eq!(status, 200, "{answer}");
+        assert!(answer["SecretAccessKey"].is_null() && answer["Token"].is_null(), "{answer}");
+    }
+    assert_ne!(token(), first);
+}
+
+#[test]
 fn a_role_that_is_no_more_loses_its_token_at_the_reload() {
     let site = Site::new();
     let agent = site.ready();

@@ -107,6 +107,15 @@ impl Host {
         self.as_nobody = true;
     }
 
+    /// The agent may open no more than `most` descriptors.
+    pub(crate) fn with_few_descriptors(&mut self, most: u32) {
+        let script = self.path("with-few-descriptors");
+        let text = format!("#!/bin/sh\nulimit -n {most}\nexec '{}' \"$@\"\n", self.binary.display());
+        std::fs::write(&script, text).expect("a script can be written");
+        set_mode(&script, 0o755);
+        self.binary = script;
+    }
+
     /// A command of the binary on this host, with nothing of the test's own environment but `PATH`.
     ///
     /// # Panics

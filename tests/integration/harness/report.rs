@@ -71,7 +71,7 @@ impl Report {
 
     /// The source of the file named `name`, wherever it is.
     pub(crate) fn source(&self, name: &str) -> Option<&Value> {
-        let is_it = |source: &&Value| source["name"].as_str().is_some_and(|path| path.ends_with(&format!("/{name}")));
+        let is_it = |source: &&Value| source["name"].as_str().is_some_and(|path| path.rsplit('/').next() == Some(name));
         self.list("/logs/sources").iter().find(is_it)
     }
 

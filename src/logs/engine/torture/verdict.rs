@@ -9,6 +9,9 @@ use super::Torture;
 use super::logs::Line;
 use crate::logs::{Snapshot, Tally};
 
+/// In seconds: from here on times of reading begin anew, rather than be refused as too new.
+const TOO_FAR_BACK: i64 = -90 * 60;
+
 impl Torture<'_> {
     /// At every moment: read = delivered + pending + dropped, and the buffers have their ceiling.
     pub(super) fn assert_balanced(&self, snapshot: &Snapshot) {
@@ -95,7 +98,8 @@ impl Torture<'_> {
 
     /// Within one content, of what arrived once, in one life and in one stream, CloudWatch shows the order of the file;
     /// and what has a time of its own at that time. Not where a reload gave the file another stream: what waits in vain
-    /// in the former one comes to the new one behind what was read later.
+    /// in the former one comes to the new one behind what was read later; nor where the clock was set back so far that
+    /// CloudWatch would refuse what went on behind it.
     fn judge_order(&self) {
         let mut arrivals: BTreeMap<&str, usize> = BTreeMap::new();
         for stored in &self.cloud.stored {
@@ -113,7 +117,8 @@ impl Torture<'_> {
                 assert_eq!(stored.at, at, "{:.60}", stored.text);
                 continue;
             }
-            if self.renamed.contains(&stored.life) {
+            let set_back = self.set_back.get(&stored.life).copied().unwrap_or_default();
+            if self.renamed.contains(&stored.life) || set_back <= TOO_FAR_BACK {
                 continue;
             }
             let this = (number, stored.at);

@@ -1,7 +1,7 @@
 //! All sockets that receive: which are served, who is let in, and how many at once. What they receive goes into the spool.
 //! They outlive every configuration, so that a reload breaks no connection. Not how a socket comes to be.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +20,8 @@ use super::tables::Tables;
 use super::{datagram, send, stream};
 use crate::caller::{Accounts, Caller};
 use crate::clock::{Clock, boot_time};
-use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
+use crate::door::serve_wanted;
+use crate::heartbeat::Heartbeat;
 use crate::logs::Settings;
 use crate::logs::framing::recorded::encode_part;
 use crate::logs::spool::{Append, Spool};
@@ -199,36 +200,9 @@ impl Receiver {
 
     /// Receives until `stop`, and then what is there.
     pub async fn run(&self, stop: CancellationToken, heartbeat: Heartbeat) {
-        let mut doors = self.0.doors.subscribe();
-        let mut served: BTreeMap<String, (DoorSocket, CancellationToken)> = BTreeMap::new();
-        let mut tasks = JoinSet::new();
-        while !stop.is_cancelled() {
-            heartbeat.beat();
-            let wanted = doors.borrow_and_update().clone();
-            served.retain(|name, (socket, ends)| {
-                let stays = wanted.iter().any(|door| door.name == *name && door.socket.is(socket));
-                if !stays {
-                    ends.cancel();
-                }
-                stays
-            });
-            for door in wanted {
-                served.entry(door.name.clone()).or_insert_with(|| {
-                    let ends = stop.child_token();
-                    tasks.spawn(serve(self.0.clone(), door.clone(), ends.clone()));
-                    (door.socket, ends)
-                });
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                _ = doors.changed() => {}
-                Some(ended) = tasks.join_next() => if let Err(error) = ended && error.is_panic() {
-                    std::panic::resume_unwind(error.into_panic());
-                },
-                () = sleep(LONGEST_SLEEP) => {}
-            }
-        }
-        while tasks.join_next().await.is_some() {}
+        let is_same = |one: &Door, other: &Door| one.name == other.name && one.socket.is(&other.socket);
+        let serve = |door, ends| serve(self.0.clone(), door, ends);
+        serve_wanted(self.0.doors.subscribe(), is_same, stop, &heartbeat, serve).await;
     }
 }
 
