@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use imds_agent::emulator::Gzip;
+use rustix::process::Signal;
 
-use crate::harness::{Change, Effect, Fault, Host, SOON, append, assert_same_lines, look_until, numbered};
+use crate::harness::{Change, Denial, Effect, Fault, Host, SOON, append, assert_same_lines, look_until, numbered};
 
 const GROUP: &str = "/test/app";
 

@@ -1,7 +1,9 @@
 //! Files that are rotated, can't be read, are too many, or no files at all: promises 4 and 5 by a real process. Not what is
 //! in them; the matrix of rotations is the engine's own.
 
-use crate::harness::{Host, SOON, append, assert_same_lines, numbered};
+use std::fs::OpenOptions;
+
+use crate::harness::{Host, SOON, append, assert_same_lines, look_until, numbered, set_mode};
 
 const GROUP: &str = "/test/app";
 

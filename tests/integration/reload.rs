@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Agent, Change, Denial, Effect, Fates, Fault, Host, Report, SOON, Systemd, Writer, append, assert_same_lines, fates,
+    Agent, Change, Effect, Fates, Fault, Host, Report, SOON, Systemd, Writer, append, assert_same_lines, fates,
     numbered,
 };
 

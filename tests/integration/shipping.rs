@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::harness::{
     Denial, Effect, Fates, Fault, Host, MOTO_REGION, Moto, SOON, Writer, append, assert_same_lines, fates, look_until,
-    numbered, set_mode,
+    numbered,
 };
 
 const GROUP: &str = "/test/app";

@@ -321,7 +321,13 @@ fn is_beginning_of_archive(stranger: &Stranger, metadata: &Metadata) -> bool {
 }
 
 /// The feed of a stranger's file.
-pub(super) fn feed_of(stranger: &Stranger, id: FileId, source: Arc<str>, file: fs::File, coverage: Coverage) -> io::Result<Feed> {
+pub(super) fn feed_of(
+    stranger: &Stranger,
+    id: FileId,
+    source: Arc<str>,
+    file: fs::File,
+    coverage: Coverage,
+) -> io::Result<Feed> {
     Feed::of_file(id, stranger.path.clone(), source, Table::File(stranger.table), file, coverage)
 }
 
