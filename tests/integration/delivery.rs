@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use imds_agent::emulator::Gzip;
+use rustix::process::Signal;
 
-use crate::harness::{Change, Effect, Fault, Host, SOON, append, assert_same_lines, look_until, numbered};
+use crate::harness::{Change, Denial, Effect, Fault, Host, SOON, append, assert_same_lines, look_until, numbered};
 
 const GROUP: &str = "/test/app";
 
@@ -175,4 +176,15 @@ fn what_was_refused_is_said_in_the_stream_listed_and_sent_again() {
     assert_eq!(arrived.iter().filter(|line| *line == "two").count(), 1, "{arrived:?}");
     let left = host.run(&["logs", "dead-letters"]);
     assert_eq!(String::from_utf8_lossy(&left.stdout), "no dead letters\n");
+}
+
+#[test]
+fn what_was_denied_is_tried_again_by_a_reload_although_the_configuration_is_the_same() {
+    let (host, emulator) = Host::with_emulator();
+    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default())).times(1));
+    append(&host.log("app.log"), &numbered(0, 10, 100));
+    let agent = host.start();
+    agent.wait_until("it is denied", |report| report.text("/logs/destinations/0/state") == "denied");
+    agent.signal(Signal::HUP);
+    agent.wait_within(Duration::from_secs(20), "it is delivered", |report| report.events().delivered == 10);
 }

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::harness::{
-    Agent, Change, Denial, Effect, Fates, Fault, Host, Report, SOON, Systemd, Writer, append, assert_same_lines, fates,
+    Agent, Change, Effect, Fates, Fault, Host, Report, SOON, Systemd, Writer, append, assert_same_lines, fates,
     numbered,
 };
 
@@ -232,17 +232,6 @@ fn a_reload_that_changes_nothing_restarts_nothing() {
     let (_, said) = agent.stop();
     assert_eq!(said.matches("changed=false").count(), 5, "{said}");
     assert_eq!(said.matches("changed=true").count(), 1, "{said}");
-}
-
-#[test]
-fn what_was_denied_is_tried_again_by_a_reload_although_the_configuration_is_the_same() {
-    let (host, emulator) = Host::with_emulator();
-    emulator.set_fault(Fault::on("logs:PutLogEvents", Effect::Deny(Denial::default())).times(1));
-    append(&host.log("app.log"), &numbered(0, 10, 100));
-    let agent = host.start();
-    agent.wait_until("it is denied", |report| report.text("/logs/destinations/0/state") == "denied");
-    reload(&agent);
-    agent.wait_within(Duration::from_secs(20), "it is delivered", |report| report.events().delivered == 10);
 }
 
 #[test]
