@@ -12,6 +12,7 @@ mod doors;
 mod emulator_conformance;
 mod endpoints;
 mod explain;
+mod files;
 mod framing;
 mod harness;
 mod house;

@@ -1,5 +1,5 @@
-//! What becomes of a file that was just found: one that we follow under another name, one that the checkpoint knows, a
-//! copy of one of those, or a new one. Not how it was found.
+//! What becomes of a file that was just found: one that is known, a copy of one of those, or a new one. Not how it was
+//! found, nor how it is known again.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Metadata};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::kin::may_become_copy;
+use super::recognising::Known;
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::coverage::Coverage;
@@ -21,7 +22,6 @@ use crate::logs::source::backfill::next_line;
 use crate::logs::source::discover::Rotated;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::gzip::is_packed;
-use crate::logs::source::open::{OpenError, open_regular};
 use crate::logs::source::tailed::Life;
 
 /// A file beside a followed one that may be a copy of it, still being made, is looked at again so soon: it is decided
@@ -43,16 +43,6 @@ pub(super) struct Stranger {
     pub(super) matched: bool,
     /// Whether it was never there when files were looked for: it is read from its beginning, if nobody knows it.
     pub(super) fresh: bool,
-}
-
-/// Whether a file that was found is known.
-enum Known {
-    /// It is followed from now on, as what the checkpoint knows.
-    Here(FileId),
-    /// It is followed already, or is about to be under its own name.
-    Elsewhere,
-    /// Nobody knows it.
-    Nowhere,
 }
 
 impl Engine {
@@ -129,41 +119,6 @@ impl Engine {
         }
     }
 
-    fn open_file(&mut self, stranger: &Stranger, now: Moment) -> Option<fs::File> {
-        let error = match open_regular(&stranger.path) {
-            Ok(file) => return Some(file),
-            Err(error) => error,
-        };
-        let named = self.files.finders.get(stranger.table).is_some_and(|finder| finder.names(&stranger.path));
-        match error {
-            error if error.is_absent() => {}
-            OpenError::ForeignLink { .. } | OpenError::NotRegular | OpenError::ForeignName if !named => {
-                self.files.passed_over.insert(stranger.path.clone(), error.to_string());
-            }
-            _ => self.note_unreadable(&stranger.path, &error, error.hint(&stranger.path), now),
-        }
-        None
-    }
-
-    /// Goes on with an opened file that the checkpoint knows, or that is followed already under another name. One that
-    /// has several names at once, by links, is one file: it is read once, under the name that it had first.
-    fn recognise(&mut self, stranger: &Stranger, file: fs::File, now: Moment) -> io::Result<Known> {
-        let metadata = file.metadata()?;
-        if let Some(id) = self.same_as(&metadata) {
-            self.move_to(id, stranger);
-            return Ok(Known::Elsewhere);
-        }
-        let Some(state) = self.files.recognise(&file, &metadata)? else { return Ok(Known::Nowhere) };
-        let path = Path::new(&state.path);
-        let stands = path != stranger.path && fs::metadata(path).is_ok_and(|there| is_same(&there, &metadata));
-        if stands && stranger.matched && self.files.table_of(path).is_some() {
-            return Ok(Known::Elsewhere);
-        }
-        self.files.known.remove(&state.id);
-        let feed = feed_of(stranger, state.id, state.source.into(), file, state.coverage)?;
-        Ok(Known::Here(self.follow(feed, stranger, now)))
-    }
-
     /// Takes a feed in, at its place or as one that left it.
     pub(super) fn follow(&mut self, mut feed: Feed, stranger: &Stranger, now: Moment) -> FileId {
         let id = feed.id;
@@ -179,28 +134,6 @@ impl Engine {
         self.feeds.insert(feed);
         self.note_open(id);
         id
-    }
-
-    /// The followed file that `metadata` is of, if it can still be read.
-    pub(super) fn same_as(&self, metadata: &Metadata) -> Option<FileId> {
-        let id = *self.files.by_number.get(&(metadata.dev(), metadata.ino()))?;
-        self.feeds.file(id).filter(|file| !file.is_cut() && file.is(metadata)).map(|_| id)
-    }
-
-    /// A followed file was renamed to a path that a pattern names, too.
-    fn move_to(&mut self, id: FileId, stranger: &Stranger) {
-        let Some(file) = self.feeds.file_mut(id).filter(|_| stranger.matched) else { return };
-        let stays = file.is_active() && fs::metadata(&file.path).is_ok_and(|metadata| file.is(&metadata));
-        if stays {
-            return;
-        }
-        let path: Arc<Path> = stranger.path.as_path().into();
-        let before = std::mem::replace(&mut file.path, path.clone());
-        file.life = Life::Active;
-        if self.files.by_path.get(&before) == Some(&id) {
-            self.files.by_path.remove(&before);
-        }
-        self.files.by_path.insert(path, id);
     }
 
     /// Decides about files that are not known by their inode.
@@ -382,17 +315,19 @@ impl Engine {
     }
 }
 
-fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
-}
-
 /// Whether it has the name of a compressed file, and is too short for one.
 fn is_beginning_of_archive(stranger: &Stranger, metadata: &Metadata) -> bool {
     metadata.len() < SHORTEST_PACKED && stranger.path.extension().is_some_and(|extension| extension == "gz")
 }
 
 /// The feed of a stranger's file.
-fn feed_of(stranger: &Stranger, id: FileId, source: Arc<str>, file: fs::File, coverage: Coverage) -> io::Result<Feed> {
+pub(super) fn feed_of(
+    stranger: &Stranger,
+    id: FileId,
+    source: Arc<str>,
+    file: fs::File,
+    coverage: Coverage,
+) -> io::Result<Feed> {
     Feed::of_file(id, stranger.path.clone(), source, Table::File(stranger.table), file, coverage)
 }
 

@@ -81,9 +81,11 @@ impl Archives {
         Ok(fresh)
     }
 
-    /// The tables are others: `table` says which means a path.
+    /// The tables are others: `table` says which means a path. What waits for none may be meant again, and so may what is
+    /// let go of in the middle of being read: all counts as new.
     pub(super) fn change_tables(&mut self, table: impl Fn(&Path) -> Option<usize>) {
         let adapt = |stranger: &mut Stranger| table(&stranger.path).map(|table| stranger.table = table).is_some();
+        self.seen.clear();
         self.waiting.retain_mut(adapt);
         self.examined.take_if(|examined| !adapt(&mut examined.stranger));
     }

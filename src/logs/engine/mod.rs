@@ -19,6 +19,7 @@ mod journal;
 mod keeping;
 mod kin;
 mod reading;
+mod recognising;
 mod reconfiguring;
 mod resending;
 mod routing;

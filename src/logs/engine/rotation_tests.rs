@@ -99,6 +99,13 @@ impl Case {
         }
     }
 
+    /// Two lines are written to a new file, seen, and on their way.
+    fn begin_again(&mut self, name: &str) {
+        self.write(name, 2);
+        self.bench.go(SURVEY_INTERVAL);
+        self.bench.put();
+    }
+
     fn rename(&self, from: &str, to: &str) {
         fs::rename(self.path(from), self.path(to)).expect("renames");
     }
@@ -564,6 +571,28 @@ fn compressed_unseen_and_found_when_what_it_was_packed_from_is_there_still() {
         fs::remove_file(case.path("app.log.2")).expect("removes");
         case.assert_complete(Agent::Runs);
     }
+}
+
+/// One is examined at a time: the other one waits when its table goes.
+#[test]
+fn compressed_and_not_examined_yet_when_its_table_is_taken_away_and_given_back() {
+    let mut case = Case::new("app.log");
+    case.write("app.log", 2);
+    case.bench.put();
+    case.rename("app.log", "app.log.1");
+    case.begin_again("app.log");
+    case.rename("app.log.1", "app.log.2");
+    case.rename("app.log", "app.log.1");
+    case.compress("app.log.1");
+    case.compress("app.log.2");
+    case.bench.kill_and_restart();
+    case.bench.pass(SURVEY_INTERVAL);
+    case.bench.engine.step(Vec::new(), case.bench.now);
+    let tables = std::mem::take(&mut case.bench.settings.files);
+    case.bench.reload();
+    case.bench.settings.files = tables;
+    case.bench.reload();
+    case.assert_complete(Agent::Runs);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use super::open::may_follow;
+use super::rotated::{shortened, without_date};
 use crate::logs::settings::FileSettings;
 
 /// More files than this are not followed for one table: bookkeeping would no longer be small. Said in a warning.
@@ -20,12 +21,6 @@ pub(crate) const CROWDED: u64 = 100_000;
 
 /// How deep `**` goes: deeper is a loop of bind mounts, not a log directory.
 const DEEPEST: usize = 32;
-
-/// What stands between a log's name and what a rotation adds to it: `app.log.1`, `app.log-20261122`, `app.log~`.
-const BEFORE_SUFFIX: [char; 4] = ['.', '-', '_', '~'];
-
-/// What looks like a date has so many digits at least: `261122`. With fewer, `worker-1.log` may be another log.
-const DIGITS_OF_A_DATE: usize = 6;
 
 /// A pattern that is not a glob.
 #[derive(Debug, thiserror::Error)]
@@ -138,8 +133,7 @@ impl Finder {
         let Some(name) = path.file_name().and_then(OsStr::to_str).filter(|_| !self.excludes(path)) else {
             return Vec::new();
         };
-        let ends = name.char_indices().rev().filter(|(at, c)| *at > 0 && BEFORE_SUFFIX.contains(c));
-        ends.map(|(end, _)| path.with_file_name(&name[..end])).filter(|base| self.matches(base)).collect()
+        shortened(name).map(|base| path.with_file_name(base)).filter(|base| self.matches(base)).collect()
     }
 
     /// The path, meant by the patterns, of which `path` differs by a date before the extension, and perhaps by being
@@ -370,16 +364,6 @@ impl Frame {
     }
 }
 
-/// `app.log` for `app-20261122.log`, `app.2026-11-22.0.log` and their like.
-fn without_date(name: &str) -> Option<String> {
-    let (stem, extension) = name.rsplit_once('.')?;
-    let kept = stem.trim_end_matches(|c: char| c.is_ascii_digit() || BEFORE_SUFFIX.contains(&c));
-    let date = &stem[kept.len()..];
-    let digits = date.bytes().filter(u8::is_ascii_digit).count();
-    let is_date = digits >= DIGITS_OF_A_DATE && date.starts_with(BEFORE_SUFFIX);
-    (is_date && !kept.is_empty()).then(|| format!("{kept}.{extension}"))
-}
-
 /// The directories that `pattern` excludes with all they hold, if it is of that kind.
 fn whole_tree(pattern: &str) -> Option<&str> {
     let tree = pattern.strip_suffix("/**").or_else(|| pattern.strip_suffix("/**/*"))?;
@@ -454,16 +438,6 @@ mod tests {
             if let Some(found) = walk.advance(finders, wanted, 1) {
                 return found;
             }
-        }
-    }
-
-    #[test]
-    fn a_date_before_the_extension_is_told_from_a_number() {
-        assert_eq!(without_date("app-20261122.log").as_deref(), Some("app.log"));
-        assert_eq!(without_date("app.2026-11-22.0.log").as_deref(), Some("app.log"));
-        assert_eq!(without_date("my-app_261122.log").as_deref(), Some("my-app.log"));
-        for other in ["worker-1.log", "20261122.log", "app20261122.log", "app-20261122", "app.log-20261122"] {
-            assert_eq!(without_date(other), None, "{other}");
         }
     }
 

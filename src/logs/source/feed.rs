@@ -243,7 +243,7 @@ impl Feed {
                     id: self.id,
                     path: file.path.to_string_lossy().into_owned(),
                     source: self.source.to_string(),
-                    fingerprint: file.fingerprint,
+                    fingerprint: file.known_by(),
                     coverage: self.coverage.clone(),
                     // A stretch that has just begun is shorter than what is known to be packed.
                     size: self.size.max(file.archive.as_ref().map_or(0, |archive| archive.outstanding())),

@@ -84,6 +84,12 @@ impl Content for Tailed {
 }
 
 impl Tailed {
+    /// By what it is known again. A stretch of an archive that has just begun shows nothing of it yet.
+    pub(crate) fn known_by(&self) -> Fingerprint {
+        let archive = self.archive.as_ref().filter(|_| !self.fingerprint.has_content());
+        archive.map_or(self.fingerprint, |archive| archive.fingerprint())
+    }
+
     /// Its descriptor, if it is open.
     pub(crate) fn file(&self) -> Option<&File> {
         self.file.as_ref()

@@ -46,6 +46,11 @@ impl Engine {
         self.feeds.get(id)?.tape().map(|tape| tape.supply)
     }
 
+    fn is_beyond(&self, id: FileId, place: Cursor) -> bool {
+        let after = self.feeds.get(id).and_then(|feed| feed.tape()?.after());
+        after.is_some_and(|after| !after.is_at_or_before(&place))
+    }
+
     pub(super) fn set_supply(&mut self, id: FileId, supply: Supply) {
         if let Some((tape, _)) = self.feeds.get_mut(id).and_then(|feed| feed.tape_mut()) {
             tape.supply = supply;
@@ -213,7 +218,8 @@ impl Engine {
             vec![id]
         } else {
             let ids = table.feeds.values().copied();
-            ids.filter(|id| self.supply(*id) == Some(Supply::Live)).collect()
+            // One that was helped beyond that place was told then what it missed.
+            ids.filter(|id| self.supply(*id) == Some(Supply::Live) && !self.is_beyond(*id, last)).collect()
         };
         let text = gap_text(last, next, missing, exact.is_some());
         tracing::warn!(journal = table.name, "{text}");

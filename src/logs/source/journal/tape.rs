@@ -45,7 +45,8 @@ pub(crate) struct TapeState {
     /// Whether everything that its table has seen is done.
     #[serde(default)]
     pub(crate) settled: bool,
-    /// The last entry of which it and everything before is done; not set before the first one.
+    /// The last entry of which it and everything before is done, or the place before the first one; not set before that
+    /// came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cursor: Option<Cursor>,
     /// What is done above that: behind the first entry, up to the second.
@@ -144,6 +145,10 @@ impl Tape {
     /// Takes an entry's record, or passes it over, if it is done already.
     pub(crate) fn push(&mut self, cursor: Cursor, record: &[u8], coverage: &mut Coverage) {
         let start = self.end();
+        if self.after.is_none() {
+            // From here on it is known what may be missed: an entry that is gone before it was delivered is a gap.
+            self.marks.insert(start, Some(cursor.just_before()));
+        }
         self.bytes.extend(record);
         self.after = Some(cursor);
         self.marks.insert(self.end(), self.after);
