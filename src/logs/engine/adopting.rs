@@ -19,9 +19,9 @@ use crate::logs::delivery::destination::Moment;
 use crate::logs::ledger::{Count, Reason};
 use crate::logs::settings::Table;
 use crate::logs::source::backfill::next_line;
-use crate::logs::source::discover::Rotated;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::gzip::is_packed;
+use crate::logs::source::rotated::Rotated;
 use crate::logs::source::tailed::Life;
 
 /// A file beside a followed one that may be a copy of it, still being made, is looked at again so soon: it is decided

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use globset::{Glob, GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
 
 use super::open::may_follow;
-use super::rotated::{shortened, without_date};
+use super::rotated::{Rotated, shortened, without_date};
 use crate::logs::settings::FileSettings;
 
 /// More files than this are not followed for one table: bookkeeping would no longer be small. Said in a warning.
@@ -49,19 +49,6 @@ pub(crate) struct Finder {
     excluded_names: GlobSet,
     /// Directories of which everything is excluded: they are not even entered.
     excluded_trees: GlobSet,
-}
-
-/// A file that no pattern names, but that may be a rotated one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Rotated {
-    /// The name that a pattern does mean, of which this one's is an extension; none for one that was only recognised
-    /// by its inode.
-    pub(crate) base: Option<PathBuf>,
-    /// The name that a pattern does mean, of which this one's differs by a date before the extension. It says too little
-    /// to follow a file that nobody knows.
-    pub(crate) undated: Option<PathBuf>,
-    /// The table that names the base.
-    pub(crate) table: usize,
 }
 
 /// What a look around found.

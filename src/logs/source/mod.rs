@@ -12,7 +12,7 @@ pub(crate) mod journal;
 pub(crate) mod letters;
 pub(crate) mod open;
 pub(crate) mod read;
-mod rotated;
+pub(crate) mod rotated;
 pub(crate) mod segment;
 pub(crate) mod socket;
 pub(crate) mod spill;

@@ -1,10 +1,25 @@
 //! The names that rotations give to logs. Not which file such a name stands for, which is decided by content.
 
+use std::path::PathBuf;
+
 /// What stands between a log's name and what a rotation adds to it: `app.log.1`, `app.log-20261122`, `app.log~`.
 const BEFORE_SUFFIX: [char; 4] = ['.', '-', '_', '~'];
 
 /// What looks like a date has so many digits at least: `261122`. With fewer, `worker-1.log` may be another log.
 const DIGITS_OF_A_DATE: usize = 6;
+
+/// A file that no pattern names, but that may be a rotated one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rotated {
+    /// The name that a pattern does mean, of which this one's is an extension; none for one that was only recognised
+    /// by its inode.
+    pub(crate) base: Option<PathBuf>,
+    /// The name that a pattern does mean, of which this one's differs by a date before the extension. It says too little
+    /// to follow a file that nobody knows.
+    pub(crate) undated: Option<PathBuf>,
+    /// The table that names the base.
+    pub(crate) table: usize,
+}
 
 /// What `name` may be the name of with a suffix, the longest first: `app.log` among others for `app.log.1`.
 pub(super) fn shortened(name: &str) -> impl Iterator<Item = &str> {

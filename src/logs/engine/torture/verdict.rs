@@ -10,7 +10,7 @@ use super::logs::Line;
 use crate::logs::{Snapshot, Tally};
 
 /// In seconds: from here on times of reading begin anew, rather than be refused as too new.
-const TOO_FAR_BACK: i64 = -90 * 60;
+const TOO_FAR_BACK: i64 = 90 * 60;
 
 impl Torture<'_> {
     /// At every moment: read = delivered + pending + dropped, and the buffers have their ceiling.
@@ -117,8 +117,8 @@ impl Torture<'_> {
                 assert_eq!(stored.at, at, "{:.60}", stored.text);
                 continue;
             }
-            let set_back = self.set_back.get(&stored.life).copied().unwrap_or_default();
-            if self.renamed.contains(&stored.life) || set_back <= TOO_FAR_BACK {
+            let set_back = self.seconds_set_back.get(&stored.life).copied().unwrap_or_default();
+            if self.renamed.contains(&stored.life) || set_back >= TOO_FAR_BACK {
                 continue;
             }
             let this = (number, stored.at);
