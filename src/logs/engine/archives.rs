@@ -199,6 +199,11 @@ impl Engine {
         let is_beginning = self.is_beginning_of_one(&kin, &unpacking)?;
         let Ok(file) = open_regular(&stranger.path) else { return Ok(BTreeSet::new()) };
         let metadata = file.metadata()?;
+        if !unpacking.is_from(&metadata)? {
+            // The next rotation has put another one there; this one is found again under the name that it has now.
+            self.survey_soon(super::SURVEY_SOON, now);
+            return Ok(BTreeSet::new());
+        }
         let is_known = !matches!(verdict, Verdict::Open | Verdict::Unfinished);
         let mut followed = BTreeSet::new();
         if is_known {

@@ -1,9 +1,9 @@
 //! A log that a rotation compressed: unpacked as a stream, recognised by what it unpacks to. Not where that is kept
 //! (`spill`), nor which file it is compared with (the survey's).
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use flate2::bufread::GzDecoder;
 
@@ -65,6 +65,15 @@ impl Unpacking {
         io::Seek::rewind(&mut file)?;
         let decoder = Some(GzDecoder::new(BufReader::new(file.try_clone()?)));
         Ok(Self { file, decoder, position: 0, head: Vec::new(), tail: Vec::new(), block: vec![0; BLOCK] })
+    }
+
+    /// Whether `metadata` is of the file that is unpacked.
+    ///
+    /// # Errors
+    /// When the file can't be examined.
+    pub(crate) fn is_from(&self, metadata: &Metadata) -> io::Result<bool> {
+        let own = self.file.metadata()?;
+        Ok((own.dev(), own.ino()) == (metadata.dev(), metadata.ino()))
     }
 
     /// Unpacks at most `most` bytes more on the way to `position`, without keeping them, or begins anew if it is behind it;

@@ -166,7 +166,8 @@ pub(crate) fn birth(metadata: &Metadata) -> Option<SystemTime> {
     metadata.created().ok()
 }
 
-fn born(metadata: &Metadata) -> u64 {
+/// The same in nanoseconds; 0 where it does not.
+pub(super) fn born(metadata: &Metadata) -> u64 {
     let since = birth(metadata).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0))
 }

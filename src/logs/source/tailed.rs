@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::archive::Archive;
 use super::feed::{Content, Feed, Origin};
 use super::gzip::is_packed;
-use super::identity::Fingerprint;
+use super::identity::{Fingerprint, born};
 use super::spill::{Spill, SpillDirectory};
 use crate::logs::batch::FileId;
 use crate::logs::coverage::Coverage;
@@ -59,6 +59,8 @@ pub(crate) struct Tailed {
     file: Option<File>,
     device: u64,
     inode: u64,
+    /// When it was born; 0 where the file system does not tell.
+    born: u64,
     /// When its content changed last, as of the last look: seconds and nanoseconds.
     modified: (i64, i64),
     /// How it is recognised.
@@ -121,7 +123,7 @@ impl Tailed {
         let metadata = file.metadata()?;
         self.fingerprint = Fingerprint::of(&file, &metadata, position)?;
         self.packed = false;
-        (self.device, self.inode) = (metadata.dev(), metadata.ino());
+        (self.device, self.inode, self.born) = (metadata.dev(), metadata.ino(), born(&metadata));
         self.file = Some(file);
         Ok(())
     }
@@ -156,9 +158,11 @@ impl Tailed {
         (self.device, self.inode)
     }
 
-    /// Whether `metadata` is of this file.
+    /// Whether `metadata` is of this file: one that is not open may be gone, and its inode another file's.
     pub(crate) fn is(&self, metadata: &Metadata) -> bool {
-        self.number() == (metadata.dev(), metadata.ino())
+        let born = born(metadata);
+        let same_birth = self.born == 0 || born == 0 || self.born == born;
+        same_birth && self.number() == (metadata.dev(), metadata.ino())
     }
 
     /// Whether it is at its place.
@@ -229,6 +233,7 @@ impl Feed {
             file: Some(file),
             device: metadata.dev(),
             inode: metadata.ino(),
+            born: born(&metadata),
             modified: modified(&metadata),
             fingerprint,
             life: Life::Active,
@@ -287,5 +292,29 @@ impl Feed {
         self.size = size;
         file.modified = changed_at;
         Ok(if self.read_to_end_at == Some(size) { Look::AtEnd } else { Look::Unread })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logs::disk::faults::{forget_times, say_times, stamp};
+
+    #[test]
+    fn another_file_that_got_its_inode_is_not_taken_for_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("app.log");
+        let file = File::create(&path).expect("there is room");
+        say_times();
+        stamp(&file, true);
+        let reader = File::open(&path).expect("there");
+        let feed = Feed::of_file(1, path, "app.log".into(), Table::File(0), reader, Coverage::from(0));
+        let feed = feed.expect("it can be examined");
+        let was = file.metadata().expect("there");
+        assert!(feed.file().expect("a file").is(&was));
+        // As if it were gone, and the file system gave its inode to the next one.
+        stamp(&file, true);
+        assert!(!feed.file().expect("a file").is(&file.metadata().expect("there")));
+        forget_times();
     }
 }
