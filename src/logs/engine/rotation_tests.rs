@@ -526,30 +526,6 @@ fn compressed_and_renamed_again_while_that_is_read() {
     }
 }
 
-/// What stands at the path then is another one, which has to be read as well.
-#[test]
-fn compressed_and_renamed_again_while_that_is_looked_at_and_the_next_one_takes_its_name() {
-    for pattern in PATTERNS {
-        for steps in 1..8 {
-            let mut case = Case::new(pattern);
-            // More than one look at the compressed file sees.
-            case.write("app.log", 100);
-            case.rename("app.log", "app.log.1");
-            case.compress("app.log.1");
-            case.begin("app.log", Agent::Stopped);
-            case.bench.restart();
-            for _ in 0..steps {
-                case.bench.engine.step(Vec::new(), case.bench.now);
-            }
-            case.rename("app.log.1.gz", "app.log.2.gz");
-            case.rename("app.log", "app.log.1");
-            case.compress("app.log.1");
-            case.write("app.log", 1);
-            case.assert_complete(Agent::Runs);
-        }
-    }
-}
-
 /// However far the agent had come with the compressed file: what of it is known has to be found again under its next name.
 #[test]
 fn compressed_unseen_and_killed_while_that_is_read_and_renamed_again_before_the_restart() {
