@@ -196,7 +196,6 @@ impl Engine {
         now: Moment,
     ) -> io::Result<BTreeSet<FileId>> {
         let Examination { stranger, unpacking, kin, .. } = examined;
-        let is_beginning = self.is_beginning_of_one(&kin, &unpacking)?;
         let Ok(file) = open_regular(&stranger.path) else { return Ok(BTreeSet::new()) };
         let metadata = file.metadata()?;
         if !unpacking.is_from(&metadata)? {
@@ -213,11 +212,14 @@ impl Engine {
                 followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
             }
         }
+        // What is not new needs no second comparison.
+        let is_new =
+            matches!(verdict, Verdict::New) && stranger.fresh && !self.is_beginning_of_one(&kin, &unpacking)?;
         match verdict {
             // Whoever writes it will change it; until then it is not looked at again.
             Verdict::Unfinished => drop(self.is_quiet(&stranger, &metadata, now)?),
             Verdict::Continues(kin) => followed.extend(self.go_on_in_archive(kin.id, &stranger, unpacking, now)?),
-            Verdict::New if stranger.fresh && !is_beginning => {
+            Verdict::New if is_new => {
                 let (id, source) = (self.feeds.next_id(), source_of(&stranger));
                 let fingerprint = Fingerprint::of_head(unpacking.head());
                 self.follow_archive(id, source, fingerprint, Coverage::from(0), 0, &stranger, unpacking, now)?;
