@@ -180,8 +180,10 @@ impl Engine {
 
     fn begin_examination(&mut self, mut stranger: Stranger) -> Option<Examination> {
         if stranger.matched {
-            // What it was packed from may have been found by the same look around.
+            // What it was packed from may have been found by the same look around; and so may this one itself, which is
+            // read under its own name then.
             stranger.bases.extend(self.bases_of(&stranger.path, stranger.table));
+            stranger.bases.push(stranger.path.to_string_lossy().into_owned());
         }
         let unpacking = open_regular(&stranger.path).ok().and_then(|file| Unpacking::begin(file).ok())?;
         let kin = self.kin_of(&stranger.bases);

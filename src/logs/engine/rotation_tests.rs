@@ -16,6 +16,7 @@ use crate::logs::checkpoint::Record;
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::source::feed::Feed;
 use crate::logs::{SourceState, StartAt};
+use crate::template::Template;
 
 impl Bench {
     fn path(&self, name: &str) -> PathBuf {
@@ -593,6 +594,24 @@ fn compressed_and_not_examined_yet_when_its_table_is_taken_away_and_given_back()
     let tables = std::mem::take(&mut case.bench.settings.files);
     case.bench.reload();
     case.bench.settings.files = tables;
+    case.bench.reload();
+    case.assert_complete(Agent::Runs);
+}
+
+/// The other one is found again, and is in the queue already.
+#[test]
+fn compressed_unseen_and_not_examined_yet_when_its_table_changes() {
+    let mut case = Case::new("app.log*");
+    case.write("app.log", 2);
+    case.bench.deliver_all();
+    for name in ["app.log.1", "app.log.2"] {
+        case.write(name, 2);
+        case.compress(name);
+    }
+    case.bench.pass(SURVEY_INTERVAL);
+    case.bench.engine.step(Vec::new(), case.bench.now);
+    let target = &mut case.bench.settings.files[0].target;
+    target.log_stream = Template::parse("all", &[]).expect("a name");
     case.bench.reload();
     case.assert_complete(Agent::Runs);
 }
