@@ -18,6 +18,7 @@ mod held;
 mod journal;
 mod keeping;
 mod kin;
+mod memory;
 mod reading;
 mod recognising;
 mod reconfiguring;
