@@ -41,7 +41,8 @@ impl Engine {
     }
 
     /// Follows files that were just made where a pattern names them. Not in the middle of a look around, which would take
-    /// those for gone that it has passed by.
+    /// those for gone that it has passed by; nor what may be a copy of another one, of which only a look around tells
+    /// whether it is still there.
     fn meet(&mut self, born: &BTreeMap<PathBuf, u64>, now: Moment) {
         if self.stopping || !self.files.surveyed || self.files.walk.is_some() {
             return;
@@ -51,6 +52,7 @@ impl Engine {
             self.note_astray(path, *times, now);
             if self.files.by_path.len() < MOST_FILES
                 && let Some(table) = self.files.table_of(path)
+                && self.bases_of(path, table).is_empty()
                 && !path.is_dir()
                 && let Some(stranger) = self.visit(path, table, &mut adopted, now)
             {
