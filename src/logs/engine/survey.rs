@@ -69,7 +69,7 @@ impl Engine {
         self.files.unreadable.retain(|path, _| found.files.contains_key(path));
         self.files.hidden = found.unreadable.iter().map(|(directory, _)| directory.clone()).collect();
         self.files.passed_over.clear();
-        let (mut adopted, first) = (BTreeSet::new(), self.feeds.next_id());
+        let (mut adopted, first) = (BTreeSet::new(), self.feeds.unused_id());
         self.let_go_of_the_vanished(found, now);
         let mut strangers = Vec::new();
         for (path, table) in &found.files {
