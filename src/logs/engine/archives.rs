@@ -195,7 +195,7 @@ impl Engine {
         verdict: &Verdict,
         now: Moment,
     ) -> io::Result<BTreeSet<FileId>> {
-        let Examination { stranger, unpacking, kin, .. } = examined;
+        let Examination { stranger, unpacking, kin, is, .. } = examined;
         let Ok(file) = open_regular(&stranger.path) else { return Ok(BTreeSet::new()) };
         let metadata = file.metadata()?;
         if !unpacking.is_from(&metadata)? {
@@ -206,6 +206,8 @@ impl Engine {
         let is_known = !matches!(verdict, Verdict::Open | Verdict::Unfinished);
         let mut followed = BTreeSet::new();
         if is_known {
+            // Killed after this, one is known for a copy: what of has to be known, too, however much it grew meanwhile.
+            self.write_down(is.iter().chain(&kin).map(|kin| kin.id), now);
             self.decide(&stranger, &metadata, now)?;
             // Its packed bytes are not to be read; of one that was known they never were.
             if self.same_as(&metadata).is_none() {

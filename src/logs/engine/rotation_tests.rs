@@ -1166,3 +1166,21 @@ fn a_file_that_grows_without_a_hint_is_polled_where_nobody_tells() {
     bench.go(Duration::from_secs(1));
     assert_eq!(bench.puts.len(), 1);
 }
+
+#[test]
+fn lines_that_came_just_before_a_file_was_packed_and_the_agent_killed_are_read_from_the_archive() {
+    let mut case = Case::new("app.log*");
+    case.bench.append("app.log", "");
+    // It is known to be empty, and that it grew is not written down before the next second.
+    case.bench.go(SURVEY_INTERVAL);
+    case.write("app.log", 3);
+    case.rename("app.log", "app.log.1");
+    fs::write(case.path("app.log.1.gz"), case.packed("app.log.1")).expect("writable");
+    // Another table is a reason to look around at once.
+    case.bench.settings.files[0].exclude = vec!["*.swp".to_owned()];
+    case.bench.reload();
+    case.bench.kill_and_restart();
+    fs::remove_file(case.path("app.log.1")).expect("removes");
+    case.bench.deliver_all();
+    assert_eq!(case.bench.delivered, case.expected);
+}
