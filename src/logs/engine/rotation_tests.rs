@@ -597,6 +597,24 @@ fn compressed_and_not_examined_yet_when_its_table_is_taken_away_and_given_back()
     case.assert_complete(Agent::Runs);
 }
 
+/// What waits to be examined is found by the next look as well: it waits twice then.
+#[test]
+fn compressed_unseen_and_not_examined_yet_when_a_reload_changes_its_table() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Stopped);
+        for name in ["app.log.2", "app.log.1"] {
+            case.write(name, 2);
+            case.compress(name);
+        }
+        case.bench.kill_and_restart();
+        case.bench.engine.step(Vec::new(), case.bench.now);
+        case.bench.settings.files[0].backfill_limit += 1;
+        case.bench.reload();
+        case.assert_complete(Agent::Runs);
+    }
+}
+
 #[test]
 fn compressed_by_one_that_pauses_after_the_first_bytes() {
     for pattern in PATTERNS {
