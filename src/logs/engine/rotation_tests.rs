@@ -597,6 +597,46 @@ fn compressed_and_not_examined_yet_when_its_table_is_taken_away_and_given_back()
     case.assert_complete(Agent::Runs);
 }
 
+/// What stands at the path by then is another one, which has to be read as well.
+#[test]
+fn compressed_unseen_and_renamed_while_that_is_examined_and_the_next_one_takes_its_name() {
+    for pattern in PATTERNS {
+        for steps in 1..4 {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", Agent::Stopped);
+            // More than one look at it sees.
+            case.write("app.log.1", 100);
+            case.compress("app.log.1");
+            case.bench.kill_and_restart();
+            for _ in 0..steps {
+                case.bench.engine.step(Vec::new(), case.bench.now);
+            }
+            case.rename("app.log.1.gz", "app.log.2.gz");
+            case.write("app.log.1", 2);
+            case.compress("app.log.1");
+            case.assert_complete(Agent::Runs);
+        }
+    }
+}
+
+/// What waits to be examined is found by the next look as well: it waits twice then.
+#[test]
+fn compressed_unseen_and_not_examined_yet_when_a_reload_changes_its_table() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Stopped);
+        for name in ["app.log.2", "app.log.1"] {
+            case.write(name, 2);
+            case.compress(name);
+        }
+        case.bench.kill_and_restart();
+        case.bench.engine.step(Vec::new(), case.bench.now);
+        case.bench.settings.files[0].backfill_limit += 1;
+        case.bench.reload();
+        case.assert_complete(Agent::Runs);
+    }
+}
+
 #[test]
 fn compressed_by_one_that_pauses_after_the_first_bytes() {
     for pattern in PATTERNS {
