@@ -238,8 +238,9 @@ impl Destination {
         None
     }
 
-    /// The body to be sent now under `ticket`, if one is due.
-    pub(crate) fn send(&mut self, ticket: Ticket, now: Moment) -> Option<Bytes> {
+    /// The body to be sent now under `ticket`, if one is due, and what it may take packed, beside that: no more than
+    /// `room`, or it is 0 and sent as it is.
+    pub(crate) fn send(&mut self, ticket: Ticket, room: usize, now: Moment) -> Option<(Bytes, usize)> {
         let (front, since) = self.ready.front()?;
         if self.creating || self.trouble.as_ref().is_some_and(|trouble| now.boot < trouble.not_before) {
             return None;
@@ -255,13 +256,12 @@ impl Destination {
             self.window += 1;
         }
         let (mut shipment, _) = self.ready.pop_front()?;
-        let body = shipment.body()?;
-        shipment.tries += 1;
-        shipment.sent_at = now.boot;
+        let body = shipment.send(room, now.boot)?;
+        let packed = shipment.packed;
         self.put_calls += 1;
         self.retries += u64::from(shipment.tries > 1);
         self.flying.insert(ticket, shipment);
-        Some(body)
+        Some((body, packed))
     }
 
     fn window_now(&self) -> usize {

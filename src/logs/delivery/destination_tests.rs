@@ -53,9 +53,9 @@ fn an_idle_stream_sends_a_line_after_a_quarter_of_a_second() {
     read(&mut stream, 0, 1, at(10_000));
     assert_eq!(stream.wake_at(at(10_000)), Some(at(10_250).boot));
     stream.seal(at(10_249), false);
-    assert!(stream.send(1, at(10_249)).is_none());
+    assert!(stream.send(1, 0, at(10_249)).is_none());
     stream.seal(at(10_250), false);
-    assert!(stream.send(1, at(10_250)).is_some());
+    assert!(stream.send(1, 0, at(10_250)).is_some());
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn a_stream_with_a_line_every_moment_is_busy_and_lingers_the_flush_interval() {
 fn a_full_batch_goes_at_once() {
     let mut stream = proven();
     read_full(&mut stream, 0, at(0));
-    assert!(stream.send(1, at(0)).is_some());
+    assert!(stream.send(1, 0, at(0)).is_some());
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn one_request_at_a_time_while_it_keeps_up_then_up_to_eight() {
     let mut sent = 0;
     for step in 0..20 {
         read_full(&mut stream, step * 20_000, at(step * 10));
-        let too_soon = stream.flying.len() >= stream.window && stream.send(100 + step, at(step * 10)).is_some();
+        let too_soon = stream.flying.len() >= stream.window && stream.send(100 + step, 0, at(step * 10)).is_some();
         assert!(!too_soon);
-        sent += usize::from(stream.send(step, at(step * 10 + 5)).is_some());
+        sent += usize::from(stream.send(step, 0, at(step * 10 + 5)).is_some());
     }
     assert_eq!((sent, stream.flying.len()), (WIDEST_WINDOW, WIDEST_WINDOW));
 }
@@ -111,13 +111,13 @@ fn a_throttled_stream_waits_narrows_and_lingers_longer_and_then_recovers() {
     let mut stream = proven();
     stream.window = 8;
     read_full(&mut stream, 0, at(0));
-    stream.send(1, at(0)).expect("sent");
+    stream.send(1, 0, at(0)).expect("sent");
     stream.answer(1, Err(failure(Kind::Throttled)), at(30));
     assert_eq!((state(&stream), stream.window, stream.linger), (DestinationState::Throttled, 4, FLUSH * 2));
-    assert!(stream.send(2, at(31)).is_none());
+    assert!(stream.send(2, 0, at(31)).is_none());
     let again = stream.trouble.as_ref().expect("in trouble").not_before;
     let later = Moment { boot: again, ..at(0) };
-    stream.send(2, later).expect("sent again");
+    stream.send(2, 0, later).expect("sent again");
     let outcome = stream.answer(2, Ok(Accepted::default()), later);
     assert!(outcome.finished.is_some());
     assert_eq!((state(&stream), stream.linger + LINGER_STEP), (DestinationState::Running, FLUSH * 2));
@@ -128,7 +128,7 @@ fn a_throttled_stream_waits_narrows_and_lingers_longer_and_then_recovers() {
 fn a_denied_stream_gives_its_batches_back_and_probes_with_a_small_one_each_minute() {
     let mut stream = proven();
     read_full(&mut stream, 0, at(0));
-    stream.send(1, at(0)).expect("sent");
+    stream.send(1, 0, at(0)).expect("sent");
     read(&mut stream, 20_000, 5, at(1));
     let outcome = stream.answer(1, Err(failure(Kind::Denied)), at(10));
     assert!(matches!(outcome.news, Some(News::Trouble(DestinationState::Denied, _))));
@@ -143,7 +143,7 @@ fn a_denied_stream_gives_its_batches_back_and_probes_with_a_small_one_each_minut
 fn what_can_not_be_read_again_is_kept_while_denied() {
     let mut stream = proven();
     read_full(&mut stream, 0, at(0));
-    stream.send(1, at(0)).expect("sent");
+    stream.send(1, 0, at(0)).expect("sent");
     stream.answer(1, Err(failure(Kind::Denied)), at(10));
     assert!(stream.release(at(10), |_| false).is_empty());
     assert_eq!(stream.ready.len(), 1);
@@ -154,9 +154,9 @@ fn a_batch_older_than_what_was_accepted_is_kept_so_that_it_keeps_its_time() {
     let mut stream = proven();
     stream.window = 2;
     read_full(&mut stream, 0, at(0));
-    stream.send(1, at(0)).expect("sent");
+    stream.send(1, 0, at(0)).expect("sent");
     read_full(&mut stream, 20_000, at(1));
-    stream.send(2, at(1)).expect("sent");
+    stream.send(2, 0, at(1)).expect("sent");
     stream.answer(2, Ok(Accepted::default()), at(5));
     stream.answer(1, Err(failure(Kind::Denied)), at(6));
     assert!(stream.release(at(6), |_| true).is_empty());
@@ -167,12 +167,12 @@ fn a_missing_stream_is_created_once_and_sent_again() {
     let mut stream = stream();
     read(&mut stream, 0, 1, at(0));
     stream.seal(at(250), false);
-    stream.send(1, at(250)).expect("sent");
+    stream.send(1, 0, at(250)).expect("sent");
     let outcome = stream.answer(1, Err(failure(Kind::NotFound)), at(251));
     assert!(outcome.create && state(&stream) == DestinationState::Running);
-    assert!(stream.send(2, at(252)).is_none());
+    assert!(stream.send(2, 0, at(252)).is_none());
     assert!(stream.created(Ok(()), at(300)).is_none());
-    assert!(stream.send(2, at(300)).is_some());
+    assert!(stream.send(2, 0, at(300)).is_some());
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_stream_that_accepted_nothing_yet_gets_small_batches_one_at_a_time() {
     let mut stream = stream();
     assert_eq!(stream.appetite(at(0)), Some(SMALL_BODY));
     read_full(&mut stream, 0, at(0));
-    stream.send(1, at(0)).expect("sent");
+    stream.send(1, 0, at(0)).expect("sent");
     assert_eq!(stream.appetite(at(1)), None);
     stream.answer(1, Ok(Accepted::default()), at(2));
     assert_eq!(stream.appetite(at(2)), Some(usize::MAX));
@@ -200,7 +200,7 @@ fn answers_side_by_side_count_as_one_attempt() {
     stream.window = 8;
     for step in 0..8 {
         read_full(&mut stream, step * 20_000, at(step));
-        stream.send(step, at(step)).expect("sent");
+        stream.send(step, 0, at(step)).expect("sent");
     }
     for step in 0..8 {
         stream.answer(step, Err(failure(Kind::Unreachable)), at(20));

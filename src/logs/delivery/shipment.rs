@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::logs::batch::Sealed;
 use crate::logs::gaps::Gap;
 use crate::logs::ledger::Reason;
-use crate::logs::sink::Accepted;
+use crate::logs::sink::{Accepted, LEAST_GAIN};
 
 /// A batch on its way.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Shipment {
     pub(crate) tries: u32,
     /// When it was sent last, by the boot-time clock.
     pub(crate) sent_at: Duration,
+    /// The most that its packed body takes, beside what it was packed from; 0 when it was sent as it is.
+    pub(crate) packed: usize,
 }
 
 impl Shipment {
@@ -34,12 +36,18 @@ impl Shipment {
     pub(crate) fn new(batch: Sealed) -> Self {
         let events = 0..batch.len();
         let todo = VecDeque::from_iter((!events.is_empty()).then_some(events));
-        Self { batch, todo, rejected: Vec::new(), said: Vec::new(), tries: 0, sent_at: Duration::ZERO }
+        Self { batch, todo, rejected: Vec::new(), said: Vec::new(), tries: 0, sent_at: Duration::ZERO, packed: 0 }
     }
 
-    /// The next request's body; `None` when nothing is left to send.
-    pub(crate) fn body(&self) -> Option<Bytes> {
-        self.todo.front().map(|range| self.batch.body_of(range.clone()))
+    /// The next request's body, sent now, packed where that needs no more than `room`; `None` when nothing is left to
+    /// send.
+    pub(crate) fn send(&mut self, room: usize, now: Duration) -> Option<Bytes> {
+        let body = self.batch.body_of(self.todo.front()?.clone());
+        let packed = body.len() / LEAST_GAIN;
+        self.packed = if packed <= room { packed } else { 0 };
+        self.tries += 1;
+        self.sent_at = now;
+        Some(body)
     }
 
     /// Whether all of it is accepted or given up.

@@ -6,27 +6,20 @@ use std::collections::BTreeMap;
 use std::io;
 
 use super::Engine;
+use super::memory::{LEAST_BODY, LEAST_MEMORY};
 use super::routing::day_of;
 use crate::fault::Fault;
-use crate::logs::Compression;
 use crate::logs::batch::{FileId, Segment};
 use crate::logs::coverage::Place;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::framing::End;
 use crate::logs::ledger::{Count, Reason};
-use crate::logs::sink::LEAST_GAIN;
 use crate::logs::source::feed::Feed;
 use crate::logs::source::read::{self, Job, Progress, Stop};
 use crate::template::Names;
 
 /// How much one step reads at most, so that what is ready is sent soon.
 const STEP_BYTES: u64 = 2 << 20;
-
-/// The smallest body worth a request.
-const LEAST_BODY: usize = 64 * 1024;
-
-/// With less memory than this left nothing is read: a small body, what it grows by, and its bookkeeping.
-const LEAST_MEMORY: usize = 4 * LEAST_BODY;
 
 /// A body takes at most this much of the memory that is left, so that a few slow streams never take all of it.
 const SHARE_OF_MEMORY: usize = 4;
@@ -130,10 +123,11 @@ impl Engine {
                 continue;
             };
             let limit = appetite.min((free / SHARE_OF_MEMORY).max(LEAST_BODY));
-            let before = self.streams.get(index).destination.memory();
+            let before = self.with_room_to_pack(self.streams.get(index).destination.memory());
             let (read, moved) = self.read_stream(index, limit, now);
             more |= moved;
-            free = (free + before).saturating_sub(self.streams.get(index).destination.memory());
+            let after = self.with_room_to_pack(self.streams.get(index).destination.memory());
+            free = (free + before).saturating_sub(after);
             budget = budget.saturating_sub(read);
             if self.streams.get(index).next_file().is_some() {
                 self.streams.queue_again(index);
@@ -141,36 +135,6 @@ impl Engine {
             }
         }
         more
-    }
-
-    fn memory_limit(&self) -> usize {
-        usize::try_from(self.settings.memory_limit).unwrap_or(usize::MAX)
-    }
-
-    /// The memory of all batches, and of what waits to become one.
-    pub(super) fn buffers(&self) -> usize {
-        // What is packed is kept beside what it was packed from.
-        let packed = match self.settings.compression {
-            Compression::None => 0,
-            Compression::Gzip => self.streams.flying_memory() / LEAST_GAIN,
-        };
-        self.streams.memory() + self.pool.memory() + self.journals_memory() + packed
-    }
-
-    fn free_memory(&self) -> usize {
-        self.memory_limit().saturating_sub(self.buffers())
-    }
-
-    /// Whether streams that wait long should give back what they hold: what is left is for the others.
-    pub(super) fn memory_is_short(&self) -> bool {
-        self.free_memory() < self.memory_limit() / 2
-    }
-
-    /// Memory is short: what was read is sent now, so that it comes back.
-    fn relieve_memory(&mut self, free: usize, now: Moment) {
-        if free < LEAST_MEMORY {
-            self.streams.seal_all(now);
-        }
     }
 
     /// Fills a stream's batch from its files; returns how many bytes were read, and whether a file moved on to another

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use super::{Action, Engine, Step};
-use crate::logs::Compression;
 use crate::logs::batch::{FileId, Segment};
 use crate::logs::creation::Created;
 use crate::logs::dead_letters::DeadLetter;
@@ -26,7 +25,7 @@ impl Engine {
         let mut slots = self.count_slots(&active, now);
         let mut waiting = false;
         self.starved.clear();
-        let (short, packed) = (self.memory_is_short(), self.settings.compression == Compression::Gzip);
+        let (short, mut room) = (self.memory_is_short(), self.room_for_packing());
         for index in active {
             self.give_back_strays(index, now);
             let stream = self.streams.get_mut(index);
@@ -45,11 +44,19 @@ impl Engine {
                 }
                 self.next_ticket += 1;
                 let ticket = self.next_ticket;
-                let Some(body) = destination.send(ticket, now) else { break };
+                let Some((body, packed)) = destination.send(ticket, room, now) else { break };
+                room -= packed;
                 let (log_group, log_stream) = (destination.log_group.clone(), destination.log_stream.clone());
                 slots.count(&log_group, now.boot, now.boot);
                 self.streams.had_its_turn(index);
-                step.actions.push(Action::Put { stream: index, ticket, log_group, log_stream, body, packed });
+                step.actions.push(Action::Put {
+                    stream: index,
+                    ticket,
+                    log_group,
+                    log_stream,
+                    body,
+                    packed: packed > 0,
+                });
             }
             if short {
                 self.give_back(index, now);

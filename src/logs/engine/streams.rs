@@ -313,9 +313,9 @@ impl Streams {
         self.active.iter().map(|&index| self.all[index].destination.memory()).sum()
     }
 
-    /// The memory of all batches on their way, in bytes.
-    pub(super) fn flying_memory(&self) -> usize {
-        self.active.iter().map(|&index| self.all[index].destination.flying_memory()).sum()
+    /// The memory that packed bodies on their way take beside it, in bytes.
+    pub(super) fn packed_memory(&self) -> usize {
+        self.active.iter().map(|&index| self.all[index].destination.packed_memory()).sum()
     }
 
     /// Closes every batch: no more is read.

@@ -58,12 +58,13 @@ impl Destination {
     pub(crate) fn memory(&self) -> usize {
         let open = self.open.as_ref().map_or(0, |(batch, _)| batch.memory());
         let ready: usize = self.ready.iter().map(|(shipment, _)| shipment.batch.memory()).sum();
-        open + ready + self.flying_memory()
+        let flying: usize = self.flying.values().map(|shipment| shipment.batch.memory()).sum();
+        open + ready + flying
     }
 
-    /// The memory of those that are on their way, in bytes.
-    pub(crate) fn flying_memory(&self) -> usize {
-        self.flying.values().map(|shipment| shipment.batch.memory()).sum()
+    /// The memory that packed bodies on their way take beside it, in bytes.
+    pub(crate) fn packed_memory(&self) -> usize {
+        self.flying.values().map(|shipment| shipment.packed).sum()
     }
 
     /// What `status` shows.
