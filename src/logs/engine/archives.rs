@@ -216,7 +216,7 @@ impl Engine {
         let is_new = matches!(verdict, Verdict::New)
             && stranger.fresh
             && !is_known
-            && !self.is_beginning_of_one(&kin, &unpacking)?;
+            && !self.is_read_by_descriptor(kin.iter().chain(&is), &unpacking)?;
         match verdict {
             // Whoever writes it will change it; until then it is not looked at again.
             Verdict::Unfinished => drop(self.is_quiet(&stranger, &metadata, now)?),
@@ -236,14 +236,14 @@ impl Engine {
         Ok(followed)
     }
 
-    /// Whether what was unpacked is the beginning of a file that is read by its descriptor: somebody had it open still,
-    /// and has written to it after it was compressed.
-    fn is_beginning_of_one(&self, kin: &[Kin], unpacking: &Unpacking) -> io::Result<bool> {
+    /// Whether what was unpacked is a file that is read by its descriptor, or the beginning of one: somebody had it open
+    /// still, and has written to it since it was last looked at.
+    fn is_read_by_descriptor<'k>(&self, kin: impl Iterator<Item = &'k Kin>, unpacking: &Unpacking) -> io::Result<bool> {
         for kin in kin {
             let Some(file) = self.feeds.file(kin.id).and_then(Tailed::file) else { continue };
             let metadata = file.metadata()?;
             let at = unpacking.position();
-            if metadata.len() > at && unpacking.is(&Fingerprint::of(file, &metadata, at)?) {
+            if metadata.len() >= at && unpacking.is(&Fingerprint::of(file, &metadata, at)?) {
                 return Ok(true);
             }
         }

@@ -419,6 +419,22 @@ fn written_to_by_who_had_it_open_after_it_was_compressed() {
     }
 }
 
+/// Examined before its rest is looked at.
+#[test]
+fn written_to_by_who_had_it_open_just_before_it_was_compressed() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Runs);
+        case.rename("app.log", "app.log.1");
+        case.bench.go(SURVEY_INTERVAL);
+        case.write("app.log.1", 1);
+        case.compress("app.log.1");
+        case.bench.events.push(Event::Overflow);
+        case.bench.go(Duration::from_millis(300));
+        case.assert_complete(Agent::Runs);
+    }
+}
+
 #[test]
 fn compressed_at_the_next_rotation() {
     for pattern in PATTERNS {
