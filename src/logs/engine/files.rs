@@ -294,12 +294,16 @@ impl Files {
     /// What the checkpoint knows of this file.
     pub(super) fn recognise(&self, file: &fs::File, metadata: &Metadata) -> io::Result<Option<FileState>> {
         // Empty soon after the start: only what is not found yet is looked through.
+        let mut blank = None;
         for state in self.known.values().filter(|state| state.fingerprint.inode() == metadata.ino()) {
             if state.fingerprint.recognises(file, metadata)? {
-                return Ok(Some(state.clone()));
+                if state.fingerprint.has_content() {
+                    return Ok(Some(state.clone()));
+                }
+                blank = Some(state.clone());
             }
         }
-        Ok(None)
+        Ok(blank)
     }
 
     /// Whether a rotated file that nobody knows came to be since files were last looked for.

@@ -4,6 +4,7 @@
 
 mod adopting;
 mod archives;
+mod blank;
 mod books;
 mod budgets;
 mod changes;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::adopting::{Stranger, feed_of};
+use super::kin::may_become_copy;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::source::open::{OpenError, open_regular};
@@ -50,6 +51,10 @@ impl Engine {
             return Ok(Known::Elsewhere);
         }
         let Some(state) = self.files.recognise(&file, &metadata)? else { return Ok(Known::Nowhere) };
+        let was_blank = !state.fingerprint.has_content() && metadata.len() > 0;
+        if was_blank && may_become_copy(&file, &metadata, &self.kin_of(&stranger.bases))? {
+            return Ok(Known::Nowhere);
+        }
         let path = Path::new(&state.path);
         let stands = path != stranger.path && fs::metadata(path).is_ok_and(|there| is_same(&there, &metadata));
         if stands && stranger.matched && self.files.table_of(path).is_some() {

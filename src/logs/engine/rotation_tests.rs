@@ -757,6 +757,24 @@ fn copied_over_the_copy_before_and_truncated() {
     }
 }
 
+/// The empty one is followed, and grows.
+#[test]
+fn copied_over_an_empty_copy_and_truncated() {
+    for pattern in PATTERNS {
+        for agent in ALWAYS {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", agent);
+            case.truncate("app.log.1");
+            case.bench.go(SURVEY_INTERVAL);
+            case.bench.put();
+            case.copy("app.log", "app.log.1");
+            case.truncate("app.log");
+            case.write("app.log", 1);
+            case.assert_complete(agent);
+        }
+    }
+}
+
 /// What nobody will ever finish is not waited for.
 #[test]
 fn deleted_with_bytes_unread_beside_what_was_never_finished_is_a_counted_gap() {

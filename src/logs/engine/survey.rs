@@ -238,6 +238,9 @@ impl Engine {
 
     /// Looks at one feed: is there more to read, or was it cut off?
     pub(super) fn look(&mut self, id: FileId, now: Moment) {
+        if self.find_anew(id, now) {
+            return;
+        }
         let Some(feed) = self.feeds.get_mut(id).filter(|feed| feed.can_be_read_again()) else { return };
         match feed.look(now.boot) {
             Ok(Look::Unread) => {

@@ -165,6 +165,11 @@ impl Tailed {
         same_birth && self.number() == (metadata.dev(), metadata.ino())
     }
 
+    /// Whether it was empty whenever it was looked at.
+    pub(crate) fn is_blank(&self) -> bool {
+        !self.fingerprint.has_content() && self.archive.is_none() && self.spill.is_none() && !self.is_cut()
+    }
+
     /// Whether it is at its place.
     pub(crate) fn is_active(&self) -> bool {
         self.life == Life::Active
@@ -197,6 +202,8 @@ impl Tailed {
     /// Brings the fingerprint up to `position`. That of a closed file is: it was when it was closed.
     pub(crate) fn update_fingerprint(&mut self, position: u64) {
         if !self.is_cut()
+            // What came to stand in it is looked at first: it may be a copy.
+            && !self.is_blank()
             && let Some(file) = &self.file
             && let Ok(metadata) = file.metadata()
             // Hashing what somebody has just cut and rewritten would hide that from the next look.
