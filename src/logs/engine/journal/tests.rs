@@ -361,7 +361,7 @@ fn a_feed_that_was_helped_beyond_a_gap_gets_nothing_twice_when_its_table_comes_t
     bench.is_endless = false;
     bench.settle();
     let of = |unit| -> Vec<&str> {
-        bench.delivered(unit).iter().map(String::as_str).filter(|line| !line.starts_with("[")).collect()
+        bench.delivered(unit).iter().map(String::as_str).filter(|line| !line.starts_with('[')).collect()
     };
     assert_eq!((of("a.service"), of("b.service")), (vec!["a 0", "a 2"], vec!["b 0", "b 1", "b 2"]));
 }

@@ -46,6 +46,7 @@ pub(crate) enum Purpose {
 
 /// One reader.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Reader {
     pub(crate) id: ReaderId,
     /// The table it reads for.

@@ -35,10 +35,10 @@ const MANY_SEEDS: u64 = 5_000;
 /// What a table asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asks {
-    ForAll,
-    ForOneUnit,
+    Everything,
+    OneUnit,
     /// Units by a pattern, which journalctl is not told of.
-    ForSome,
+    SomeUnits,
 }
 
 /// One host's life.
@@ -86,7 +86,7 @@ impl<'a> Torture<'a> {
         let mut random = Rng::with_seed(seed);
         // The jitter of retries.
         fastrand::seed(seed);
-        let draw = |_| [Asks::ForAll, Asks::ForOneUnit, Asks::ForSome][random.usize(..3)];
+        let draw = |_| [Asks::Everything, Asks::OneUnit, Asks::SomeUnits][random.usize(..3)];
         let mut asks: Vec<Asks> = (0..2).map(draw).collect();
         asks.dedup();
         let is_split = random.bool();
@@ -161,9 +161,9 @@ impl<'a> Torture<'a> {
         let (random, is_split) = (&mut self.random, self.is_split);
         let mut table = |index: usize, asks: Asks| {
             let units = match asks {
-                Asks::ForAll => Vec::new(),
-                Asks::ForOneUnit => vec![UNITS[0].to_owned()],
-                Asks::ForSome => vec!["[ab].*".to_owned()],
+                Asks::Everything => Vec::new(),
+                Asks::OneUnit => vec![UNITS[0].to_owned()],
+                Asks::SomeUnits => vec!["[ab].*".to_owned()],
             };
             let unit = if is_split { " of {unit}" } else { "" };
             let log_stream = &format!("{index}{}{unit}", ["", " again"][random.usize(..2)]);
@@ -257,7 +257,7 @@ impl<'a> Torture<'a> {
         let before = self.journal.vacuumed;
         self.journal.vacuum(&mut self.random);
         let excused = |table: &usize| {
-            let is_narrowed = self.is_split || self.asks[*table] == Asks::ForOneUnit;
+            let is_narrowed = self.is_split || self.asks[*table] == Asks::OneUnit;
             (is_narrowed && self.engine.is_some()) || !self.is_known(*table)
         };
         for table in (0..self.asks.len()).filter(excused).collect::<Vec<_>>() {

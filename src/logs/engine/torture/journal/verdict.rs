@@ -77,8 +77,9 @@ impl Torture<'_> {
         let known = missing.iter().filter(|wanted| !self.excused.contains(*wanted)).count() as u64;
         let gaps = snapshot.ledger.events.dropped.get("gap").copied().unwrap_or(0);
         // Across two series of numbers nobody knows how many.
-        let is_exact =
-            !self.is_split && self.journal.is_numbered_through() && self.asks.iter().all(|asks| *asks == Asks::ForAll);
+        let is_exact = !self.is_split
+            && self.journal.is_numbered_through()
+            && self.asks.iter().all(|asks| *asks == Asks::Everything);
         if is_exact {
             // Our own are numbered like all, and nobody knows any more that they were ours.
             let own = others.iter().filter(|(_, place)| *place < self.journal.vacuumed).count();
@@ -95,9 +96,9 @@ impl Torture<'_> {
     fn asks_for(&self, (table, place): Wanted) -> bool {
         let unit = self.journal.entries[place].unit;
         match self.asks[table] {
-            Asks::ForAll => unit.is_some(),
-            Asks::ForOneUnit => unit == Some(UNITS[0]),
-            Asks::ForSome => unit.is_some_and(|unit| unit != UNITS[2]),
+            Asks::Everything => unit.is_some(),
+            Asks::OneUnit => unit == Some(UNITS[0]),
+            Asks::SomeUnits => unit.is_some_and(|unit| unit != UNITS[2]),
         }
     }
 
