@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::FileId;
-use super::creation::{GroupLock, check, create};
+use super::creation::{Turns, check, create};
 use super::delivery::destination::Moment;
 use super::engine::{Action, Engine, Event, Quarantine, Step};
 use super::hearing::Hearing;
@@ -122,7 +122,7 @@ impl LogShipper {
             hearing: Hearing::new(ears, received),
             tasks: JoinSet::new(),
             background: JoinSet::new(),
-            creating: HashMap::new(),
+            creating: Turns::default(),
             children: Children::default(),
             heartbeat,
         };
@@ -219,8 +219,7 @@ struct Run {
     tasks: JoinSet<Event>,
     /// What nobody waits for: a look at a group, without hurry.
     background: JoinSet<Event>,
-    /// One creation a group at a time; the others of that group wait for it, nobody else does.
-    creating: HashMap<Arc<str>, GroupLock>,
+    creating: Turns,
     /// The journalctls that run.
     children: Children,
     heartbeat: Heartbeat,
@@ -335,10 +334,11 @@ impl Run {
                     let answer = sink.put(&log_group, &log_stream, body, packed);
                     self.tasks.spawn(async move { Event::Answer { stream, ticket, result: answer.await } });
                 }
-                Action::Create { stream, log_group, log_stream, settings } => {
-                    let lock = self.lock_of(&log_group);
+                Action::Create { stream, log_group, log_stream, without_group, settings } => {
+                    let turn = self.creating.of(&log_group);
                     self.tasks.spawn(async move {
-                        let result = create(&*sink, &lock, &log_group, &log_stream, &settings).await;
+                        let place = (&*log_group, &*log_stream);
+                        let result = create(&*sink, &turn, place, without_group, &settings).await;
                         Event::Created { stream, result }
                     });
                 }
@@ -361,10 +361,6 @@ impl Run {
                 }
             }
         }
-    }
-
-    fn lock_of(&mut self, log_group: &Arc<str>) -> GroupLock {
-        self.creating.entry(log_group.clone()).or_default().clone()
     }
 }
 

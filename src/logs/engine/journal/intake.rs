@@ -46,6 +46,9 @@ impl Engine {
                 return false;
             }
             if reader.has_entry {
+                if self.has_suspect_hole(reader) {
+                    return false;
+                }
                 if let Placed::NoRoom(feed) = self.place(reader, now) {
                     let since = *reader.held_since.get_or_insert(now.boot);
                     if now.boot.saturating_sub(since) < patience(reader) {
@@ -54,7 +57,7 @@ impl Engine {
                     self.fall_behind(feed, now);
                     continue;
                 }
-                reader.held_since = None;
+                reader.placed();
             }
             if !reader.next() {
                 if let Some(result) = reader.ended() {

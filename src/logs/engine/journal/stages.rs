@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::table::{Begin, Stage};
-use super::{MOST_HELPERS, Order, PROOF, Purpose, RENEW, RETRY, Reader, Supply};
+use super::{MOST_HELPERS, MOST_HOLES, Order, PROOF, Purpose, RENEW, RETRY, Reader, Supply};
 use crate::fault::Fault;
 use crate::logs::batch::FileId;
 use crate::logs::delivery::destination::Moment;
@@ -28,6 +28,7 @@ impl Engine {
             && (!wanted || now.boot >= table.renew_at)
         {
             self.dismiss(reader);
+            self.journals.tables[index].innocent.clear();
         }
         let table = &mut self.journals.tables[index];
         table.wanted = wanted;
@@ -46,9 +47,10 @@ impl Engine {
         self.feeds.get(id)?.tape().map(|tape| tape.supply)
     }
 
-    fn is_beyond(&self, id: FileId, place: Cursor) -> bool {
+    /// Whether a feed has what stands up to `place`.
+    fn has(&self, id: FileId, place: Cursor) -> bool {
         let after = self.feeds.get(id).and_then(|feed| feed.tape()?.after());
-        after.is_some_and(|after| !after.is_at_or_before(&place))
+        after.is_some_and(|after| place.is_at_or_before(&after))
     }
 
     pub(super) fn set_supply(&mut self, id: FileId, supply: Supply) {
@@ -71,6 +73,12 @@ impl Engine {
             }
         };
         let arguments = table.asker.arguments(&query);
+        let (takes_all, behind) = match &query {
+            Query::All { from: From::Cursor(cursor), unit } => (table.asker.takes_all(unit.as_deref()), Some(*cursor)),
+            Query::All { unit, .. } => (table.asker.takes_all(unit.as_deref()), None),
+            Query::Follow(cursor) => (table.asker.takes_all(None), *cursor),
+            Query::Newest | Query::At(_) => (false, None),
+        };
         self.journals.next_reader += 1;
         let reader = self.journals.next_reader;
         if !matches!(purpose, Purpose::Help(_) | Purpose::At(_, Some(_))) {
@@ -78,8 +86,32 @@ impl Engine {
             (table.renew_at, table.proven_at) = (Duration::MAX, Duration::MAX);
         }
         let is_shared = table.per_unit && matches!(purpose, Purpose::All | Purpose::Follow);
-        self.journals.readers.insert(reader, Reader::new(reader, index, purpose, is_shared));
+        let mut started = Reader::new(reader, index, purpose, is_shared);
+        (started.takes_all, started.behind) = (takes_all, behind);
+        self.journals.readers.insert(reader, started);
         self.journals.orders.push(Order::Start { reader, arguments });
+    }
+
+    /// Whether a reader came upon a hole in the numbers: it may have been slower than somebody who removes the oldest
+    /// entries, which journalctl passes over without a word. Then it is over, and what stands before the hole is looked
+    /// for: should it be there, nothing behind it was removed.
+    pub(super) fn has_suspect_hole(&mut self, reader: &Reader) -> bool {
+        let table = &mut self.journals.tables[reader.table];
+        let Some(hole) = reader.hole() else { return false };
+        if table.innocent.len() >= MOST_HOLES || table.innocent.contains(&hole) {
+            return false;
+        }
+        table.hole = Some(hole);
+        let (last, _) = hole;
+        if let Purpose::Help(id) = reader.purpose {
+            self.dismiss(reader.id);
+            self.start(reader.table, Purpose::At(last, Some(id)));
+        } else {
+            table.check = true;
+            table.rewind = Some(From::Cursor(last));
+            self.dismiss(reader.id);
+        }
+        true
     }
 
     /// Ends a reader before its time.
@@ -127,7 +159,7 @@ impl Engine {
         let table = &mut self.journals.tables[index];
         table.newest = newest;
         if table.begin == Begin::End && table.tip.is_none() {
-            table.tip = newest;
+            (table.tip, table.check) = (newest, false);
             let feeds: Vec<FileId> = table.feeds.values().copied().collect();
             for id in feeds {
                 let tape = self.feeds.get_mut(id).and_then(|feed| feed.tape_mut());
@@ -140,7 +172,10 @@ impl Engine {
         }
         match table.from() {
             From::Cursor(cursor) if table.check => self.start(index, Purpose::At(cursor, None)),
-            _ => self.start(index, Purpose::All),
+            _ => {
+                table.check = false;
+                self.start(index, Purpose::All);
+            }
         }
     }
 
@@ -153,13 +188,17 @@ impl Engine {
         found: Option<Cursor>,
         now: Moment,
     ) {
+        let hole = self.journals.tables[index].hole.take_if(|(last, _)| *last == cursor);
         if let Some(found) = found.filter(|found| cursor.entries_until(found) != Some(0)) {
             self.note_gap(index, feed, cursor, found, now);
+        } else if found.is_some() {
+            self.journals.tables[index].innocent.extend(hole);
         }
         if let Some(id) = feed {
             return self.start(index, Purpose::Help(id));
         }
-        self.journals.tables[index].check = false;
+        // Where nothing stands any more it is still to be seen what comes instead.
+        self.journals.tables[index].check = found.is_none();
         self.start(index, Purpose::All);
     }
 
@@ -169,7 +208,7 @@ impl Engine {
         if let Some(newest) = table.newest {
             table.saw(newest);
         }
-        (table.rewind, table.check) = (None, false);
+        table.rewind = None;
         for id in table.feeds.values() {
             if let Some((tape, _)) = self.feeds.get_mut(*id).and_then(|feed| feed.tape_mut()) {
                 tape.joining = false;
@@ -186,7 +225,11 @@ impl Engine {
         tape.settle_passed(coverage);
         tape.supply = Supply::Live;
         let table = &mut self.journals.tables[index];
-        tape.joining = table.join_at(tape.after());
+        tape.joining = table.per_unit && table.join_at(tape.after());
+        if let (Some(after), false) = (tape.after(), table.per_unit) {
+            // What the only one has, its table has seen.
+            table.saw(after);
+        }
         // What came while it was helped is asked for again; the others know what they have.
         if let (Some(reader), true) = (table.live, tape.joining) {
             self.dismiss(reader);
@@ -212,18 +255,24 @@ impl Engine {
     /// of them the table asked for is known only where it asks for all.
     fn note_gap(&mut self, index: usize, feed: Option<FileId>, last: Cursor, next: Cursor, now: Moment) {
         let table = &self.journals.tables[index];
+        let resume = next.just_before();
+        // Of a hole that was read over up to some place, the rest is missing.
+        let after = |id: &FileId| self.feeds.get(*id)?.tape()?.after();
+        let only = table.feeds.values().next().filter(|_| !table.per_unit);
+        let last = only.and_then(after).filter(|after| last.is_at_or_before(after)).unwrap_or(last);
         let missing = last.entries_until(&next);
         let exact = missing.filter(|_| table.takes_all && !table.per_unit);
         let feeds: Vec<FileId> = if let Some(id) = feed {
             vec![id]
         } else {
             let ids = table.feeds.values().copied();
-            // One that was helped beyond that place was told then what it missed.
-            ids.filter(|id| self.supply(*id) == Some(Supply::Live) && !self.is_beyond(*id, last)).collect()
+            // One that was helped beyond that place has it.
+            ids.filter(|id| self.supply(*id) == Some(Supply::Live) && !self.has(*id, resume)).collect()
         };
         let text = gap_text(last, next, missing, exact.is_some());
-        tracing::warn!(journal = table.name, "{text}");
-        let resume = next.just_before();
+        if !feeds.is_empty() {
+            tracing::warn!(journal = table.name, "{text}");
+        }
         for id in &feeds {
             let Some(feed) = self.feeds.get_mut(*id) else { continue };
             let source: Arc<str> = feed.source.clone();
@@ -240,8 +289,9 @@ impl Engine {
         }
         if feed.is_none() {
             let table = &mut self.journals.tables[index];
-            table.tip = Some(resume);
-            table.rewind = None;
+            let seen_more = table.tip.filter(|tip| resume.is_at_or_before(tip));
+            table.tip = seen_more.or(Some(resume));
+            table.rewind = seen_more.map(|_| From::Cursor(resume));
         }
         let record = self.journal_record(TableId::Journal(index));
         let sources = feeds.iter().filter_map(|id| self.feeds.get(*id)).map(|feed| feed.source.clone());

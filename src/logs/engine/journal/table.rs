@@ -85,6 +85,10 @@ pub(super) struct Table {
     pub(super) written: Option<Cursor>,
     /// An earlier place from which it is to be read once more, for a feed that missed something.
     pub(super) rewind: Option<From>,
+    /// A hole in the entries' numbers, of which it is to be seen whether somebody removed what stood there.
+    pub(super) hole: Option<(Cursor, Cursor)>,
+    /// Holes where nothing was removed, since it was begun anew.
+    pub(super) innocent: Vec<(Cursor, Cursor)>,
     /// Where the journal ended when it was asked last.
     pub(super) newest: Option<Cursor>,
     /// The reader that brings what comes, while there is one.
@@ -151,6 +155,8 @@ impl Table {
             tip: None,
             written: None,
             rewind: None,
+            hole: None,
+            innocent: Vec::new(),
             newest: None,
             live: None,
             wanted: true,
@@ -211,7 +217,9 @@ impl Table {
         if self.tip.is_none() || after.zip(self.tip).is_some_and(|(after, tip)| tip.is_at_or_before(&after)) {
             return false;
         }
-        let place = after.map_or_else(|| self.begin_again(), From::Cursor);
+        // Where nothing tells which stands first, the clock does, as for journalctl.
+        let place = after.map(|after| self.tip.map_or(after, |tip| tip.first(after)));
+        let place = place.map_or_else(|| self.begin_again(), From::Cursor);
         self.rewind = Some(match (self.rewind, place) {
             (Some(From::Cursor(earlier)), From::Cursor(after)) => From::Cursor(earlier.first(after)),
             (Some(earlier), From::Cursor(_)) => earlier,

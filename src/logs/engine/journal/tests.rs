@@ -15,6 +15,7 @@ use crate::logs::creation::Created;
 use crate::logs::engine::{Action, Event, Quarantine};
 use crate::logs::framing::{self, Budget, Pattern, Sample};
 use crate::logs::sink::{Accepted, Failure, Kind};
+use crate::logs::source::journal::query::From;
 use crate::logs::{JournalFormat, Settings, SourceState, StartAt, Target};
 use crate::template::{Names, Template};
 
@@ -43,6 +44,8 @@ struct Bench {
     /// Streams that nothing may be put to.
     denied: Vec<String>,
     broken: Option<&'static str>,
+    /// Whether nobody is told where the journal ends.
+    is_endless: bool,
     started: Vec<Vec<String>>,
     /// Puts are not answered, and wait here.
     hangs: Option<Vec<Action>>,
@@ -74,8 +77,8 @@ impl Bench {
         let now = Moment { boot: Duration::from_secs(1000), wall };
         let (readers, delivered) = (BTreeMap::new(), BTreeMap::new());
         let (denied, started) = (Vec::new(), Vec::new());
-        let (journal, broken, hangs) = (Vec::new(), None, None);
-        Self { state, settings, engine, now, journal, readers, delivered, denied, broken, started, hangs }
+        let (journal, broken, is_endless, hangs) = (Vec::new(), None, false, None);
+        Self { state, settings, engine, now, journal, readers, delivered, denied, broken, is_endless, started, hangs }
     }
 
     fn write(&mut self, unit: &'static str, message: impl Into<String>) {
@@ -90,6 +93,13 @@ impl Bench {
         }
         let reader = self.readers.get_mut(&id)?;
         let unit = reader.arguments.iter().find_map(|argument| argument.strip_prefix("--unit="));
+        if self.is_endless
+            && reader.lines.is_some()
+            && !reader.arguments.iter().any(|said| said.starts_with("--cursor"))
+        {
+            reader.waits = true;
+            return None;
+        }
         let next = reader.next;
         let mut text = String::new();
         // A few at a time, so that much is under way.
@@ -322,6 +332,126 @@ fn entries_that_were_removed_unread_are_a_gap_that_the_stream_tells_of() {
     bench.kill();
     bench.settle();
     assert_eq!(bench.gaps(), 25, "a gap is told of once");
+}
+
+/// Whose checkpoint says that a.service was left behind: its second line is not delivered, b.service's is.
+fn left_behind() -> Bench {
+    let mut bench = Bench::new(vec![table("{unit}")]);
+    bench.write("a.service", "a 0");
+    bench.write("b.service", "b 0");
+    bench.settle();
+    bench.denied.push("a.service".to_owned());
+    bench.write("a.service", "a 1");
+    bench.write("b.service", "b 1");
+    bench.settle();
+    bench.kill();
+    bench.denied.clear();
+    bench.write("a.service", "a 2");
+    bench.write("b.service", "b 2");
+    bench.is_endless = true;
+    bench
+}
+
+#[test]
+fn a_feed_that_was_helped_beyond_a_gap_gets_nothing_twice_when_its_table_comes_there() {
+    let mut bench = left_behind();
+    bench.journal.drain(..4);
+    bench.settle();
+    assert_eq!((bench.delivered("a.service").len(), bench.gaps()), (3, 1), "a 0, the gap, and a 2");
+    bench.is_endless = false;
+    bench.settle();
+    let of = |unit| -> Vec<&str> {
+        bench.delivered(unit).iter().map(String::as_str).filter(|line| !line.starts_with('[')).collect()
+    };
+    assert_eq!((of("a.service"), of("b.service")), (vec!["a 0", "a 2"], vec!["b 0", "b 1", "b 2"]));
+}
+
+#[test]
+fn a_feed_that_was_helped_beyond_what_its_table_has_seen_gets_nothing_twice_after_a_kill() {
+    let mut bench = left_behind();
+    bench.settle();
+    assert_eq!(bench.delivered("a.service"), numbered("a", 0..3));
+    bench.kill();
+    bench.is_endless = false;
+    bench.settle();
+    assert_eq!(bench.delivered("a.service"), numbered("a", 0..3));
+    assert_eq!(bench.delivered("b.service"), numbered("b", 0..3));
+}
+
+#[test]
+fn what_was_removed_before_anything_was_delivered_is_a_gap_too() {
+    let mut bench = Bench::new(vec![table("all")]);
+    bench.hangs = Some(Vec::new());
+    for line in numbered("line", 0..10) {
+        bench.write("a.service", line);
+    }
+    bench.settle();
+    bench.kill();
+    bench.journal.drain(..5);
+    bench.settle();
+    assert_eq!(bench.gaps(), 5);
+    assert_eq!(bench.delivered("all")[..5], numbered("line", 5..10));
+}
+
+#[test]
+fn entries_that_were_removed_in_front_of_a_reader_that_runs_are_a_gap() {
+    let mut bench = Bench::new(vec![table("all")]);
+    bench.write("a.service", "line 0");
+    bench.settle();
+    for line in numbered("line", 1..20) {
+        bench.write("a.service", line);
+    }
+    bench.journal.drain(..11);
+    bench.settle();
+    assert_eq!(bench.gaps(), 10);
+    bench.kill();
+    bench.settle();
+    assert_eq!(bench.gaps(), 10, "a gap is told of once");
+    let lines: Vec<&String> = bench.delivered("all").iter().filter(|line| !line.starts_with('[')).collect();
+    assert!(lines.into_iter().eq(&[numbered("line", 0..1), numbered("line", 11..20)].concat()));
+}
+
+#[test]
+fn numbers_that_were_never_given_are_no_gap_and_a_journal_full_of_such_holes_is_read_on() {
+    let mut bench = Bench::new(vec![table("all")]);
+    bench.write("a.service", "line 0");
+    bench.settle();
+    bench.started.clear();
+    for number in 1..100 {
+        bench.journal.push((number * 5, "a.service", format!("line {number}")));
+    }
+    bench.go(Duration::ZERO);
+    assert!(bench.started.len() < 50, "{} were started", bench.started.len());
+    bench.settle();
+    assert_eq!((bench.delivered("all"), bench.gaps()), (&numbered("line", 0..100)[..], 0));
+}
+
+#[test]
+fn a_journal_that_was_emptied_is_a_gap_when_something_stands_there_again() {
+    let mut quiet = table("quiet");
+    quiet.units = vec!["quiet.service".to_owned()];
+    let mut bench = Bench::new(vec![quiet]);
+    bench.write("quiet.service", "once");
+    bench.settle();
+    bench.kill();
+    bench.journal.clear();
+    bench.go(Duration::ZERO);
+    bench.journal.push((30, "noise.service", "noise".to_owned()));
+    bench.go(RENEW);
+    bench.settle();
+    assert_eq!(bench.gaps(), 1);
+}
+
+#[test]
+fn where_nothing_tells_which_of_two_places_stands_first_the_earlier_by_the_clock_is_gone_back_to() {
+    let mut table = Table::new(1, "all".to_owned(), &table("{unit}"), true);
+    let (seen, helped) = (cursor(5), Cursor { series: 2, boot: 3, ..cursor(9) });
+    table.tip = Some(seen);
+    assert!(table.join_at(Some(helped)));
+    assert_eq!(table.from(), From::Cursor(seen));
+    table.tip = Some(Cursor { series: 3, boot: 4, ..cursor(11) });
+    assert!(table.join_at(Some(helped)));
+    assert_eq!(table.from(), From::Cursor(seen), "the earlier of what two feeds need");
 }
 
 #[test]

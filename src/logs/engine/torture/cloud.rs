@@ -33,7 +33,7 @@ pub(super) struct Put {
     pub(super) stream: usize,
     pub(super) ticket: Ticket,
     log_stream: Arc<str>,
-    events: Vec<(i64, String)>,
+    pub(super) events: Vec<(i64, String)>,
 }
 
 /// An event that CloudWatch holds.

@@ -4,6 +4,7 @@
 
 mod cloud;
 mod inodes;
+mod journal;
 mod life;
 mod logs;
 mod records;

@@ -17,31 +17,36 @@ const MANY_SEEDS: u64 = 5_000;
 
 #[test]
 fn no_line_is_lost_repeated_or_miscounted_whatever_happens() {
-    torture(SEEDS);
+    each_seed(SEEDS, live);
 }
 
 #[test]
 #[ignore = "takes minutes: run by tests/slow.sh"]
 fn no_line_is_lost_repeated_or_miscounted_whatever_happens_long() {
-    torture(MANY_SEEDS);
+    each_seed(MANY_SEEDS, live);
 }
 
 #[test]
 fn a_seed_tells_the_same_story_each_time() {
     for seed in 0..REPEATED_SEEDS {
-        let (first, again) = (live(seed), live(seed));
+        let (first, again) = (watch(seed, live), watch(seed, live));
         let differs = first.1.iter().zip(&again.1).find(|(first, again)| first != again);
         assert!(first == again, "seed {seed} told {differs:#?}");
     }
 }
 
-fn torture(count: u64) {
+fn live(seed: u64, story: &Mutex<Vec<String>>) {
+    Torture::new(seed, story).run();
+}
+
+/// Lives with as many seeds; or with those that the environment names.
+pub(super) fn each_seed(count: u64, live: fn(u64, &Mutex<Vec<String>>)) {
     let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
     let from = number("IMDS_AGENT_TORTURE_FROM").unwrap_or(0);
     let many = from..from + number("IMDS_AGENT_TORTURE_SEEDS").unwrap_or(count);
     let seeds = number("IMDS_AGENT_TORTURE_SEED").map_or(many, |seed| seed..seed + 1);
     for seed in seeds {
-        let (went_well, story) = live(seed);
+        let (went_well, story) = watch(seed, live);
         assert!(
             went_well,
             "torture failed, as said above; repeat it with IMDS_AGENT_TORTURE_SEED={seed} cargo test --lib torture\n{}",
@@ -51,10 +56,10 @@ fn torture(count: u64) {
 }
 
 /// One life of a host: whether nothing was wrong at its end, and what happened.
-fn live(seed: u64) -> (bool, Vec<String>) {
+pub(super) fn watch(seed: u64, live: fn(u64, &Mutex<Vec<String>>)) -> (bool, Vec<String>) {
     let story = Mutex::new(Vec::new());
     faults::say_times();
-    let outcome = catch_unwind(AssertUnwindSafe(|| Torture::new(seed, &story).run()));
+    let outcome = catch_unwind(AssertUnwindSafe(|| live(seed, &story)));
     faults::set(Condition::default());
     faults::forget_times();
     (outcome.is_ok(), story.into_inner().unwrap_or_default())

@@ -63,6 +63,11 @@ impl Asker {
         Self { directory, machine, fields: fields_for(settings, &selection), selection }
     }
 
+    /// Whether every entry there is comes by, asked for or not.
+    pub(crate) fn takes_all(&self, unit: Option<&str>) -> bool {
+        self.selection.hints(unit).0.is_empty()
+    }
+
     /// journalctl's arguments.
     pub(crate) fn arguments(&self, query: &Query) -> Vec<String> {
         let mut arguments: Vec<String> = ["--output=export", "--quiet", "--no-pager"].map(str::to_owned).into();

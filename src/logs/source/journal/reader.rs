@@ -46,6 +46,7 @@ pub(crate) enum Purpose {
 
 /// One reader.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Reader {
     pub(crate) id: ReaderId,
     /// The table it reads for.
@@ -64,6 +65,10 @@ pub(crate) struct Reader {
     end: Option<Result<(), String>>,
     /// The first entry there was, where that is the question.
     pub(crate) first: Option<Cursor>,
+    /// Whether every entry there is comes by: then a hole in their numbers shows.
+    pub(crate) takes_all: bool,
+    /// Behind which entry it reads.
+    pub(crate) behind: Option<Cursor>,
 }
 
 impl Reader {
@@ -81,7 +86,21 @@ impl Reader {
             asked: true,
             end: None,
             first: None,
+            takes_all: false,
+            behind: None,
         }
+    }
+
+    /// The entry before a hole in the numbers, and the one behind it, if that is what has come.
+    pub(crate) fn hole(&self) -> Option<(Cursor, Cursor)> {
+        let (last, next) = (self.behind?, self.decoder.entry().cursor()?);
+        (self.takes_all && last.entries_until(&next)? > 0).then_some((last, next))
+    }
+
+    /// The entry has found its place: what follows is the next one.
+    pub(crate) fn placed(&mut self) {
+        self.held_since = None;
+        self.behind = self.decoder.entry().cursor().or(self.behind);
     }
 
     /// It wrote something, or ended.

@@ -246,11 +246,13 @@ impl Tape {
         Timestamp::from_microsecond(i64::try_from(micros).ok()?).ok()
     }
 
-    /// What the checkpoint keeps of it.
-    pub(crate) fn state(&self, id: FileId, coverage: &Coverage) -> TapeState {
+    /// What the checkpoint keeps of it; its table has seen all up to `tip`.
+    pub(crate) fn state(&self, id: FileId, tip: Option<Cursor>, coverage: &Coverage) -> TapeState {
         let low = coverage.low().offset;
         let cursors = |(start, end)| self.cursor_at(start).zip(self.cursor_at(end));
-        let settled = self.supply == Supply::Live && !self.joining && low == self.end();
+        // One that was helped may be beyond what its table has seen: it has a place of its own until that has come there.
+        let is_within = self.after.is_none_or(|after| tip.is_some_and(|tip| after.is_at_or_before(&tip)));
+        let settled = self.supply == Supply::Live && !self.joining && low == self.end() && is_within;
         TapeState {
             id,
             unit: self.unit.clone(),
@@ -304,7 +306,7 @@ mod tests {
         coverage.take(100, Place { offset: 110, parts: 0 });
         coverage.finish(100);
         assert_eq!(coverage.low().offset, 130);
-        assert_eq!(tape.state(1, &coverage).cursor, Some(cursor(4)));
+        assert_eq!(tape.state(1, None, &coverage).cursor, Some(cursor(4)));
     }
 
     #[test]
