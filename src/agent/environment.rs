@@ -30,6 +30,17 @@ pub enum Error {
     Aws(#[source] aws::Error),
 }
 
+impl Error {
+    /// What cures it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Imds(error) => error.hint(),
+            Self::Aws(error) => Some(error.hint()),
+        }
+    }
+}
+
 impl Environment {
     /// Reads the process's environment.
     ///

@@ -58,7 +58,8 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Imds(error) | Self::Environment(EnvironmentError::Imds(error)) => error.hint(),
+            Self::Imds(error) => error.hint(),
+            Self::Environment(error) => error.hint(),
             _ => None,
         }
     }

@@ -254,7 +254,7 @@ impl Identity {
             Err(error) => Some(Warning {
                 code: AWS_CLIENT.to_owned(),
                 message: format!("AWS can't be called: {}", chain(&error)),
-                hint: None,
+                hint: Some(error.hint()),
             }),
         };
         self.warn(AWS_CLIENT, warning);
@@ -265,7 +265,8 @@ impl Identity {
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         match warning {
             Some(warning) if warnings.get(code) != Some(&warning) => {
-                tracing::warn!(code, reason = warning.message, "something about this instance is not known");
+                let Warning { message: reason, hint, .. } = &warning;
+                tracing::warn!(code, reason, hint, "something is not known, or can't be used");
                 warnings.insert(code, warning);
             }
             Some(_) => {}

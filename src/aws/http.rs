@@ -207,8 +207,10 @@ mod tests {
         assert!(matches!(read_ca_bundle(&file), Err(Error::CaBundle { .. })));
         for text in ["", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             std::fs::write(&file, text).unwrap();
-            let error = read_ca_bundle(&file).unwrap_err().to_string();
-            assert!(error.contains("ca.pem") && error.contains("AWS_CA_BUNDLE"), "{error}");
+            let error = read_ca_bundle(&file).unwrap_err();
+            for said in [error.to_string(), error.hint()] {
+                assert!(said.contains("ca.pem") && said.contains("AWS_CA_BUNDLE"), "{said}");
+            }
         }
     }
 }

@@ -29,6 +29,7 @@ use url::Url;
 
 pub use self::ask::Proxy;
 use crate::clock::Clock;
+use crate::fault::shell_word;
 
 /// How long one call may take, connection and body included: a full batch over a slow link, and no longer than a
 /// waiting stream can bear.
@@ -115,7 +116,7 @@ pub enum Error {
         reason: String,
     },
     /// `AWS_CA_BUNDLE` that can't be read.
-    #[error("can't read {} (AWS_CA_BUNDLE)", path.display())]
+    #[error("AWS_CA_BUNDLE names {}, which can't be read", path.display())]
     CaBundle {
         /// The file.
         path: PathBuf,
@@ -123,13 +124,32 @@ pub enum Error {
         source: std::io::Error,
     },
     /// `AWS_CA_BUNDLE` that holds something else than certificates.
-    #[error("{} (AWS_CA_BUNDLE) is not a file of PEM certificates: {reason}", path.display())]
+    #[error("AWS_CA_BUNDLE names {}, which is not a file of PEM certificates: {reason}", path.display())]
     NotCertificates {
         /// The file.
         path: PathBuf,
         /// Why.
         reason: String,
     },
+}
+
+impl Error {
+    /// What cures it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let set = "where the service gets it: systemctl edit imds-agent";
+        let (path, look) = match self {
+            Self::Value { name, .. } => return format!("correct {name}, or take it away, {set}"),
+            Self::Proxy { .. } => return format!("correct HTTPS_PROXY, or take it away, {set}"),
+            Self::CaBundle { path, .. } => (path, "namei -l"),
+            Self::NotCertificates { path, .. } => (path, "openssl storeutl -noout -certs"),
+        };
+        let path = shell_word(&path.to_string_lossy());
+        format!(
+            "AWS_CA_BUNDLE must name a file of PEM certificates that the agent's user can read: {look} {path}; or name \
+             another, or take it away, {set}"
+        )
+    }
 }
 
 impl Environment {
@@ -226,10 +246,21 @@ impl Environment {
 }
 
 impl Environment {
+    /// Whether what [`Environment::sdk_config`] will read is there.
+    ///
+    /// # Errors
+    /// When the CA bundle can't be read.
+    pub fn check(&self) -> Result<(), Error> {
+        self.ca_bundle().map(|_| ())
+    }
+
+    fn ca_bundle(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.ca_bundle.as_deref().map(http::read_ca_bundle).transpose()
+    }
+
     fn client(&self, clock: &Clock) -> Result<http::Client, Error> {
         let proxy = http::proxy(self.https_proxy.as_deref(), self.no_proxy.as_deref())?;
-        let ca_bundle = self.ca_bundle.as_deref().map(http::read_ca_bundle).transpose()?;
-        Ok(http::Client::new(proxy, ca_bundle, clock.clone()))
+        Ok(http::Client::new(proxy, self.ca_bundle()?, clock.clone()))
     }
 }
 

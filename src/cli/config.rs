@@ -12,10 +12,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use serde_json::json;
 
+use crate::aws;
 use crate::caller::Accounts;
 use crate::config::{self, Config, DEFAULT_PATH, Errors, Loaded, SAMPLE};
 use crate::credentials::BASE;
 use crate::endpoints::unknown_accounts;
+use crate::fault::chain;
 
 /// What the shell learns of a wrong configuration (`EX_CONFIG` of sysexits).
 const CONFIGURATION: u8 = 78;
@@ -118,7 +120,10 @@ fn notes(config: &Config) -> Vec<String> {
         Some(hint) => format!("{}; {hint}", warning.message),
         None => warning.message,
     });
-    config.endpoints.note().into_iter().chain(unknown).collect()
+    // By the environment of who checks: the service's own may be another.
+    let aws = aws::Environment::from_process().and_then(|environment| environment.check()).err();
+    let aws = aws.map(|error| format!("{}; {}", chain(&error), error.hint()));
+    config.endpoints.note().into_iter().chain(unknown).chain(aws).collect()
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -41,7 +41,7 @@ enum Error {
 pub(crate) fn run(args: &Args) -> ExitCode {
     match examine(args) {
         Ok(diagnosis) => show(args, &diagnosis),
-        Err(error @ Error::Environment(_)) => failed(CONFIGURATION, &error, None),
+        Err(Error::Environment(error)) => failed(CONFIGURATION, &error, error.hint().as_deref()),
         Err(error @ Error::UnknownCheck(_)) => failed(USAGE, &error, None),
         Err(error @ Error::Loop(_)) => failed(FAILED, &error, None),
     }

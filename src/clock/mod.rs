@@ -6,11 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Below this, a difference is the header's one-second resolution plus the network, not skew.
 const SKEW_NOISE: SignedDuration = SignedDuration::from_secs(2);
+
+/// The last whole second that a timestamp can hold, 9999-12-30T22:00:00Z: so that it can be said in every zone.
+const LAST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 
 /// The corrected wall clock; clones share the correction.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +88,24 @@ impl Clock {
     }
 }
 
+/// When something expires, as the documents of metadata services and credential endpoints say it. Who means "never" writes
+/// the year's last day, 9999-12-31T23:59:59Z: what lies behind the last timestamp is that one.
+#[must_use]
+pub fn expiration(text: &str) -> Option<Timestamp> {
+    let beyond = || {
+        let pieces = Pieces::parse(text).ok()?;
+        let is_late = pieces.date() >= TimeZone::UTC.to_datetime(LAST).date();
+        (is_late && pieces.time().is_some() && pieces.offset().is_some()).then_some(LAST)
+    };
+    text.parse().ok().or_else(beyond)
+}
+
+/// The same of seconds since the epoch.
+#[must_use]
+pub fn expiration_of(seconds: i64) -> Option<Timestamp> {
+    Timestamp::from_second(seconds.min(LAST.as_second())).ok()
+}
+
 /// Time since boot, suspend included (`CLOCK_BOOTTIME`).
 #[must_use]
 pub fn boot_time() -> Duration {
@@ -134,6 +157,20 @@ mod tests {
         }
         clock.observe_date("Sun, 22 Nov 2026 12:00:01 GMT");
         assert_eq!(clock.skew(), SignedDuration::ZERO, "the machine's clock was set right");
+    }
+
+    #[test]
+    fn what_never_expires_does_so_at_the_last_second_there_is() {
+        for never in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999999+00:00", "9999-12-30T22:00:01Z"] {
+            assert_eq!(expiration(never), Some(LAST), "{never}");
+        }
+        assert_eq!(expiration("2026-11-22T12:00:00Z"), Some(noon()));
+        assert_eq!(expiration("9999-12-30T00:00:00Z").map(|end| end < LAST), Some(true), "as it was issued");
+        for wrong in ["", "never", "9999-12-31", "9999-12-31T23:59:59", "2026-13-01T00:00:00Z", "99999-01-01T00:00:00Z"]
+        {
+            assert_eq!(expiration(wrong), None, "{wrong}");
+        }
+        assert_eq!((expiration_of(i64::MAX), expiration_of(0)), (Some(LAST), Some(Timestamp::UNIX_EPOCH)));
     }
 
     #[test]

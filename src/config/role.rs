@@ -10,6 +10,7 @@ use super::root;
 use super::session_policy;
 use super::table::{Located, Reader};
 use super::units::Span;
+use crate::config::variables::Variables;
 use crate::credentials::RoleSettings;
 use crate::credentials::request::{
     DURATIONS, EXTERNAL_ID, HOLE, Kind, LONGEST_POLICY, MOST_POLICY_ARNS, MOST_TAGS, SESSION_NAME, SOURCE_IDENTITY,
@@ -22,9 +23,6 @@ pub(super) const SESSION: &str = "{instance_id|imds-agent}";
 
 /// The longest name of a role: it names a file, and is part of addresses.
 const LONGEST_NAME: usize = 64;
-
-/// The `[variables]`.
-type Variables = BTreeMap<String, String>;
 
 /// Those that are right.
 pub(super) fn read_all(tables: Vec<Reader<'_>>, variables: &Variables) -> Vec<RoleSettings> {

@@ -15,13 +15,12 @@ pub(super) fn read(report: &Report, table: Table) -> Config {
     let imds = imds::read(root.table("imds"));
     let (source, allow, audit) = credentials::read(root.table("credentials"));
     let variables = variables::read(root.table("variables"));
-    let names: Vec<&str> = variables.keys().map(String::as_str).collect();
     let roles = role::read_all(root.tables("role"), &variables);
     let credentials = Settings { source, allow, roles };
     let declared: Vec<&str> = credentials.roles.iter().map(|role| role.name.as_str()).collect();
     let endpoints = endpoints::read(root.table("endpoints"), &declared);
-    let mut logs = logs::read(root.table("logs"), &names);
-    logs.sockets.extend(audit.and_then(|table| logs::read_audit(table, &names)));
+    let mut logs = logs::read(root.table("logs"), &variables);
+    logs.sockets.extend(audit.and_then(|table| logs::read_audit(table, &variables)));
     let doctor = doctor::read(root.table("doctor"));
     root.finish();
     Config { region, imds, credentials, endpoints, variables, logs, doctor }

@@ -468,6 +468,22 @@ fn names_hold_what_cloudwatch_allows() {
 }
 
 #[test]
+fn names_are_judged_with_the_variables_filled_in() {
+    let group = |name: &str, value: &str| format!("[variables]\nenv = \"{value}\"\n[logs]\nlog_group = \"{name}\"");
+    assert_only_fault(&group("{env}", ""), "4:13", "can't be empty, with what is known filled in");
+    assert_only_fault(&group("{env}/x", "aws"), "4:13", "can't begin with `aws/`");
+    assert_only_fault(&group("{env}{instance_id}", &"a".repeat(512)), "4:13", "at most 512 characters, not 513, with");
+    assert_only_fault(&group("{env|}", &"a".repeat(513)), "4:13", "not 513");
+    for fine in
+        [group("{env}", &"a".repeat(512)), group("{env|}", "x"), group("{env}{region}", ""), group("{env}", "a b")]
+    {
+        assert!(parse(&fine).is_ok(), "{fine}");
+    }
+    let stream = format!("[variables]\nenv = \"{}\"\n[logs]\nlog_stream = \"{{env}}x\"", "a".repeat(512));
+    assert_only_fault(&stream, "4:14", "at most 512 characters");
+}
+
+#[test]
 fn a_file_needs_patterns_and_a_group() {
     assert_only_fault("[logs]\nlog_group = \"g\"\n\n  [[logs.file]]\n", "4:3", "[[logs.file]] has no `include`");
     assert_only_fault("[[logs.file]]\ninclude = [\"/a\"]", "1:1", "[[logs.file]] has no `log_group`");

@@ -6,7 +6,10 @@ use super::report::Problem;
 use super::table::Reader;
 use crate::template::BUILT_IN;
 
-pub(super) fn read(mut table: Reader<'_>) -> BTreeMap<String, String> {
+/// The values of `[variables]`, by name.
+pub(super) type Variables = BTreeMap<String, String>;
+
+pub(super) fn read(mut table: Reader<'_>) -> Variables {
     let mut variables = BTreeMap::new();
     for (name, value) in table.free_strings() {
         if let Some(fault) = fault(&name.value) {

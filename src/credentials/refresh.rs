@@ -400,6 +400,18 @@ mod tests {
     }
 
     #[test]
+    fn an_end_as_late_as_can_be_is_looked_at_hourly_like_any_other() {
+        let mut refresh = Refresh::default();
+        refresh.handle(&Event::Fetched { key: "A", expiration: Some(Timestamp::MAX) }, at(0), 1.0);
+        assert_eq!((wait(&refresh, at(0)), refresh.valid(at(1_000_000_000))), (3600, true));
+        refresh.handle(&Event::Failed, at(3600), 1.0);
+        assert_eq!(wait(&refresh, at(3600)), 1);
+        let mut refresh = Refresh::at(Pace::HalfLife);
+        refresh.handle(&Event::Fetched { key: "A", expiration: Some(Timestamp::MAX) }, at(0), 1.0);
+        assert_eq!(wait(&refresh, at(0)), 3600);
+    }
+
+    #[test]
     fn keys_without_an_end_are_good_for_ever_and_looked_at_hourly() {
         let mut refresh = Refresh::default();
         refresh.handle(&Event::Fetched { key: "A", expiration: None }, at(0), 1.0);

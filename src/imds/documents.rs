@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::error::Problem;
+use crate::clock;
 
 /// The path under which roles are listed.
 pub(super) const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
@@ -130,7 +131,7 @@ pub(super) fn role_credentials(role: &str, body: &[u8]) -> Result<RoleCredential
     let expiration: Timestamp = document
         .expiration
         .as_deref()
-        .and_then(|text| text.parse().ok())
+        .and_then(clock::expiration)
         .ok_or_else(|| bad(&path, "Expiration is missing or not a time"))?;
     // Moved, not copied: the SDK wipes its own strings, and what is left here is empty.
     let credentials = Credentials::new(
@@ -196,6 +197,13 @@ mod tests {
         assert_eq!(credentials.expiry(), Some(expiration.into()));
         let printed = format!("{credentials:?}");
         assert!(!printed.contains("wJalr") && !printed.contains("IQoJ"), "{printed}");
+    }
+
+    #[test]
+    fn credentials_that_never_expire_are_taken() {
+        let body = GOOD.replace("2026-11-22T12:00:00Z", "9999-12-31T23:59:59Z");
+        let expiration = role_credentials("web", body.as_bytes()).unwrap().expiration;
+        assert_eq!(expiration, "9999-12-30T22:00:00Z".parse().unwrap());
     }
 
     #[test]

@@ -1,19 +1,58 @@
 //! Streams and groups that are missing are created, and a group that exists is compared with what was asked for. Not
 //! when: the engine asks.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::GroupSettings;
 use super::sink::{Failure, Group, Kind, Sink};
+use crate::rate::Rate;
 
 /// A group is looked at within this time: thousands of hosts that start together must not ask together.
 const SPREAD: Duration = Duration::from_mins(1);
 
-/// Held while a group is created.
-pub(super) type GroupLock = Arc<tokio::sync::Mutex<()>>;
+/// Groups that are made in any one second. An account may make ten (FACTS, quotas): who asks for more is refused, and then
+/// waits for longer than its turn would have taken.
+const GROUPS_A_SECOND: usize = 9;
+
+/// Who makes groups: one creation a group at a time, so that the others of that group wait for it and nobody else does.
+#[derive(Debug)]
+pub(super) struct Turns {
+    locks: HashMap<Arc<str>, Arc<tokio::sync::Mutex<()>>>,
+    rate: Arc<Mutex<Rate>>,
+}
+
+/// The right to make one group.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    /// Held while it is made.
+    lock: Arc<tokio::sync::Mutex<()>>,
+    rate: Arc<Mutex<Rate>>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { locks: HashMap::new(), rate: Arc::new(Mutex::new(Rate::new(GROUPS_A_SECOND))) }
+    }
+}
+
+impl Turns {
+    /// For this group.
+    pub(super) fn of(&mut self, log_group: &Arc<str>) -> Turn {
+        Turn { lock: self.locks.entry(log_group.clone()).or_default().clone(), rate: self.rate.clone() }
+    }
+}
+
+impl Turn {
+    /// Waits until another group may be made.
+    async fn comes(&self) {
+        let starts = self.rate.lock().unwrap_or_else(PoisonError::into_inner).reserve(Instant::now());
+        sleep_until(starts).await;
+    }
+}
 
 /// A stream that is there now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,21 +63,27 @@ pub(crate) struct Created {
     pub(crate) unset: Option<Failure>,
 }
 
-/// Creates a stream, and its group where that is missing.
+/// Creates a stream, and its group where that is missing, which is known already if `without_group`.
 pub(super) async fn create(
     sink: &dyn Sink,
-    group_lock: &GroupLock,
-    log_group: &str,
-    log_stream: &str,
+    turn: &Turn,
+    (log_group, log_stream): (&str, &str),
+    without_group: bool,
     settings: &GroupSettings,
 ) -> Result<Created, Failure> {
-    if is_there(sink.create_stream(log_group, log_stream).await)? {
+    if !without_group && is_there(sink.create_stream(log_group, log_stream).await)? {
         return Ok(Created::default());
     }
-    let _one_at_a_time = group_lock.lock().await;
-    if is_there(sink.create_stream(log_group, log_stream).await)? {
+    let free = turn.lock.try_lock();
+    let may_be_made_by_now = free.is_err();
+    let _one_at_a_time = match free {
+        Ok(held) => held,
+        Err(_) => turn.lock.lock().await,
+    };
+    if may_be_made_by_now && is_there(sink.create_stream(log_group, log_stream).await)? {
         return Ok(Created::default());
     }
+    turn.comes().await;
     match sink.create_group(log_group, settings).await {
         Ok(()) => tracing::info!(log_group, "created the log group"),
         // Somebody else was faster, and it is theirs.
@@ -64,7 +109,7 @@ fn is_there(result: Result<(), Failure>) -> Result<bool, Failure> {
     match result {
         Ok(()) => Ok(true),
         Err(failure) if failure.kind == Kind::AlreadyExists => Ok(true),
-        Err(failure) if failure.kind == Kind::NotFound => Ok(false),
+        Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::GroupNotFound) => Ok(false),
         Err(failure) => Err(failure),
     }
 }
@@ -173,16 +218,50 @@ mod tests {
     }
 
     async fn make(account: &Account) -> Result<Created, Failure> {
-        create(account, &GroupLock::default(), "g", "s", &days(14)).await
+        create(account, &Turns::default().of(&"g".into()), ("g", "s"), false, &days(14)).await
     }
 
     #[tokio::test]
     async fn a_group_is_made_with_its_retention_before_its_stream() {
         let account = Account::default();
         assert_eq!(make(&account).await, Ok(Created { with_group: true, unset: None }));
-        assert_eq!(*account.calls.lock().unwrap(), ["stream", "stream", "group", "retention", "stream"]);
+        assert_eq!(*account.calls.lock().unwrap(), ["stream", "group", "retention", "stream"]);
         assert_eq!(make(&account).await, Ok(Created::default()));
-        assert_eq!(account.calls.lock().unwrap().len(), 6, "a group that exists is left alone");
+        assert_eq!(account.calls.lock().unwrap().len(), 5, "a group that exists is left alone");
+    }
+
+    #[tokio::test]
+    async fn a_group_that_is_known_to_be_missing_is_not_asked_for_first() {
+        let account = Account::default();
+        let turn = Turns::default().of(&"g".into());
+        let created = create(&account, &turn, ("g", "s"), true, &GroupSettings::default()).await;
+        assert_eq!(created, Ok(Created { with_group: true, unset: None }));
+        assert_eq!(*account.calls.lock().unwrap(), ["group", "stream"]);
+    }
+
+    #[tokio::test]
+    async fn who_waited_for_another_to_make_the_group_does_not_make_it_again() {
+        let account = Account::default();
+        let turn = Turns::default().of(&"g".into());
+        let held = turn.lock.lock().await;
+        let settings = GroupSettings::default();
+        let waiting = create(&account, &turn, ("g", "s"), true, &settings);
+        let other = async {
+            *account.group.lock().unwrap() = Some(Group::default());
+            drop(held);
+        };
+        assert_eq!(tokio::join!(waiting, other).0, Ok(Created::default()));
+        assert_eq!(*account.calls.lock().unwrap(), ["stream"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_no_second_are_more_groups_made_than_an_account_may() {
+        let (account, mut turns, begun) = (Account::default(), Turns::default(), Instant::now());
+        for number in 0..=2 * GROUPS_A_SECOND {
+            let turn = turns.of(&format!("g{number}").into());
+            create(&account, &turn, ("g", "s"), true, &GroupSettings::default()).await.unwrap();
+        }
+        assert_eq!(begun.elapsed(), Duration::from_secs(2));
     }
 
     #[tokio::test]

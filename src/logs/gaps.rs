@@ -39,15 +39,15 @@ pub(crate) struct Gap {
 impl Gap {
     /// The event that says it.
     pub(crate) fn text(&self, source: &str) -> String {
-        let Count { events, bytes } = self.count;
-        let events = match events {
-            0 => String::new(),
-            1 => "1 event, ".to_owned(),
-            events => format!("{events} events, "),
+        let count = match self.count {
+            Count { events: 0, bytes: 0 } => "an unknown number of lines".to_owned(),
+            Count { events: 0, bytes } => format!("{bytes} bytes"),
+            Count { events: 1, bytes } => format!("1 event, {bytes} bytes"),
+            Count { events, bytes } => format!("{events} events, {bytes} bytes"),
         };
         let reason = self.reason.word();
         let (from, to) = (self.from, self.to);
-        format!("[imds-agent: gap: {events}{bytes} bytes of {source} dropped ({reason}), {from:.0} to {to:.0}]")
+        format!("[imds-agent: gap: {count} of {source} dropped ({reason}), {from:.0} to {to:.0}]")
     }
 }
 

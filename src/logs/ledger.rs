@@ -155,7 +155,9 @@ impl Account {
     /// Records on their way were given up.
     pub(crate) fn drop(&mut self, reason: Reason, count: Count) {
         self.pending.subtract(count);
-        self.dropped.entry(reason).or_default().add(count);
+        if count != Count::default() {
+            self.dropped.entry(reason).or_default().add(count);
+        }
         if reason.is_missed() {
             self.missed.entry(reason).or_default().add(count);
         }
@@ -173,7 +175,8 @@ impl Account {
         }
     }
 
-    /// Records, or bytes of unknown records, are given up as soon as they are known of.
+    /// Records, or bytes of unknown records, are given up as soon as they are known of; nothing, if not even that much is
+    /// known of them, and yet something is missing.
     pub(crate) fn lose(&mut self, reason: Reason, count: Count) {
         self.read(count);
         self.drop(reason, count);

@@ -6,31 +6,26 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use inotify::{EventStream, Inotify};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::batch::FileId;
-use super::creation::{GroupLock, check, create};
+use super::creation::{Turns, check, create};
 use super::delivery::destination::Moment;
 use super::engine::{Action, Engine, Event, Quarantine, Step};
-use super::hearing::{listen, more_received};
+use super::hearing::Hearing;
 use super::renewal::renewed_at;
 use super::sink::Sink;
 use super::source::journal::child::Children;
 use super::source::read::Suspect;
-use super::source::watch::EVENT_BUFFER;
+use super::source::watch::Ears;
 use super::task::{Shown, Task};
 use super::{Receiver, Settings, Snapshot, Spool};
 use crate::clock::{Clock, boot_time, cpu_time};
 use crate::heartbeat::{Heartbeat, LONGEST_SLEEP};
 use crate::template::Names;
-
-/// After the kernel told of growth it is not asked again so soon: a busy file tells at every line.
-const PACE: Duration = Duration::from_millis(50);
 
 /// How long opening the state waits before it is tried again.
 const OPEN_AGAIN: Duration = Duration::from_secs(5);
@@ -114,9 +109,8 @@ impl LogShipper {
         let inner = &self.0;
         let suspect = Arc::new(Suspect::default());
         let mut news = inner.task.subscribe();
-        let Some((engine, inotify)) = self.open(&mut news, &suspect, &stop, &heartbeat).await else { return };
+        let Some((engine, ears)) = self.open(&mut news, &suspect, &stop, &heartbeat).await else { return };
         let received = inner.received.get().map(|(spool, _)| spool.news());
-        let changes = inotify.and_then(|inotify| inotify.into_event_stream(vec![0; EVENT_BUFFER]).ok());
         let mut task = news.borrow().clone();
         task.names.mark_changed();
         let run = Run {
@@ -125,14 +119,12 @@ impl LogShipper {
             news,
             engine: Some(engine),
             suspect,
-            changes,
-            received,
+            hearing: Hearing::new(ears, received),
             tasks: JoinSet::new(),
             background: JoinSet::new(),
-            creating: HashMap::new(),
+            creating: Turns::default(),
             children: Children::default(),
             heartbeat,
-            paced_until: Duration::ZERO,
         };
         run.go(stop, drain).await;
     }
@@ -144,20 +136,20 @@ impl LogShipper {
         suspect: &Arc<Suspect>,
         stop: &CancellationToken,
         heartbeat: &Heartbeat,
-    ) -> Option<(Engine, Option<Inotify>)> {
+    ) -> Option<(Engine, Option<Ears>)> {
         let inner = &self.0;
         loop {
             let settings = Settings::clone(&task.borrow_and_update().settings);
             let (place, quarantine) = (inner.place.clone(), inner.quarantine());
             let (received, suspect) = (inner.received.get().cloned(), suspect.clone());
             let opening = tokio::task::spawn_blocking(move || {
-                let inotify = Inotify::init().ok();
-                let engine = Engine::open(settings, &place.state_dir, inotify.as_ref(), suspect, quarantine);
+                let ears = Ears::open().ok();
+                let engine = Engine::open(settings, &place.state_dir, ears.as_ref(), suspect, quarantine);
                 engine.map(|mut engine| {
                     if let Some((spool, directory)) = received {
                         engine.attach_spool(spool, &directory);
                     }
-                    (engine, inotify)
+                    (engine, ears)
                 })
             });
             match heartbeat.beat_while(opening, cpu_time).await {
@@ -222,19 +214,15 @@ struct Run {
     /// Away while it steps.
     engine: Option<Engine>,
     suspect: Arc<Suspect>,
-    changes: Option<EventStream<Vec<u8>>>,
-    /// Told when there is more in the spool.
-    received: Option<watch::Receiver<()>>,
+    hearing: Hearing,
     /// Requests whose answers the engine waits for.
     tasks: JoinSet<Event>,
     /// What nobody waits for: a look at a group, without hurry.
     background: JoinSet<Event>,
-    /// One creation a group at a time; the others of that group wait for it, nobody else does.
-    creating: HashMap<Arc<str>, GroupLock>,
+    creating: Turns,
     /// The journalctls that run.
     children: Children,
     heartbeat: Heartbeat,
-    paced_until: Duration,
 }
 
 impl Run {
@@ -310,31 +298,19 @@ impl Run {
         let mut events = Vec::new();
         let now = boot_time();
         let until_wake = wake_at.saturating_sub(now).min(LONGEST_SLEEP);
-        let until_listening = self.paced_until.saturating_sub(now);
-        let mut heard = Vec::new();
         tokio::select! {
             biased;
             Some(event) = self.tasks.join_next() => events.extend(event.ok()),
             Some(event) = self.background.join_next() => events.extend(event.ok()),
             Ok(()) = self.news.changed() => events.extend(self.change_task()),
             Ok(()) = self.task.names.changed() => events.push(self.more_names()),
-            event = listen(&mut self.changes, until_listening) => heard.extend(event),
-            () = more_received(&mut self.received, until_listening) => heard.push(Event::Spooled),
+            event = self.hearing.next() => events.push(event),
             () = sleep(until_wake) => {}
         }
         while let Some(event) = self.tasks.try_join_next() {
             events.extend(event.ok());
         }
-        if boot_time() >= self.paced_until {
-            // Who has something to say all the time must not drown the others.
-            heard.extend(listen(&mut self.changes, Duration::ZERO).now_or_never().flatten());
-            let received = more_received(&mut self.received, Duration::ZERO).now_or_never();
-            heard.extend(received.map(|()| Event::Spooled));
-        }
-        if !heard.is_empty() {
-            self.paced_until = boot_time() + PACE;
-        }
-        events.extend(heard);
+        events.extend(self.hearing.rest());
         events
     }
 
@@ -358,10 +334,11 @@ impl Run {
                     let answer = sink.put(&log_group, &log_stream, body, packed);
                     self.tasks.spawn(async move { Event::Answer { stream, ticket, result: answer.await } });
                 }
-                Action::Create { stream, log_group, log_stream, settings } => {
-                    let lock = self.lock_of(&log_group);
+                Action::Create { stream, log_group, log_stream, without_group, settings } => {
+                    let turn = self.creating.of(&log_group);
                     self.tasks.spawn(async move {
-                        let result = create(&*sink, &lock, &log_group, &log_stream, &settings).await;
+                        let place = (&*log_group, &*log_stream);
+                        let result = create(&*sink, &turn, place, without_group, &settings).await;
                         Event::Created { stream, result }
                     });
                 }
@@ -384,10 +361,6 @@ impl Run {
                 }
             }
         }
-    }
-
-    fn lock_of(&mut self, log_group: &Arc<str>) -> GroupLock {
-        self.creating.entry(log_group.clone()).or_default().clone()
     }
 }
 

@@ -47,6 +47,33 @@ fn an_authority_of_ones_own_is_trusted_if_it_is_named_and_otherwise_the_cure_is(
     assert_eq!(front.asked(), [] as [String; 0], "no proxy was named");
 }
 
+#[test]
+fn a_bundle_that_is_not_there_is_named_with_the_cure_wherever_one_looks_and_read_when_it_is() {
+    let Some((mut host, emulator, front, authority)) = https() else { return };
+    let bundle = host.path("authority.pem");
+    host.set("AWS_CA_BUNDLE", &bundle.display().to_string());
+    host.set("AWS_ENDPOINT_URL", &format!("https://{}", front.server));
+    let agent = host.start();
+    let is_named = |text: &str| {
+        for part in ["AWS_CA_BUNDLE names", "authority.pem", "No such file", "namei -l", "systemctl edit imds-agent"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+    };
+    let warnings = agent.wait_until("it is a warning", |report| {
+        report.list("/warnings").iter().any(|warning| warning["code"] == "aws_client")
+    });
+    is_named(&warnings.at("/warnings").to_string());
+    let config = host.path("config.toml").display().to_string();
+    for command in
+        [&["config", "check", "--config", &config][..], &["doctor", "--config", &config, "--only", "logs-reach"]]
+    {
+        is_named(&String::from_utf8_lossy(&host.run(command).stdout).split_whitespace().collect::<Vec<_>>().join(" "));
+    }
+    std::fs::copy(authority.bundle(), &bundle).expect("it can be copied");
+    agent.wait_until_delivered(100).assert_ledger_adds_up();
+    assert_same_lines(&emulator.lines(GROUP, "app"), &numbered(0, 100, 100));
+}
+
 /// Ships through the proxy, with these switches set, and returns the hosts that were asked for.
 fn asked_with(switches: &[&str]) -> Option<Vec<String>> {
     let (mut host, emulator, front, authority) = https()?;

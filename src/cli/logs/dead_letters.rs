@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::agent::Directories;
 use crate::cli::exit::{FAILED, NOT_ALLOWED, complain, failed, print};
-use crate::logs::dead_letters::{self, Error, Letter, Letters, Moved, Selection};
+use crate::logs::dead_letters::{self, Error, Letter, Letters, Moved, REASONS, Selection};
 use crate::status::fetch;
 
 /// How much of a letter's text the list shows, in characters: what a line has room for.
@@ -37,8 +37,8 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Which {
-    /// Only those given up for this reason, in the words of `imds-agent status`: `too_new`
-    #[arg(long)]
+    /// Only those given up for this reason, in the words of `imds-agent status`
+    #[arg(long, value_parser = REASONS)]
     reason: Option<String>,
     /// Only those for this log group
     #[arg(long, value_name = "LOG_GROUP")]
@@ -131,8 +131,24 @@ fn refused(error: &Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::Arguments;
     use crate::logs::dead_letters::LetterEvent;
+
+    #[test]
+    fn a_reason_that_no_letter_can_have_is_refused_with_those_that_it_can_have() {
+        let parsed = |arguments: &[&str]| {
+            let words = ["imds-agent", "logs", "dead-letters"].iter().chain(arguments);
+            Arguments::try_parse_from(words).map(|_| ()).map_err(|error| error.to_string())
+        };
+        for wrong in [["--reason", "to_new"].as_slice(), &["resend", "--reason", "filtered"]] {
+            let said = parsed(wrong).unwrap_err();
+            assert!(said.contains("too_old, too_new, expired, invalid"), "{said}");
+        }
+        assert_eq!(parsed(&["resend", "--reason", "too_new"]), Ok(()));
+    }
 
     #[test]
     fn a_letter_is_shown_on_two_lines_whatever_it_holds() {

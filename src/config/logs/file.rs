@@ -6,6 +6,7 @@ use crate::config::globs;
 use crate::config::report::Problem;
 use crate::config::table::Reader;
 use crate::config::units::Size;
+use crate::config::variables::Variables;
 use crate::logs::{BACKFILL_LIMIT, FileSettings, StartAt};
 
 /// What `start_at` can be.
@@ -15,7 +16,7 @@ pub(in crate::config) const START_AT: [(&str, StartAt); 3] =
 /// From nothing but what is new, to what no file is.
 const LIMIT: (Size, Size) = (Size(0), Size(1 << 60));
 
-pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&str]) -> Option<FileSettings> {
+pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &Variables) -> Option<FileSettings> {
     let include = included(&mut table);
     let exclude = table.strings("exclude").map_or(Vec::new(), |patterns| patterns.value);
     let exclude = globs::excludes(&table, exclude);

@@ -10,6 +10,7 @@ use super::framing;
 use super::target::{self, Inherited};
 use crate::config::report::Problem;
 use crate::config::table::{Located, Reader};
+use crate::config::variables::Variables;
 use crate::logs::{JournalFormat, JournalSettings};
 
 /// syslog's words, the most severe first (syslog(3)).
@@ -44,7 +45,7 @@ const NO_LINES_TO_JOIN: &str = "an entry of the journal is a record with all its
 const INSTEAD: &str = "of what a service writes to stdout each line is an entry: let it log by sd_journal_send(3), or into \
                        a file that [[logs.file]] follows";
 
-pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &[&str]) -> Option<JournalSettings> {
+pub(super) fn read(mut table: Reader<'_>, inherited: &Inherited, variables: &Variables) -> Option<JournalSettings> {
     let units = strings(&mut table, "units", "unit", unit);
     let identifiers = strings(&mut table, "identifiers", "identifier", identifier);
     let priority = table.choice("priority", &PRIORITIES);

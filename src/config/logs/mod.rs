@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::table::Reader;
 use super::units::{Size, Span};
+use super::variables::Variables;
 use crate::logs::{Compression, Settings, SocketSettings};
 
 pub(super) use file::START_AT;
@@ -32,13 +33,13 @@ const MEMORY_LIMIT: (Size, Size) = (Size(4 << 20), Size(1 << 40));
 const SPOOL_LIMIT: (Size, Size) = (Size(16 << 20), Size(1 << 40));
 
 /// `[credentials.audit]`: where the record of who was given credentials goes beside the journal.
-pub(super) fn read_audit(mut table: Reader<'_>, variables: &[&str]) -> Option<SocketSettings> {
+pub(super) fn read_audit(mut table: Reader<'_>, variables: &Variables) -> Option<SocketSettings> {
     let target = target::read_alone(&mut table, variables);
     table.finish();
     target.map(SocketSettings::of_audit)
 }
 
-pub(super) fn read(mut table: Reader<'_>, variables: &[&str]) -> Settings {
+pub(super) fn read(mut table: Reader<'_>, variables: &Variables) -> Settings {
     let default = Settings::default();
     let inherited = target::read(&mut table, variables);
     let flush = table.quantity("flush_interval", "5s", Span::parse, FLUSH_INTERVAL);

@@ -5,6 +5,7 @@ use super::target::{self, Inherited};
 use crate::config::allow;
 use crate::config::report::Problem;
 use crate::config::table::{Located, Reader};
+use crate::config::variables::Variables;
 use crate::logs::{AUDIT, SocketKind, SocketSettings, Syntax};
 
 /// What `syntax` can be.
@@ -29,7 +30,7 @@ const INSTEAD: &str = "send each record as one syslog message, which may hold li
                        length (RFC 6587); or write to a file, and follow that by [[logs.file]]";
 
 /// Those that are right.
-pub(super) fn read_all(tables: Vec<Reader<'_>>, inherited: &Inherited, variables: &[&str]) -> Vec<SocketSettings> {
+pub(super) fn read_all(tables: Vec<Reader<'_>>, inherited: &Inherited, variables: &Variables) -> Vec<SocketSettings> {
     let mut names: Vec<Located<String>> = Vec::new();
     let read = |table| read(table, inherited, variables, &mut names);
     tables.into_iter().filter_map(read).collect()
@@ -38,7 +39,7 @@ pub(super) fn read_all(tables: Vec<Reader<'_>>, inherited: &Inherited, variables
 fn read(
     mut table: Reader<'_>,
     inherited: &Inherited,
-    variables: &[&str],
+    variables: &Variables,
     names: &mut Vec<Located<String>>,
 ) -> Option<SocketSettings> {
     if !table.has("path") {

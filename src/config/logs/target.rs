@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::config::names;
 use crate::config::report::{Place, Problem};
 use crate::config::table::{Located, Reader};
+use crate::config::variables::Variables;
 use crate::logs::{GroupSettings, LogClass, RETENTION_DAYS, Target};
 use crate::template::{OF_SOURCES, Template};
 
@@ -37,7 +38,7 @@ pub(super) struct Inherited {
 }
 
 /// What `table` says itself.
-pub(super) fn read(table: &mut Reader<'_>, variables: &[&str]) -> Inherited {
+pub(super) fn read(table: &mut Reader<'_>, variables: &Variables) -> Inherited {
     let group_is_set = table.has("log_group");
     let log_group = name(table, "log_group", variables, names::log_group);
     let log_stream = name(table, "log_stream", variables, names::log_stream);
@@ -53,8 +54,8 @@ pub(super) fn read(table: &mut Reader<'_>, variables: &[&str]) -> Inherited {
 fn name(
     table: &mut Reader<'_>,
     key: &'static str,
-    variables: &[&str],
-    check: fn(&Reader<'_>, &Located<String>, &[&str]) -> Option<Template>,
+    variables: &Variables,
+    check: fn(&Reader<'_>, &Located<String>, &Variables) -> Option<Template>,
 ) -> Option<Located<Template>> {
     let text = table.string(key)?;
     let value = check(table, &text, variables)?;
@@ -62,7 +63,7 @@ fn name(
 }
 
 /// What a table says that inherits nothing.
-pub(super) fn read_alone(table: &mut Reader<'_>, variables: &[&str]) -> Option<Target> {
+pub(super) fn read_alone(table: &mut Reader<'_>, variables: &Variables) -> Option<Target> {
     let group = GroupSettings::default();
     let nothing = Inherited { log_group: None, group_is_set: false, log_stream: None, group };
     read_inheriting(table, &nothing, variables, &[])
@@ -73,7 +74,7 @@ pub(super) fn read_alone(table: &mut Reader<'_>, variables: &[&str]) -> Option<T
 pub(super) fn read_inheriting(
     table: &mut Reader<'_>,
     inherited: &Inherited,
-    variables: &[&str],
+    variables: &Variables,
     known: &[&str],
 ) -> Option<Target> {
     let own = read(table, variables);
@@ -84,7 +85,7 @@ pub(super) fn read_inheriting(
     let log_stream = choose(table, "log_stream", known, own.log_stream.as_ref(), inherited.log_stream.as_ref());
     Some(Target {
         log_group: log_group?,
-        log_stream: log_stream.or_else(|| Template::parse(DEFAULT_STREAM, variables).ok())?,
+        log_stream: log_stream.or_else(|| Template::parse(DEFAULT_STREAM, &[]).ok())?,
         group: GroupSettings {
             retention_in_days: own.group.retention_in_days.or(inherited.group.retention_in_days),
             log_class: own.group.log_class.or(inherited.group.log_class),

@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use jiff::Timestamp;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
@@ -19,7 +18,7 @@ use super::exchange::{Exchange, Failure};
 use super::secret_file::read;
 use super::variables::{AUTHORIZATION, AUTHORIZATION_FILE, Environment, FULL_URI, RELATIVE_URI};
 use super::{Fetched, Fetching, Source};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::credentials::Error;
 
 /// Where relative addresses are: ECS's agent.
@@ -190,8 +189,8 @@ fn parse(body: &[u8]) -> Result<Fetched, Failure> {
     if document.access_key_id.is_empty() || document.secret_access_key.is_empty() {
         return Err(Failure::BadDocument("it holds no keys".to_owned()));
     }
-    let end: Timestamp =
-        document.expiration.parse().map_err(|_| Failure::BadDocument("its Expiration is no time".to_owned()))?;
+    let end = clock::expiration(&document.expiration)
+        .ok_or_else(|| Failure::BadDocument("its Expiration is no time".to_owned()))?;
     // Moved, not copied: the SDK wipes its own strings, and what is left here is empty.
     let credentials = Credentials::new(
         std::mem::take(&mut *document.access_key_id),
@@ -263,6 +262,9 @@ mod tests {
         assert_eq!((fetched.role.as_str(), fetched.account_id.as_deref()), ("task", Some("1")));
         assert_eq!(fetched.expiration, Some("2026-11-22T18:00:00Z".parse().unwrap()));
         assert!(!format!("{fetched:?}").contains("hunter2"));
+        let never = String::from_utf8_lossy(body).replace("2026-11-22T18:00:00Z", "9999-12-31T23:59:59Z");
+        let fetched = parse(never.as_bytes()).unwrap();
+        assert!(fetched.expiration.is_some() && fetched.credentials.expiry().is_some());
         for broken in ["{}", "[]", "", "{\"AccessKeyId\":\"\",\"SecretAccessKey\":\"\",\"Expiration\":\"x\"}"] {
             assert!(parse(broken.as_bytes()).is_err(), "{broken}");
         }

@@ -7,10 +7,10 @@ use aws_credential_types::Credentials;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::types::{AssumedRoleUser, Credentials as SessionCredentials};
 use aws_types::SdkConfig;
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{FETCH, Fetched};
+use crate::clock;
 use crate::credentials::{Error, Refusal};
 use crate::fault;
 
@@ -56,8 +56,8 @@ impl Call<'_> {
         user: Option<AssumedRoleUser>,
     ) -> Result<Fetched, Error> {
         let issued = credentials.ok_or_else(|| self.unreachable("its answer holds no credentials".to_owned()))?;
-        let end = Timestamp::new(issued.expiration.secs(), 0)
-            .map_err(|_| self.unreachable("its answer holds an expiration that is no time".to_owned()))?;
+        let end = clock::expiration_of(issued.expiration.secs())
+            .ok_or_else(|| self.unreachable("its answer holds an expiration that is no time".to_owned()))?;
         let SessionCredentials { access_key_id, secret_access_key, session_token, .. } = issued;
         let keys = Credentials::new(access_key_id, secret_access_key, Some(session_token), Some(end.into()), "STS");
         let arn = user.map(|user| user.arn);

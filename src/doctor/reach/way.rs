@@ -50,7 +50,7 @@ pub(super) enum Stuck {
     /// No answer over HTTP or HTTPS.
     Answer { addresses: Vec<IpAddr>, issuer: Option<String>, reason: String },
     /// Our own client can't be built.
-    Client { reason: String },
+    Client { reason: String, cure: String },
 }
 
 /// Walks to `endpoint`, by `proxy` if there is one.
@@ -76,7 +76,7 @@ pub(super) async fn walk(endpoint: &Endpoint, proxy: Option<&Proxy>, ground: &Gr
     let begun = Instant::now();
     match ask(&endpoint.url, ground).await {
         Ok(status) => Ok(Passed { addresses, name, connect, tls, issuer, answer: begun.elapsed(), status }),
-        Err(Unasked::Client(reason)) => Err(Stuck::Client { reason }),
+        Err(Unasked::Client { reason, cure }) => Err(Stuck::Client { reason, cure }),
         Err(Unasked::Unanswered(reason)) => Err(Stuck::Answer { addresses, issuer, reason }),
     }
 }
@@ -119,14 +119,18 @@ async fn connect(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
 }
 
 enum Unasked {
-    Client(String),
+    Client { reason: String, cure: String },
     Unanswered(String),
 }
 
 /// The status of whatever is answered to a request without a name or signature: every answer shows that the way is free.
 async fn ask(url: &str, ground: &Ground) -> Result<u16, Unasked> {
-    let request = HttpRequest::get(url).map_err(|error| Unasked::Client(chain(&error)))?;
-    let asking = ground.aws.ask(request, &ground.clock).map_err(|error| Unasked::Client(chain(&error)))?;
+    let request = HttpRequest::get(url).map_err(|error| Unasked::Client {
+        reason: chain(&error),
+        cure: format!("correct the endpoint's address, {url}"),
+    })?;
+    let asking = ground.aws.ask(request, &ground.clock);
+    let asking = asking.map_err(|error| Unasked::Client { reason: chain(&error), cure: error.hint() })?;
     match timeout(ANSWER, asking).await {
         Ok(Ok(answer)) => Ok(answer.status().as_u16()),
         Ok(Err(error)) => Err(Unasked::Unanswered(chain(&error))),

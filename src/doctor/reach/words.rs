@@ -67,9 +67,8 @@ impl Report<'_> {
             Stuck::Name { host, reason } => self.nameless(host, reason),
             Stuck::Connect { addresses, port, error } => self.unconnected(addresses, *port, error),
             Stuck::Answer { addresses, issuer, reason } => self.unanswered(addresses, issuer.as_deref(), reason),
-            Stuck::Client { reason } => {
-                let cure = "correct it where the service gets it: systemctl edit imds-agent".to_owned();
-                (reason.clone(), "the environment says what can't be used".to_owned(), cure)
+            Stuck::Client { reason, cure } => {
+                (reason.clone(), "the environment says what can't be used".to_owned(), cure.clone())
             }
         };
         let summary = format!("{name} can't be reached");

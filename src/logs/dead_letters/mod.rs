@@ -21,6 +21,11 @@ use place::Place;
 /// How large the file may become: with the old one, room for some ten thousand events of a kilobyte.
 const LARGEST: u64 = 8 << 20;
 
+/// What a letter may be here for, in the words of `status`: those reasons by which something is given up that was to be
+/// sent. What is dropped for another reason is counted and not kept.
+pub const REASONS: [&str; 4] =
+    [Reason::TooOld.word(), Reason::TooNew.word(), Reason::Expired.word(), Reason::Invalid.word()];
+
 /// One event that was given up.
 #[derive(Debug, Serialize)]
 pub(crate) struct DeadLetter<'a> {

@@ -61,7 +61,7 @@ pub(crate) fn verdict(failure: &Failure, attempt: u32) -> Verdict {
         Kind::Denied => (DestinationState::Denied, DENIED),
         Kind::LimitReached => (DestinationState::BackingOff, DENIED),
         Kind::Refused | Kind::AlreadyExists => (DestinationState::BackingOff, THROTTLED.full_jitter(attempt)),
-        Kind::NotFound => return Verdict::Create,
+        Kind::NotFound | Kind::GroupNotFound => return Verdict::Create,
         Kind::InvalidEvents => return Verdict::Bisect,
     };
     Verdict::Wait { state, wait: wait.max(SOONEST).max(failure.retry_after.unwrap_or_default()) }

@@ -195,7 +195,7 @@ impl Engine {
         verdict: &Verdict,
         now: Moment,
     ) -> io::Result<BTreeSet<FileId>> {
-        let Examination { stranger, unpacking, kin, .. } = examined;
+        let Examination { stranger, unpacking, kin, is, .. } = examined;
         let Ok(file) = open_regular(&stranger.path) else { return Ok(BTreeSet::new()) };
         let metadata = file.metadata()?;
         if !unpacking.is_from(&metadata)? {
@@ -203,18 +203,20 @@ impl Engine {
             self.survey_soon(super::SURVEY_SOON, now);
             return Ok(BTreeSet::new());
         }
-        let is_known = !matches!(verdict, Verdict::Open | Verdict::Unfinished);
-        let mut followed = BTreeSet::new();
-        if is_known {
+        // It may have waited twice, after a change or a reload: then it is known by now, and what is in it is read.
+        let is_known = self.same_as(&metadata).is_some();
+        let is_decided = !matches!(verdict, Verdict::Open | Verdict::Unfinished);
+        if is_decided {
+            // Killed after this, one is known for a copy: what of has to be known, too, however much it grew meanwhile.
+            self.write_down(is.iter().chain(&kin).map(|kin| kin.id), now);
             self.decide(&stranger, &metadata, now)?;
-            // Its packed bytes are not to be read; of one that was known they never were.
-            if self.same_as(&metadata).is_none() {
-                followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
-            }
         }
+        let mut followed = BTreeSet::new();
         // What is not new needs no second comparison.
-        let is_new =
-            matches!(verdict, Verdict::New) && stranger.fresh && !self.is_beginning_of_one(&kin, &unpacking)?;
+        let is_new = matches!(verdict, Verdict::New)
+            && stranger.fresh
+            && !is_known
+            && !self.is_read_by_descriptor(kin.iter().chain(&is), &unpacking)?;
         match verdict {
             // Whoever writes it will change it; until then it is not looked at again.
             Verdict::Unfinished => drop(self.is_quiet(&stranger, &metadata, now)?),
@@ -227,17 +229,21 @@ impl Engine {
             }
             Verdict::New | Verdict::Open | Verdict::Copy => {}
         }
+        // Its packed bytes are not to be read. They come behind what is in it: so they are what its inode stands for.
+        if is_decided && !is_known {
+            followed.extend(self.pass_over_copy(&stranger, file, &metadata, now)?);
+        }
         Ok(followed)
     }
 
-    /// Whether what was unpacked is the beginning of a file that is read by its descriptor: somebody had it open still,
-    /// and has written to it after it was compressed.
-    fn is_beginning_of_one(&self, kin: &[Kin], unpacking: &Unpacking) -> io::Result<bool> {
+    /// Whether what was unpacked is a file that is read by its descriptor, or the beginning of one: somebody had it open
+    /// still, and has written to it since it was last looked at.
+    fn is_read_by_descriptor<'k>(&self, kin: impl Iterator<Item = &'k Kin>, unpacking: &Unpacking) -> io::Result<bool> {
         for kin in kin {
             let Some(file) = self.feeds.file(kin.id).and_then(Tailed::file) else { continue };
             let metadata = file.metadata()?;
             let at = unpacking.position();
-            if metadata.len() > at && unpacking.is(&Fingerprint::of(file, &metadata, at)?) {
+            if metadata.len() >= at && unpacking.is(&Fingerprint::of(file, &metadata, at)?) {
                 return Ok(true);
             }
         }

@@ -93,6 +93,8 @@ pub(crate) enum Action {
         log_group: Arc<str>,
         /// The stream's name.
         log_stream: Arc<str>,
+        /// Whether it is known that there is no such group.
+        without_group: bool,
         /// How a group is made.
         settings: GroupSettings,
     },

@@ -49,6 +49,11 @@ impl Feeds {
         self.all().filter_map(|feed| feed.file().map(|file| (feed, file)))
     }
 
+    /// The id that the next one will have: it and those above it are of what is not known yet.
+    pub(super) fn unused_id(&self) -> FileId {
+        self.next_id
+    }
+
     /// An id that nothing has.
     pub(super) fn next_id(&mut self) -> FileId {
         let id = self.next_id;

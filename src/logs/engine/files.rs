@@ -9,8 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use inotify::Inotify;
-
 use super::archives::Archives;
 use super::books::Known;
 use super::keeping::most_open;
@@ -21,7 +19,7 @@ use crate::logs::settings::{FileSettings, Settings, StartAt};
 use crate::logs::source::discover::{Finder, Walk};
 use crate::logs::source::identity::{Fingerprint, birth};
 use crate::logs::source::spill::SpillDirectory;
-use crate::logs::source::watch::{Change, RawChange, Watcher};
+use crate::logs::source::watch::{Change, Ears, RawChange, Watcher};
 
 /// A file that is older than this when the checkpoint is written is in it, or was not of interest: surveys are more
 /// frequent by far, even of a slow disk.
@@ -107,17 +105,19 @@ pub(super) struct Files {
     pub(super) passed_over: BTreeMap<PathBuf, String>,
     /// Files that grew since the checkpoint heard of them: what is lost of them, if they are, has to be known.
     pub(super) grown: BTreeSet<FileId>,
+    /// How many files were made at a log's path, and were no longer there when they were to be met.
+    pub(super) astray: BTreeMap<PathBuf, u64>,
     /// Up to which file was polled.
     pub(super) poll_from: FileId,
 }
 
 impl Files {
-    pub(super) fn new(settings: &Settings, inotify: Option<&Inotify>, known: Known, spills: SpillDirectory) -> Self {
+    pub(super) fn new(settings: &Settings, ears: Option<&Ears>, known: Known, spills: SpillDirectory) -> Self {
         let finders = finders_of(settings);
         let looked_at = known.looked_at.map(|nanos| SystemTime::UNIX_EPOCH + Duration::from_nanos(nanos));
         let mut files = Self {
             finders,
-            watcher: inotify.map(Watcher::new),
+            watcher: ears.map(Watcher::new),
             walk: None,
             look_began: (SystemTime::UNIX_EPOCH, Duration::ZERO),
             looked_at: looked_at.or(known.written_at.filter(|_| !known.is_new)),
@@ -142,6 +142,7 @@ impl Files {
             hidden: BTreeSet::new(),
             passed_over: BTreeMap::new(),
             grown: BTreeSet::new(),
+            astray: BTreeMap::new(),
             poll_from: 0,
         };
         for (id, state) in known.files {
@@ -164,6 +165,7 @@ impl Files {
         self.ended.clear();
         self.ended_count = 0;
         self.unsettled.clear();
+        self.astray.clear();
         self.archives = Archives::default();
         self.open.clear();
         self.walk = None;

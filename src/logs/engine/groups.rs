@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::logs::GroupSettings;
-use crate::logs::sink::Failure;
+use crate::logs::sink::{Failure, Kind};
 
 /// What only a person cures is tried again so often, as with a denied put.
 const TRIED_AGAIN_AFTER: Duration = Duration::from_mins(1);
@@ -106,6 +106,11 @@ impl Groups {
                 "class and key are fixed when a group is made: change the configuration, or use another group"
                     .to_owned(),
             )),
+            // Five retentions a second are all that an account may set: it is the next ones' turn, and nobody's fault.
+            Err(failure) if failure.kind == Kind::Throttled => {
+                group.check = Check::Due(now + TRIED_AGAIN_AFTER);
+                return;
+            }
             Err(failure) => {
                 group.check = Check::Due(now + TRIED_AGAIN_AFTER);
                 let hint = failure.hint.clone().unwrap_or_else(|| "it is tried again each minute".to_owned());
@@ -150,7 +155,6 @@ impl Groups {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::sink::Kind;
 
     const NOW: Duration = Duration::from_secs(1000);
 
@@ -182,6 +186,9 @@ mod tests {
         groups.made("a", None, NOW);
         groups.exists("a", NOW);
         assert_eq!(groups.wake_at(), None);
+        let throttled = Failure { kind: Kind::Throttled, message: "rate".into(), hint: None, retry_after: None };
+        groups.made("a", Some(&throttled), NOW);
+        assert_eq!((groups.wake_at(), groups.problem()), (Some(NOW + TRIED_AGAIN_AFTER), None), "it passes by itself");
         let denied = Failure { kind: Kind::Denied, message: "denied".into(), hint: None, retry_after: None };
         groups.made("a", Some(&denied), NOW);
         assert_eq!(groups.wake_at(), Some(NOW + TRIED_AGAIN_AFTER));

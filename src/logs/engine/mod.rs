@@ -6,6 +6,7 @@ mod adopting;
 mod archives;
 mod books;
 mod budgets;
+mod changes;
 mod ending;
 mod events;
 mod feeds;
@@ -40,8 +41,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use inotify::Inotify;
-
 use self::books::Books;
 use self::budgets::Budgets;
 pub(crate) use self::events::{Action, Event, Step};
@@ -62,7 +61,7 @@ use super::delivery::shipment::Shipment;
 use super::source::feed::Feed;
 use super::source::read::{Buffer, Suspect};
 use super::source::spill::SpillDirectory;
-use super::source::watch::{Change, RawChange};
+use super::source::watch::Ears;
 use super::spool::Budget;
 use super::{Settings, Snapshot};
 use crate::fault::Warning;
@@ -123,7 +122,7 @@ impl Engine {
     pub(crate) fn open(
         settings: Settings,
         state_dir: &Path,
-        inotify: Option<&Inotify>,
+        ears: Option<&Ears>,
         suspect: Arc<Suspect>,
         quarantine: Quarantine,
     ) -> std::io::Result<Self> {
@@ -133,7 +132,7 @@ impl Engine {
         let feeds = Feeds::after(known.last_id());
         let (journals, is_new) = (std::mem::take(&mut known.journals), known.is_new);
         let spooled = Spooled::new(std::mem::take(&mut known.segments));
-        let files = Files::new(&settings, inotify, known, SpillDirectory::below(state_dir));
+        let files = Files::new(&settings, ears, known, SpillDirectory::below(state_dir));
         let budget = Budget::open(&state_dir.join("spool"), settings.spool_limit)?;
         let streams = Streams::new(settings.flush_interval);
         let mut engine = Self {
@@ -228,27 +227,6 @@ impl Engine {
                 self.stopping = true;
                 self.note_grown(usize::MAX);
                 self.streams.seal_all(now);
-            }
-        }
-    }
-
-    fn note_changes(&mut self, changes: &[RawChange], now: Moment) {
-        let mut grown = BTreeSet::new();
-        for change in changes {
-            match self.files.resolve(change) {
-                Some(Change::Grew(path)) => {
-                    grown.insert(path);
-                }
-                Some(Change::Tree { path, beside_files }) if beside_files || self.files.lie_behind(&path) => {
-                    self.survey_soon(SURVEY_SOON, now);
-                }
-                Some(Change::Rights(path)) if self.files.is_hidden(&path) => self.survey_soon(SURVEY_SOON, now),
-                Some(Change::Rights(_) | Change::Tree { .. }) | None => {}
-            }
-        }
-        for path in grown {
-            if let Some(id) = self.files.at(&path) {
-                self.look_at(id, now);
             }
         }
     }

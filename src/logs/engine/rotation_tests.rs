@@ -419,6 +419,22 @@ fn written_to_by_who_had_it_open_after_it_was_compressed() {
     }
 }
 
+/// Examined before its rest is looked at.
+#[test]
+fn written_to_by_who_had_it_open_just_before_it_was_compressed() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Runs);
+        case.rename("app.log", "app.log.1");
+        case.bench.go(SURVEY_INTERVAL);
+        case.write("app.log.1", 1);
+        case.compress("app.log.1");
+        case.bench.events.push(Event::Overflow);
+        case.bench.go(Duration::from_millis(300));
+        case.assert_complete(Agent::Runs);
+    }
+}
+
 #[test]
 fn compressed_at_the_next_rotation() {
     for pattern in PATTERNS {
@@ -595,6 +611,46 @@ fn compressed_and_not_examined_yet_when_its_table_is_taken_away_and_given_back()
     case.bench.settings.files = tables;
     case.bench.reload();
     case.assert_complete(Agent::Runs);
+}
+
+/// What stands at the path by then is another one, which has to be read as well.
+#[test]
+fn compressed_unseen_and_renamed_while_that_is_examined_and_the_next_one_takes_its_name() {
+    for pattern in PATTERNS {
+        for steps in 1..4 {
+            let mut case = Case::new(pattern);
+            case.begin("app.log", Agent::Stopped);
+            // More than one look at it sees.
+            case.write("app.log.1", 100);
+            case.compress("app.log.1");
+            case.bench.kill_and_restart();
+            for _ in 0..steps {
+                case.bench.engine.step(Vec::new(), case.bench.now);
+            }
+            case.rename("app.log.1.gz", "app.log.2.gz");
+            case.write("app.log.1", 2);
+            case.compress("app.log.1");
+            case.assert_complete(Agent::Runs);
+        }
+    }
+}
+
+/// What waits to be examined is found by the next look as well: it waits twice then.
+#[test]
+fn compressed_unseen_and_not_examined_yet_when_a_reload_changes_its_table() {
+    for pattern in PATTERNS {
+        let mut case = Case::new(pattern);
+        case.begin("app.log", Agent::Stopped);
+        for name in ["app.log.2", "app.log.1"] {
+            case.write(name, 2);
+            case.compress(name);
+        }
+        case.bench.kill_and_restart();
+        case.bench.engine.step(Vec::new(), case.bench.now);
+        case.bench.settings.files[0].backfill_limit += 1;
+        case.bench.reload();
+        case.assert_complete(Agent::Runs);
+    }
 }
 
 #[test]
@@ -1165,4 +1221,22 @@ fn a_file_that_grows_without_a_hint_is_polled_where_nobody_tells() {
     bench.go(Duration::from_secs(2));
     bench.go(Duration::from_secs(1));
     assert_eq!(bench.puts.len(), 1);
+}
+
+#[test]
+fn lines_that_came_just_before_a_file_was_packed_and_the_agent_killed_are_read_from_the_archive() {
+    let mut case = Case::new("app.log*");
+    case.bench.append("app.log", "");
+    // It is known to be empty, and that it grew is not written down before the next second.
+    case.bench.go(SURVEY_INTERVAL);
+    case.write("app.log", 3);
+    case.rename("app.log", "app.log.1");
+    fs::write(case.path("app.log.1.gz"), case.packed("app.log.1")).expect("writable");
+    // Another table is a reason to look around at once.
+    case.bench.settings.files[0].exclude = vec!["*.swp".to_owned()];
+    case.bench.reload();
+    case.bench.kill_and_restart();
+    fs::remove_file(case.path("app.log.1")).expect("removes");
+    case.bench.deliver_all();
+    assert_eq!(case.bench.delivered, case.expected);
 }

@@ -14,7 +14,7 @@ use crate::logs::delivery::destination::{Moment, Ticket};
 use crate::logs::delivery::shipment::Shipment;
 use crate::logs::delivery::slots::Slots;
 use crate::logs::ledger::{Count, Reason};
-use crate::logs::sink::{Accepted, Failure};
+use crate::logs::sink::{Accepted, Failure, Kind};
 use crate::logs::source::feed::Feed;
 use crate::logs::source::journal::tape::Tape;
 
@@ -127,7 +127,8 @@ impl Engine {
         let (log_group, log_stream) = (stream.destination.log_group.clone(), stream.destination.log_stream.clone());
         if outcome.create {
             let settings = self.groups.settings(&log_group);
-            step.actions.push(Action::Create { stream: index, log_group, log_stream, settings });
+            let without_group = kind == Some(Kind::GroupNotFound);
+            step.actions.push(Action::Create { stream: index, log_group, log_stream, without_group, settings });
         } else {
             self.groups.exists(&log_group, now.boot);
         }

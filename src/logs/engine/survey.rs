@@ -69,7 +69,7 @@ impl Engine {
         self.files.unreadable.retain(|path, _| found.files.contains_key(path));
         self.files.hidden = found.unreadable.iter().map(|(directory, _)| directory.clone()).collect();
         self.files.passed_over.clear();
-        let mut adopted = BTreeSet::new();
+        let (mut adopted, first) = (BTreeSet::new(), self.feeds.unused_id());
         self.let_go_of_the_vanished(found, now);
         let mut strangers = Vec::new();
         for (path, table) in &found.files {
@@ -84,6 +84,7 @@ impl Engine {
             fs::symlink_metadata(&stranger.path).map_or((false, None), |its| (its.is_symlink(), birth(&its)))
         });
         self.settle_strangers(&strangers, &mut adopted, now);
+        self.miss_the_astray(first);
         self.files.unsettled.retain(|path, _| found.files.contains_key(path) || found.rotated.contains_key(path));
         let since = self.files.looked();
         self.books.looked(since);
@@ -167,7 +168,13 @@ impl Engine {
     }
 
     /// A path that a pattern names: still the file we follow, or another one.
-    fn visit(&mut self, path: &Path, table: usize, adopted: &mut BTreeSet<FileId>, now: Moment) -> Option<Stranger> {
+    pub(super) fn visit(
+        &mut self,
+        path: &Path,
+        table: usize,
+        adopted: &mut BTreeSet<FileId>,
+        now: Moment,
+    ) -> Option<Stranger> {
         if let Some(id) = self.files.at(path) {
             let feed = self.feeds.get(id);
             if let (Some(feed), Ok(metadata)) = (feed, fs::metadata(path))

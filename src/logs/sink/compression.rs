@@ -90,7 +90,7 @@ impl Compression {
     /// another one a moment later.
     pub(super) fn was_why(packed: &Failure, plain: Option<&Failure>) -> bool {
         plain.is_none_or(|plain| match packed.kind {
-            Kind::Unavailable => plain.kind == Kind::NotFound,
+            Kind::Unavailable => matches!(plain.kind, Kind::NotFound | Kind::GroupNotFound),
             kind => plain.kind != kind,
         })
     }

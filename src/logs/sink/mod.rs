@@ -48,6 +48,8 @@ pub enum Kind {
     Denied,
     /// The group or the stream does not exist.
     NotFound,
+    /// The group does not exist, as AWS's words say.
+    GroupNotFound,
     /// It exists already.
     AlreadyExists,
     /// Something about the events is wrong.

@@ -49,7 +49,8 @@ impl Call<'_> {
 /// | `ThrottlingException` and its kin, 429 | throttled |
 /// | `ExpiredToken…`, `UnrecognizedClientException`, `InvalidClientTokenId` | credentials rejected |
 /// | `AccessDenied…`, `OptInRequired` | denied |
-/// | `ResourceNotFoundException` | not found |
+/// | `ResourceNotFoundException`, "The specified log group does not exist." | group not found |
+/// | `ResourceNotFoundException` otherwise | not found |
 /// | `ResourceAlreadyExistsException`, `DataAlreadyAcceptedException` | already exists |
 /// | `InvalidParameterException` that names no group or stream, 413 | invalid events |
 /// | `LimitExceededException` | limit reached |
@@ -72,6 +73,7 @@ fn kind_of(code: &str, message: &str, status: u16) -> Kind {
         | "UnrecognizedClientException"
         | "InvalidClientTokenId" => Kind::CredentialsRejected,
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" | "OptInRequired" => Kind::Denied,
+        "ResourceNotFoundException" if message.contains("log group does not exist") => Kind::GroupNotFound,
         "ResourceNotFoundException" => Kind::NotFound,
         "ResourceAlreadyExistsException" | "DataAlreadyAcceptedException" => Kind::AlreadyExists,
         "LimitExceededException" => Kind::LimitReached,
@@ -204,6 +206,14 @@ mod tests {
         assert_eq!(asked("retry-after", "18446744073709551615"), Some(LONGEST_ASKED));
         assert_eq!(asked("x-amz-retry-after", "18446744073709551615"), Some(LONGEST_ASKED));
         assert_eq!(asked("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
+    }
+
+    #[test]
+    fn a_missing_group_is_told_from_a_missing_stream_if_it_is_said() {
+        let kind = |message| kind_of("ResourceNotFoundException", message, 400);
+        assert_eq!(kind("The specified log group does not exist."), Kind::GroupNotFound);
+        assert_eq!(kind("The specified log stream does not exist."), Kind::NotFound);
+        assert_eq!(kind(""), Kind::NotFound);
     }
 
     fn hinted(kind: Kind, action: &'static str, code: &str, message: &str) -> String {

@@ -3,18 +3,17 @@
 use std::fs::OpenOptions;
 use std::sync::Arc;
 
-use inotify::Inotify;
-
 use super::{Torture, draw_changes};
 use crate::logs::checkpoint::FileState;
 use crate::logs::engine::{Engine, Event, Quarantine};
+use crate::logs::source::watch::Ears;
 
 impl Torture<'_> {
     /// Starts, if the disk lets it.
     pub(super) fn start(&mut self) {
-        self.inotify = if self.random.bool() { Inotify::init().ok() } else { None };
+        self.ears = if self.random.bool() { Ears::open().ok() } else { None };
         let (settings, state) = (self.settings.clone(), self.state.path());
-        let mut opened = Engine::open(settings, state, self.inotify.as_ref(), Arc::default(), Quarantine::new());
+        let mut opened = Engine::open(settings, state, self.ears.as_ref(), Arc::default(), Quarantine::new());
         let known = |engine: &Engine| {
             let states = engine.files.known.values();
             let about = |state: &FileState| {

@@ -228,6 +228,10 @@ impl Logs {
         let content = self.rotated[log][index];
         self.give_up_partial(content);
         self.contents[content].packed = true;
+        if !self.meant && !self.contents[content].enlisted {
+            // Nobody has seen it, and the inode by which it would have been known is gone before the table is back.
+            self.excuse(content);
+        }
         let (plain, path) = (self.path(log, index + 1, false), self.path(log, index + 1, true));
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         encoder.write_all(&fs::read(&plain).expect("a file of ours")).expect("packs");
@@ -303,7 +307,8 @@ impl Logs {
                 (line.excused, line.awaited) = (true, true);
             }
         }
-        let followed = engine.filter(|_| self.meant).and_then(|engine| tailed(engine, self.contents[content].file));
+        let known_as = engine.and_then(|engine| tailed(engine, self.contents[content].file));
+        let followed = known_as.filter(|_| self.meant);
         let Content { enlisted, born_later, before, .. } = self.contents[content];
         // Cut twice between two looks, what stood there meanwhile was seen by nobody.
         let id = followed.filter(|id| before != Some(*id));
@@ -318,7 +323,7 @@ impl Logs {
         }
         // The file is known, by an open descriptor or by the checkpoint, or is younger than the last look.
         let fresh = self.add_content(writer, born_later || enlisted || followed.is_some());
-        self.contents[fresh].before = followed;
+        self.contents[fresh].before = known_as;
         self.active[log] = Some(fresh);
         if let Some(engine) = engine {
             self.note(engine, engine.books.stands());

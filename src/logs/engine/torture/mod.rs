@@ -31,7 +31,6 @@ use crate::logs::creation::Created;
 use crate::logs::dead_letters::{Selection, resend};
 use crate::logs::disk::faults::{self, Condition};
 use crate::logs::sink::Kind;
-use crate::logs::source::watch::Kind as ChangeKind;
 use crate::logs::{Compression, FileSettings, Target};
 use crate::template::Template;
 
@@ -75,7 +74,7 @@ struct Torture<'a> {
     settings: Settings,
     /// The table of the logs, while the configuration is without it.
     away: Option<FileSettings>,
-    inotify: Option<Inotify>,
+    ears: Option<Ears>,
     /// Away between a kill and the next start.
     engine: Option<Engine>,
     /// How often it was started.
@@ -132,7 +131,7 @@ impl<'a> Torture<'a> {
             state,
             settings,
             away: None,
-            inotify: None,
+            ears: None,
             engine: None,
             life: 0,
             now,
@@ -338,17 +337,10 @@ impl<'a> Torture<'a> {
 
     /// The kernel tells of changes, where it does.
     fn hear_of_changes(&mut self) {
-        let Some(inotify) = &mut self.inotify else { return };
-        let mut buffer = [0; crate::logs::source::watch::EVENT_BUFFER];
-        let events = inotify.read_events(&mut buffer).into_iter().flatten();
-        let raw = events.filter(|event| !event.mask.contains(inotify::EventMask::IGNORED)).map(|event| RawChange {
-            kind: ChangeKind::of(event.mask),
-            watch: event.wd,
-            name: event.name.map(std::ffi::OsStr::to_owned),
-        });
+        let Some(ears) = &mut self.ears else { return };
+        let told = ears.told();
         // Also where there is none: others' directories come and go beside ours, and must not tell another story.
-        let changes = vec![Event::Changed(raw.collect())];
-        self.step(changes);
+        self.step(vec![Event::Changed(told)]);
     }
 
     /// All trouble ends, and everything is delivered.

@@ -21,10 +21,7 @@ impl Torture<'_> {
             Some(other) => drop(self.settings.files.remove(other)),
             None => self.add_another_table(),
         }
-        // Not whether bodies are packed: those on their way were sent as they are, and would be counted as packed ones, too.
-        let compression = self.settings.compression;
         draw_changes(&mut self.settings, &mut self.random);
-        self.settings.compression = compression;
         self.apply(&before);
     }
 
