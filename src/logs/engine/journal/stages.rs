@@ -205,9 +205,7 @@ impl Engine {
     /// Everything up to now was read.
     fn caught_up(&mut self, index: usize, now: Moment) {
         let table = &mut self.journals.tables[index];
-        if let Some(newest) = table.newest {
-            table.saw(newest);
-        }
+        table.saw_all_to_the_end();
         table.rewind = None;
         for id in table.feeds.values() {
             if let Some((tape, _)) = self.feeds.get_mut(*id).and_then(|feed| feed.tape_mut()) {

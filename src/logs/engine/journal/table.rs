@@ -211,6 +211,12 @@ impl Table {
         }
     }
 
+    /// Everything up to where the journal ended was seen, and perhaps more: by the clock where nothing better tells.
+    pub(super) fn saw_all_to_the_end(&mut self) {
+        let is_more = |newest: &Cursor| self.tip.is_none_or(|tip| tip.first(*newest) == tip);
+        self.tip = self.newest.filter(is_more).or(self.tip);
+    }
+
     /// A feed read up to `after` by itself joins the others: what came since then is asked for once more, if anything
     /// did.
     pub(super) fn join_at(&mut self, after: Option<Cursor>) -> bool {
