@@ -132,7 +132,7 @@ impl Examination {
         if !self.kin.is_empty() && !self.over {
             return Verdict::Open;
         }
-        if let Some(kin) = self.is.iter().filter(|kin| kin.sought).max_by_key(|kin| kin.fingerprint.position()) {
+        if let Some(kin) = self.is.iter().filter(|kin| kin.sought).max_by_key(|kin| kin.likelihood()) {
             return Verdict::Continues(*kin);
         }
         // Somebody may still be writing it: read so, its last line would be cut off, and what follows be lost.

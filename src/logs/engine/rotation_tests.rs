@@ -653,6 +653,20 @@ fn compressed_unseen_and_not_examined_yet_when_a_reload_changes_its_table() {
     }
 }
 
+/// The plain one is then a copy of which nothing is missing; it is the compressed one that is to be finished.
+#[test]
+fn compressed_unseen_and_read_from_that_before_it_was_clear_what_the_plain_one_is() {
+    let mut case = Case::new("app.log*");
+    case.write("app.log", 100);
+    case.bench.deliver_all();
+    case.write("app.log.1", 2);
+    fs::write(case.path("app.log.1.gz"), case.packed("app.log.1")).expect("writable");
+    case.bench.go(SURVEY_INTERVAL);
+    case.bench.put();
+    fs::remove_file(case.path("app.log.1")).expect("removes");
+    case.assert_complete(Agent::Killed);
+}
+
 #[test]
 fn compressed_by_one_that_pauses_after_the_first_bytes() {
     for pattern in PATTERNS {

@@ -290,10 +290,8 @@ impl Logs {
         self.give_up_partial(content);
         if copy {
             let path = self.directory.join(format!("{log}.log.copy"));
-            // In place of the one before it, as logrotate does; or into that one, as a script does. Not into one that was
-            // empty: that is taken for the same file gone on, and read twice.
-            let is_full = fs::metadata(&path).is_ok_and(|metadata| metadata.len() > 0);
-            let mut copy = if is_full && random.bool() {
+            // In place of the one before it, as logrotate does; or into that one, as a script does.
+            let mut copy = if path.exists() && random.bool() {
                 File::create(&path).expect("a file of ours")
             } else {
                 if path.exists() {

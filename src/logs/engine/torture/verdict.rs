@@ -42,8 +42,10 @@ impl Torture<'_> {
         let again = self.cloud.stored.len() - delivered.len();
         self.tell_of_repeats();
         assert!(again <= self.allowed_again(), "{again} arrived again, {} may", self.allowed_again());
-        // A power loss may tear what was delivered off the checkpoint, and not its account: then it counts each time.
-        let counted_again = if self.lost_power { again as u64 } else { 0 };
+        // A power loss may tear what was delivered, or is a dead letter, off the checkpoint, and not its account: then it
+        // counts each time.
+        let twice = self.cloud.stored.len() + letters.len() - settled.len();
+        let counted_again = if self.lost_power { twice as u64 } else { 0 };
         self.judge_ledger(snapshot, settled.len() as u64 + counted_again);
         self.judge_gaps(snapshot, &self.logs.noted_and(|text| !settled.contains(text)));
         assert_eq!(self.senders.segments(), 0, "what is delivered leaves the spool");
