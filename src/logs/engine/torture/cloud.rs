@@ -16,6 +16,20 @@ const MOST_EVENTS: usize = 10_000;
 /// A message with this in it is refused together with its batch.
 pub(super) const POISON: &str = "poison";
 
+/// Trouble that weather may bring.
+const TROUBLE: [Kind; 10] = [
+    Kind::Throttled,
+    Kind::Unavailable,
+    Kind::Unreachable,
+    Kind::NoCredentials,
+    Kind::CredentialsRejected,
+    Kind::Denied,
+    Kind::NotFound,
+    Kind::ClockSkew,
+    Kind::Refused,
+    Kind::InvalidEvents,
+];
+
 /// How requests fare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weather {
@@ -49,7 +63,7 @@ pub(super) struct Stored {
 /// The other end.
 #[derive(Debug)]
 pub(super) struct Cloud {
-    pub(super) weather: Vec<Weather>,
+    weather: Vec<Weather>,
     pub(super) flying: Vec<Put>,
     pub(super) stored: Vec<Stored>,
     /// Events that were stored although nobody will hear of it.
@@ -68,6 +82,26 @@ impl Put {
 impl Cloud {
     pub(super) fn new() -> Self {
         Self { weather: Vec::new(), flying: Vec::new(), stored: Vec::new(), unheard: 0, heard: 0 }
+    }
+
+    /// The weather over some streams is another. Says what.
+    pub(super) fn change_weather(&mut self, random: &mut Rng) -> String {
+        let index = random.usize(..4);
+        self.weather.resize(self.weather.len().max(index + 1), Weather::Fine);
+        let weather = match random.u8(..6) {
+            0 | 1 => Weather::Fine,
+            2 => Weather::LosingReplies,
+            3 => Weather::Rejecting,
+            // Poison is found by its content.
+            _ => Weather::Failing(TROUBLE[random.usize(..TROUBLE.len() - 1)]),
+        };
+        self.weather[index] = weather;
+        format!("weather over {index}: {weather:?}")
+    }
+
+    /// It is fine for good.
+    pub(super) fn calm_down(&mut self) {
+        self.weather.clear();
     }
 
     /// A request arrives; AWS's rules are looked at at once. Returns its first event's time and the beginning of its text.

@@ -21,7 +21,7 @@ use fastrand::Rng;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
-use self::cloud::{Cloud, Weather, failure};
+use self::cloud::{Cloud, failure};
 use self::inodes::Inodes;
 use self::logs::Logs;
 use self::records::Shape;
@@ -48,20 +48,6 @@ const QUIET_ROUNDS: usize = 8;
 
 /// Rounds after which something will never end.
 const MOST_ROUNDS: usize = 2_000;
-
-/// Trouble that weather may bring.
-const TROUBLE: [Kind; 10] = [
-    Kind::Throttled,
-    Kind::Unavailable,
-    Kind::Unreachable,
-    Kind::NoCredentials,
-    Kind::CredentialsRejected,
-    Kind::Denied,
-    Kind::NotFound,
-    Kind::ClockSkew,
-    Kind::Refused,
-    Kind::InvalidEvents,
-];
 
 /// When it begins: a day like any, and the same each time.
 const BEGINNING: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -180,7 +166,10 @@ impl<'a> Torture<'a> {
             30..50 => self.pass_and_step(),
             50..70 => self.answer_one(),
             70..74 => self.hear_of_changes(),
-            74..78 => self.change_weather(),
+            74..78 => {
+                let change = self.cloud.change_weather(&mut self.random);
+                self.tell(|| change);
+            }
             78..83 => {
                 self.tell(|| format!("rotate {log}"));
                 self.logs.rotate(log, self.now.boot, self.engine.as_ref(), &mut self.random);
@@ -223,20 +212,6 @@ impl<'a> Torture<'a> {
         let moved = resend(self.state.path(), &Selection::default(), self.now.wall);
         self.tell(|| format!("dead letters: {moved:?}"));
         self.resent += moved.map_or(0, |moved| moved.events as u64);
-    }
-
-    fn change_weather(&mut self) {
-        let index = self.random.usize(..4);
-        self.cloud.weather.resize(self.cloud.weather.len().max(index + 1), Weather::Fine);
-        let weather = match self.random.u8(..6) {
-            0 | 1 => Weather::Fine,
-            2 => Weather::LosingReplies,
-            3 => Weather::Rejecting,
-            // Poison is found by its content.
-            _ => Weather::Failing(TROUBLE[self.random.usize(..TROUBLE.len() - 1)]),
-        };
-        self.tell(|| format!("weather over {index}: {weather:?}"));
-        self.cloud.weather[index] = weather;
     }
 
     fn change_disk(&mut self) {
@@ -348,7 +323,7 @@ impl<'a> Torture<'a> {
         self.tell(|| "calm".to_owned());
         faults::set(Condition::default());
         self.logs.calm_down(&mut self.random);
-        self.cloud.weather.clear();
+        self.cloud.calm_down();
         self.restore_tables();
         if self.engine.is_none() {
             self.start();

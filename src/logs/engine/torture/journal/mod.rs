@@ -14,9 +14,9 @@ use jiff::SignedDuration;
 use tempfile::TempDir;
 
 use self::system::{Journal, UNITS};
-use super::cloud::{Cloud, Weather, failure};
+use super::cloud::{Cloud, failure};
 use super::seeds::each_seed;
-use super::{BEGINNING, HAPPENINGS, MEMORY_LIMIT, MOST_ROUNDS, QUIET_ROUNDS, TROUBLE, target};
+use super::{BEGINNING, HAPPENINGS, MEMORY_LIMIT, MOST_ROUNDS, QUIET_ROUNDS, target};
 use crate::logs::creation::Created;
 use crate::logs::delivery::destination::Moment;
 use crate::logs::engine::{Action, Engine, Event, Quarantine, SURVEY_INTERVAL, Step};
@@ -140,7 +140,10 @@ impl<'a> Torture<'a> {
             16..54 => drop(self.journal_speaks(true)),
             54..68 => self.pass_and_step(),
             68..86 => self.answer_one(),
-            86..89 => self.change_weather(),
+            86..89 => {
+                let change = self.cloud.change_weather(&mut self.random);
+                self.tell(|| change);
+            }
             89..92 => self.vacuum(),
             92..93 => self.jump(),
             93..95 => self.reload(),
@@ -235,20 +238,6 @@ impl<'a> Torture<'a> {
         self.tell(|| format!("reload: {}", self.names()));
         let settings = Arc::new(self.settings.clone());
         self.step(vec![Event::Settings { settings, elsewhere: false }]);
-    }
-
-    fn change_weather(&mut self) {
-        let index = self.random.usize(..4);
-        self.cloud.weather.resize(self.cloud.weather.len().max(index + 1), Weather::Fine);
-        let weather = match self.random.u8(..6) {
-            0 | 1 => Weather::Fine,
-            2 => Weather::LosingReplies,
-            3 => Weather::Rejecting,
-            // Poison is found by its content, of which there is none here.
-            _ => Weather::Failing(TROUBLE[self.random.usize(..TROUBLE.len() - 1)]),
-        };
-        self.tell(|| format!("weather over {index}: {weather:?}"));
-        self.cloud.weather[index] = weather;
     }
 
     /// The oldest entries go. What a table has no place before yet, it can't miss; nor does anybody know what was there
@@ -362,7 +351,7 @@ impl<'a> Torture<'a> {
     /// All trouble ends, and everything is delivered.
     fn calm_down(&mut self) {
         self.tell(|| "calm".to_owned());
-        self.cloud.weather.clear();
+        self.cloud.calm_down();
         if self.engine.is_none() {
             self.start();
         }
