@@ -45,11 +45,11 @@ impl Engine {
                 self.dismiss(reader.id);
                 return false;
             }
-            if reader.has_entry {
+            if let Some(cursor) = reader.cursor {
                 if self.has_suspect_hole(reader) {
                     return false;
                 }
-                if let Placed::NoRoom(feed) = self.place(reader, now) {
+                if let Placed::NoRoom(feed) = self.place(reader, cursor, now) {
                     let since = *reader.held_since.get_or_insert(now.boot);
                     if now.boot.saturating_sub(since) < patience(reader) {
                         return true;
@@ -84,8 +84,7 @@ impl Engine {
         }
     }
 
-    fn place(&mut self, reader: &mut Reader, now: Moment) -> Placed {
-        let Some(cursor) = reader.decoder.entry().cursor() else { return Placed::Done };
+    fn place(&mut self, reader: &mut Reader, cursor: Cursor, now: Moment) -> Placed {
         match reader.purpose {
             Purpose::Newest | Purpose::At(..) => {
                 reader.first.get_or_insert(cursor);

@@ -46,7 +46,6 @@ pub(crate) enum Purpose {
 
 /// One reader.
 #[derive(Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Reader {
     pub(crate) id: ReaderId,
     /// The table it reads for.
@@ -56,8 +55,8 @@ pub(crate) struct Reader {
     pub(crate) is_shared: bool,
     pub(crate) decoder: Decoder,
     chunk: Bytes,
-    /// Whether the decoder holds an entry that nobody has taken yet.
-    pub(crate) has_entry: bool,
+    /// Where the entry stands that the decoder holds, and that nobody has taken yet.
+    pub(crate) cursor: Option<Cursor>,
     /// Since when that entry finds no room, by the boot-time clock.
     pub(crate) held_since: Option<Duration>,
     /// Whether it was told to read, and has not answered.
@@ -81,7 +80,7 @@ impl Reader {
             is_shared,
             decoder: Decoder::default(),
             chunk: Bytes::new(),
-            has_entry: false,
+            cursor: None,
             held_since: None,
             asked: true,
             end: None,
@@ -93,14 +92,14 @@ impl Reader {
 
     /// The entry before a hole in the numbers, and the one behind it, if that is what has come.
     pub(crate) fn hole(&self) -> Option<(Cursor, Cursor)> {
-        let (last, next) = (self.behind?, self.decoder.entry().cursor()?);
+        let (last, next) = (self.behind?, self.cursor?);
         (self.takes_all && last.entries_until(&next)? > 0).then_some((last, next))
     }
 
     /// The entry has found its place: what follows is the next one.
     pub(crate) fn placed(&mut self) {
         self.held_since = None;
-        self.behind = self.decoder.entry().cursor().or(self.behind);
+        self.behind = self.cursor.or(self.behind);
     }
 
     /// It wrote something, or ended.
@@ -117,7 +116,7 @@ impl Reader {
     pub(crate) fn next(&mut self) -> bool {
         let (taken, complete) = self.decoder.read(&self.chunk);
         self.chunk.advance(taken);
-        self.has_entry = complete;
+        self.cursor = if complete { self.decoder.entry().cursor() } else { None };
         complete
     }
 
